@@ -1,0 +1,163 @@
+"""From a record to token ids: a prompt with its images expanded, and its responses as branches."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from PIL import Image
+
+from ..model.family import Family
+from .DST import MARKER, PromptTemplate, Segment
+from .records import DataError, Record, Turn, open_image
+from .tree import Tree
+
+MIN_RESPONSE_LEN = 16  # tokens that a response keeps before turns of the prompt are dropped for room
+
+
+class Encoder:
+    """Turns records into trees of token ids.
+
+    Prompt and response are tokenised apart, so no merge crosses their border and a prompt has the same ids
+    in training as in generation. Special tokens come from the template only: one that stands in a user's
+    words is read as plain characters.
+    """
+
+    def __init__(self, processor, family: Family, template: PromptTemplate, max_seq_len: int) -> None:
+        self.tokenizer = processor.tokenizer
+        self.processor = processor
+        self.family = family
+        self.template = template
+        self.max_seq_len = max_seq_len
+        image_token = family.image_token(processor)
+        self.image_id = self.tokenizer.convert_tokens_to_ids(image_token)
+        self._specials = re.compile("|".join(map(re.escape, {*self.tokenizer.all_special_tokens, image_token})))
+        self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
+        opening = self.tokenizer("").input_ids
+        self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
+        self._image_len: dict[tuple[int, int], int] = {}
+
+    # -- records ------------------------------------------------------------------------------------
+
+    def encode(self, record: Record) -> Tree:
+        """The tree of a record: the prompt once, then each response as a branch, cut to `max_seq_len`."""
+        images = [open_image(image) for image in record.images]
+        vision, expansions = self.family.image_inputs(self.processor, images)
+        responses = [self.response_ids(text) for text in record.responses]
+        wanted = min(max(map(len, responses), default=0), MIN_RESPONSE_LEN)
+        ids, learned = self._fit_prompt(record, expansions, wanted)
+        room = self.max_seq_len - len(ids)
+        return Tree(
+            id=record.id,
+            prompt_ids=ids,
+            prompt_learned=learned,
+            responses=[response[:room] for response in responses],
+            ended=[len(response) <= room for response in responses],
+            vision=vision,
+        )
+
+    def check(self, records: Sequence[Record]) -> None:
+        """Raises DataError for the first record whose prompt and images leave no room for a response."""
+        for record in records:
+            expansions = [[self.image_id] * self._expanded_len(image) for image in record.images]
+            self._fit_prompt(record, expansions, 1)
+
+    def prompt_ids(self, turns: Sequence[Turn], expansions: Sequence[list[int]]) -> tuple[list[int], list[bool]]:
+        """Token ids of a prompt, and which of them an earlier assistant turn produced."""
+        prompts = self.template.prompts(list(turns), self.family.image_text(self.processor))
+        answers = [turn.text for turn in turns if turn.role == "assistant"]
+        ids: list[int] = []
+        learned: list[bool] = []
+        remaining = iter(expansions)
+        for number, segment in enumerate(prompts):
+            part = self._segment_ids(segment, opening=number == 0)
+            if number == 0 and part[:1] != self._bos:
+                part = self._bos + part
+            part = [t for i in part for t in (next(remaining) if i == self.image_id else [i])]
+            answer = self.response_ids(answers[number]) if number < len(answers) else []
+            ids += part + answer
+            learned += [False] * len(part) + [True] * len(answer)
+        return ids, learned
+
+    def response_ids(self, text: str) -> list[int]:
+        """Token ids of an answer with its end of turn."""
+        return self._segment_ids(self.template.answer(text), opening=False)
+
+    # -- fitting into max_seq_len -------------------------------------------------------------------
+
+    def _fit_prompt(self, record: Record, expansions, wanted: int) -> tuple[list[int], list[bool]]:
+        """The prompt's ids, its oldest turns without images dropped until `wanted` tokens of room are left."""
+        turns = record.turns
+        while True:
+            ids, learned = self.prompt_ids(turns, expansions)
+            if len(ids) + wanted <= self.max_seq_len:
+                return ids, learned
+            droppable = [i for i in range(0, len(turns) - 1, 2) if MARKER not in turns[i].text]
+            if not droppable:
+                break
+            turns = turns[: droppable[0]] + turns[droppable[0] + 2 :]
+        num_image_tokens = sum(map(len, expansions))
+        raise DataError(
+            f"{record.source} id={record.id}: the prompt takes {len(ids)} tokens, {num_image_tokens} of them of "
+            f"{len(expansions)} image(s); expected at most {self.max_seq_len - wanted} so that an answer fits; "
+            "raise --max_seq_len or shorten the record"
+        )
+
+    def _expanded_len(self, image) -> int:
+        """Tokens of an image: they depend on its size alone, so each size is expanded once."""
+        size = image.size if isinstance(image, Image.Image) else _size(image)
+        if size not in self._image_len:
+            _, expansions = self.family.image_inputs(self.processor, [Image.new("RGB", size)])
+            self._image_len[size] = len(expansions[0])
+        return self._image_len[size]
+
+    # -- text ---------------------------------------------------------------------------------------
+
+    def _segment_ids(self, segment: Segment, opening: bool) -> list[int]:
+        """Token ids of a segment; `opening` where nothing stands before it.
+
+        Structure and words are tokenised together, as the text of one string, unless the words hold what
+        looks like a special token: then that stretch is tokenised apart, as characters.
+        """
+        runs: list[str] = [""]
+        plain: set[int] = set()
+        for piece in segment:
+            if not piece.structure and self._looks_special(piece.text):
+                plain.add(len(runs))
+                runs += [piece.text, ""]
+            else:
+                runs[-1] += piece.text
+        ids: list[int] = []
+        for number, run in enumerate(runs):
+            if run and opening and not ids:
+                ids += self.tokenizer(run, add_special_tokens=False, split_special_tokens=number in plain).input_ids
+            elif run:
+                ids += self._continuation_ids(run, split_special_tokens=number in plain)
+        return ids
+
+    def _looks_special(self, text: str) -> bool:
+        return self._specials.search(text) is not None
+
+    def _continuation_ids(self, text: str, split_special_tokens: bool) -> list[int]:
+        """Token ids of a text that follows other tokens.
+
+        SentencePiece puts a space in front of whatever it is given. So the text is tokenised behind an anchor
+        that no merge joins it to, and the anchor is taken off again.
+        """
+        anchor = "a" if text[0].isspace() else "\n"
+        head = self.tokenizer(anchor, add_special_tokens=False).input_ids
+        ids = self.tokenizer(
+            anchor + text, add_special_tokens=False, split_special_tokens=split_special_tokens
+        ).input_ids
+        if ids[: len(head)] == head:
+            return ids[len(head) :]
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens).input_ids
+
+
+def without_responses(record: Record) -> Record:
+    """The record as a prompt to answer."""
+    return replace(record, responses=(), scores=None)
+
+
+def _size(path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size

@@ -29,6 +29,7 @@ class Tree:
     responses: list[list[int]] = field(default_factory=list)
     ended: list[bool] = field(default_factory=list)  # the response has its end of turn
     vision: dict[str, Tensor] = field(default_factory=dict)  # what the family's processor made of the images
+    same_prompt: bool = False  # a further response to the prompt of the tree before, in a tree of its own
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + sum(map(len, self.responses))
@@ -36,8 +37,8 @@ class Tree:
     def branches(self) -> list["Tree"]:
         """The same responses, each in a tree of its own."""
         return [
-            replace(self, responses=[ids], ended=[end])
-            for ids, end in zip(self.responses, self.ended, strict=True)
+            replace(self, responses=[ids], ended=[end], same_prompt=k > 0)
+            for k, (ids, end) in enumerate(zip(self.responses, self.ended, strict=True))
         ]
 
 
@@ -118,8 +119,12 @@ def collate(
     rows: Sequence[Sequence[Tree]],
     pad_id: int,
     stack_vision: Callable[[list[dict[str, Tensor]]], dict[str, Tensor]],
+    blank_vision: dict[str, Tensor] | None = None,
 ) -> Batch:
     """Rows of trees to tensors, padded on the right.
+
+    Args:
+        blank_vision: an image that a batch without images carries along, where other batches have some.
 
     One row with one prompt `[5 6]` and responses `[7 2]` and `[8 9 2]`:
 
@@ -149,6 +154,7 @@ def collate(
         start = 0
         for number, tree in enumerate(row):
             base = row_number * length + start
+            num_prompts += not tree.same_prompt
             prompt_len = len(tree.prompt_ids)
             ids, positions, branches = list(tree.prompt_ids), list(range(prompt_len)), [IN_PROMPT] * prompt_len
             for place, is_learned in enumerate(tree.prompt_learned):
@@ -161,7 +167,7 @@ def collate(
                 label_ids += tokens
                 predictor += [base + prompt_len - 1, *range(first, first + len(tokens) - 1)][: len(tokens)]
                 response += [len(last_token)] * len(tokens)
-                prompt_of_response.append(num_prompts)
+                prompt_of_response.append(num_prompts - 1)
                 last_token.append(first + len(tokens) - 1)
                 ids += tokens
                 positions += range(prompt_len, prompt_len + len(tokens))
@@ -172,9 +178,9 @@ def collate(
             branch[row_number, span] = torch.tensor(branches)
             tree_number[row_number, span] = number
             start += len(ids)
-            num_prompts += 1
+    vision = stack_vision([tree.vision for tree in trees if tree.vision])
     return Batch(
-        ids=[tree.id for tree in trees],
+        ids=[tree.id for tree in trees if not tree.same_prompt],
         input_ids=input_ids,
         position_ids=position_ids,
         branch=branch,
@@ -185,6 +191,7 @@ def collate(
         prompt_of_response=torch.tensor(prompt_of_response, dtype=torch.long),
         last_token=torch.tensor(last_token, dtype=torch.long),
         ended=torch.tensor([end for tree in trees for end in tree.ended], dtype=torch.bool),
-        vision=stack_vision([tree.vision for tree in trees if tree.vision]),
+        vision=vision or blank_vision or {},
+        has_images=bool(vision),
         is_causal=all(len(row) == 1 and len(row[0].responses) <= 1 for row in rows),
     )

@@ -5,11 +5,12 @@ states what differs.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PreTrainedModel
 
 from ..data.tree import Batch
 from .tower import FrozenTower
@@ -51,6 +52,22 @@ class Family:
         model.lm_head.requires_grad_(language)
         if not vision:
             setattr(model.model, self.vision_tower, FrozenTower(getattr(model.model, self.vision_tower)))
+
+    def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Writes config, generation config and weights, as transformers loads them.
+
+        Args:
+            weights: state dict of `model`, without a frozen tower.
+        """
+        tower = self.tower(model)
+        if isinstance(tower, FrozenTower):
+            prefix = f"model.{self.vision_tower}."
+            weights = weights | {prefix + name: t.cpu() for name, t in tower.tower.state_dict().items()}
+            setattr(model.model, self.vision_tower, tower.tower)  # its config is part of the model
+        try:
+            model.save_pretrained(folder, state_dict=weights)
+        finally:
+            setattr(model.model, self.vision_tower, tower)
 
     def tower(self, model: PreTrainedModel) -> nn.Module:
         return getattr(model.model, self.vision_tower)
@@ -98,6 +115,30 @@ class Family:
             # Another rank has images: the projector must run here too, or collective operations would hang.
             hidden = hidden + 0 * sum(f.sum() for f in self.image_features(model, batch))
         return hidden
+
+    def cached_hidden_states(
+        self,
+        model: PreTrainedModel,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Cache,
+        vision: dict[str, Tensor],
+    ) -> Tensor:
+        """Hidden states of new tokens behind those in the cache, [B, T, D], for generation.
+
+        Args:
+            attention_mask: 1 on tokens, 0 on padding, over the cache and the new tokens.
+            vision: the images of the new tokens; empty once the prompt is in the cache.
+        """
+        return model.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            **vision,
+        ).last_hidden_state
 
     def position_ids(self, batch: Batch) -> Tensor:
         """Positions of a tree's tokens, [B, T]."""

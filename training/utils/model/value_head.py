@@ -8,17 +8,28 @@ from ..data.tree import Batch
 from .family import Family
 
 
+class ValueHead(nn.Linear):
+    """A linear head without bias that computes in fp32: bf16 scores would tie."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, 1, bias=False)
+        # Small, so that training starts from scores near 0 and the backbone sees gentle gradients.
+        nn.init.normal_(self.weight, std=0.1 / size**0.5)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[n, D] -> [n]"""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return nn.functional.linear(hidden.float(), self.weight.float())[:, 0]
+
+
 class ValueModel(nn.Module):
-    """A backbone and a linear head without bias, in fp32: bf16 scores would tie."""
+    """A backbone with a value head."""
 
     def __init__(self, model: PreTrainedModel, family: Family) -> None:
         super().__init__()
         self.model = model
         self.family = family
-        size = model.config.get_text_config().hidden_size
-        self.v_head = nn.Linear(size, 1, bias=False, dtype=torch.float32)
-        # Small, so that training starts from scores near 0 and the backbone sees gentle gradients.
-        nn.init.normal_(self.v_head.weight, std=0.1 / size**0.5)
+        self.v_head = ValueHead(model.config.get_text_config().hidden_size)
 
     def forward(self, batch: Batch, where: Tensor) -> Tensor:
         """Values at the tokens `where` (indices over rows, [n]), fp32, [n].
@@ -26,6 +37,4 @@ class ValueModel(nn.Module):
         At `batch.last_token` they are the scores of the responses; at `batch.predictor` they are the values of
         the states in which the learned tokens were chosen.
         """
-        hidden = self.family.hidden_states(self.model, batch).flatten(0, 1)[where]
-        with torch.autocast(hidden.device.type, enabled=False):
-            return nn.functional.linear(hidden.float(), self.v_head.weight.float())[:, 0]
+        return self.v_head(self.family.hidden_states(self.model, batch).flatten(0, 1)[where])

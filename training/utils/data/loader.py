@@ -1,0 +1,79 @@
+"""Records to batches on the device: encoded by worker processes, one list of micro-batches a step."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from .. import dist
+from .encode import Encoder
+from .records import Record
+from .sampler import StepSampler
+from .tree import Batch, Tree, collate, pack
+
+
+class Trees(Dataset):
+    """Records, encoded when asked for."""
+
+    def __init__(self, records: Sequence[Record], encoder: Encoder) -> None:
+        self.records = records
+        self.encoder = encoder
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, number: int) -> Tree:
+        return self.encoder.encode(self.records[number])
+
+
+class Collator:
+    """Trees to a batch: a row each, or packed; a row for each response where the family takes no trees."""
+
+    def __init__(self, encoder: Encoder, has_images: bool, packing: bool = False) -> None:
+        self.encoder = encoder
+        self.packing = packing and encoder.family.takes_trees
+        # Where some records have images, each batch must run the projector, so that processes stay in step.
+        blank = [Image.new("RGB", (64, 64))]
+        self.blank_vision = encoder.family.image_inputs(encoder.processor, blank)[0] if has_images else None
+
+    def __call__(self, trees: Sequence[Tree]) -> Batch:
+        family = self.encoder.family
+        if not family.takes_trees:
+            trees = [branch for tree in trees for branch in tree.branches()]
+        rows = pack(trees, self.encoder.max_seq_len) if self.packing else [[tree] for tree in trees]
+        return collate(rows, self.encoder.tokenizer.pad_token_id, family.stack_vision, self.blank_vision)
+
+
+def step_batches(
+    records: Sequence[Record], encoder: Encoder, sampler: StepSampler, packing: bool = False, num_workers: int = 0
+) -> Iterator[list[Batch]]:
+    """For each optimizer step, this process's micro-batches on its device."""
+    has_images = any(record.images for record in records)
+    loader = DataLoader(
+        Trees(records, encoder),
+        batch_sampler=sampler,
+        collate_fn=Collator(encoder, has_images, packing),
+        num_workers=num_workers,
+        pin_memory=dist.device().type == "cuda",
+    )
+    batches = (batch.to(dist.device()) for batch in loader)
+    while step := list(islice(batches, sampler.accumulation)):
+        yield step
+
+
+def eval_batches(
+    records: Sequence[Record], encoder: Encoder, batch_size: int, packing: bool = False
+) -> Iterator[tuple[Batch, bool]]:
+    """This process's share of the records, each once: batches, and whether the batch counts.
+
+    All processes get the same number of batches, as ZeRO-3 needs; a process without enough records repeats
+    one that does not count.
+    """
+    collator = Collator(encoder, any(record.images for record in records), packing)
+    mine = records[dist.rank() :: dist.world_size()]
+    longest = len(range(0, len(records), dist.world_size()))
+    for first in range(0, longest, batch_size):
+        share = mine[first : first + batch_size]
+        trees = [encoder.encode(record) for record in share or records[:1]]
+        yield collator(trees).to(dist.device()), bool(share)

@@ -1,0 +1,72 @@
+"""Processes: who am I, and what do all of us together say."""
+
+import os
+import random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as torch_dist
+
+
+def init_distributed(seed: int) -> None:
+    """Joins the processes that the launcher started, or makes a group of one; seeds every generator alike."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    if "RANK" not in os.environ:
+        os.environ.update(alone)
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed  # reads DS_ACCELERATOR when imported
+
+    # Built at first use by a compiler; a process killed meanwhile leaves a lock that later runs wait for.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def rank() -> int:
+    return torch_dist.get_rank() if torch_dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return torch_dist.get_world_size() if torch_dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        torch_dist.barrier()
+
+
+def sum_over_ranks(value: float | torch.Tensor) -> torch.Tensor:
+    """The sum of a number or tensor over all processes, in float64 on the CPU."""
+    total = torch.as_tensor(value).detach().to("cpu", torch.float64)
+    if world_size() > 1:
+        total = total.to(device())
+        torch_dist.all_reduce(total)
+    return total.cpu()
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """What each process passed in, in rank order."""
+    if world_size() == 1:
+        return [value]
+    gathered: list[Any] = [None] * world_size()
+    torch_dist.all_gather_object(gathered, value)
+    return gathered
+
+
+def shutdown() -> None:
+    if torch_dist.is_initialized():
+        torch_dist.destroy_process_group()

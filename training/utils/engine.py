@@ -1,0 +1,197 @@
+"""DeepSpeed ZeRO behind a small interface. No other file knows DeepSpeed's keys."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import get_scheduler
+
+from . import dist
+from .config import TrainConfig
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss of an optimizer step is not a number, or infinite. The weights have not moved."""
+
+
+class Engine:
+    """A model in training: forward, backward, step.
+
+    Losses are sums over what the caller counts, divided by the count of the whole optimizer step over all
+    processes and micro-batches. Then the gradient does not depend on how the batch was cut up.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        config: TrainConfig,
+        *,
+        total_steps: int,
+        learning_rate: float | None = None,
+        zero_stage: int | None = None,
+        offload: bool | None = None,
+        accumulation: int | None = None,
+    ) -> None:
+        """The keyword arguments override what `config` says, for stages that train two models.
+
+        Args:
+            total_steps: optimizer steps of the whole run, for the learning-rate schedule.
+            accumulation: micro-batches of one optimizer step.
+        """
+        import deepspeed
+
+        learning_rate = config.learning_rate if learning_rate is None else learning_rate
+        self.zero_stage = config.zero_stage if zero_stage is None else zero_stage
+        offload = config.offload if offload is None else offload
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(module, learning_rate, config),
+            lr=learning_rate,
+            betas=(config.adam_beta1, config.adam_beta2),
+            fused=torch.cuda.is_available() and not offload,
+        )
+        warmup = config.num_warmup_steps
+        scheduler = get_scheduler(
+            config.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=int(warmup * total_steps if warmup <= 1 else warmup),
+            num_training_steps=total_steps,
+        )
+        self.ds, *_ = deepspeed.initialize(
+            model=module,
+            optimizer=optimizer,
+            lr_scheduler=scheduler,
+            config=_deepspeed_config(config, self.zero_stage, offload, accumulation),
+        )
+        self._loss = torch.zeros((), device=dist.device())
+        self.steps = 0
+
+    @property
+    def module(self) -> nn.Module:
+        return self.ds.module
+
+    @property
+    def learning_rate(self) -> float:
+        return self.ds.get_lr()[0]
+
+    def __call__(self, *args, **kwargs) -> Tensor:
+        return self.ds(*args, **kwargs)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of one micro-batch's share of the loss."""
+        self._loss = self._loss + loss.detach()
+        # DeepSpeed averages over processes; the loss is already divided by the global count.
+        self.ds.backward(loss * dist.world_size(), scale_wrt_gas=False)
+        if not self.ds.is_gradient_accumulation_boundary():
+            self.ds.step()  # counts the micro-batch, moves nothing
+
+    def step(self) -> dict[str, float]:
+        """Moves the weights. Returns the loss of the whole step, the gradient norm and the learning rate.
+
+        Raises:
+            NonFiniteLoss: before anything moves.
+        """
+        loss = float(dist.sum_over_ranks(self._loss))
+        self._loss = torch.zeros_like(self._loss)
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise NonFiniteLoss(f"the loss of optimizer step {self.steps + 1} is {loss}")
+        learning_rate = self.learning_rate
+        self.ds.step()
+        self.steps += 1
+        return {"loss": loss, "grad_norm": float(self.ds.get_global_grad_norm() or 0), "lr": learning_rate}
+
+    # -- generation ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def whole_weights(self) -> Iterator[nn.Module]:
+        """The module with all its weights on this process, once for many forward passes.
+
+        Under ZeRO-3 the weights are gathered, and the hooks that would gather them layer by layer are taken
+        off: processes may then make different numbers of forward passes, as in generation.
+        """
+        if self.zero_stage < 3:
+            yield self.module
+            return
+        import deepspeed
+
+        offload = self.ds.optimizer.parameter_offload
+        with deepspeed.zero.GatheredParameters(list(self.module.parameters())):
+            for hook in [*offload.forward_hooks, *offload.backward_hooks]:
+                hook.remove()
+            offload.forward_hooks, offload.backward_hooks = [], []
+            try:
+                yield self.module
+            finally:
+                offload._register_deepspeed_module(offload.module)
+
+    # -- weights and state --------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Whole weights on the CPU, on the main process; empty elsewhere. All processes must call it."""
+        if self.zero_stage < 3:
+            state = self.module.state_dict() if dist.is_main() else {}
+            return {name: tensor.detach().cpu() for name, tensor in state.items()}
+        import deepspeed
+
+        state = {}
+        for name, parameter in self.module.named_parameters(remove_duplicate=False):
+            with deepspeed.zero.GatheredParameters([parameter]):
+                if dist.is_main():
+                    state[name] = parameter.detach().cpu().clone()
+        if dist.is_main():
+            buffers = {name for name, _ in self.module.named_buffers()}
+            state |= {n: t.detach().cpu() for n, t in self.module.state_dict().items() if n in buffers}
+        return state
+
+    def save_state(self, folder: Path, client_state: dict[str, Any]) -> None:
+        """Everything that training needs to go on: weights, optimizer, schedule, each process's share."""
+        self.ds.save_checkpoint(str(folder), tag="engine", client_state={**client_state, "steps": self.steps})
+
+    def load_state(self, folder: Path) -> dict[str, Any]:
+        path, client_state = self.ds.load_checkpoint(str(folder), tag="engine")
+        if path is None:
+            raise FileNotFoundError(f"{folder}: no state of a training run")
+        self.steps = client_state.pop("steps")
+        return client_state
+
+
+def _parameter_groups(module: nn.Module, learning_rate: float, config: TrainConfig) -> list[dict[str, Any]]:
+    """Trained parameters by learning rate and weight decay: none on biases and norms (one-dimensional)."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    embed_rate = config.learning_rate_pretraining_components or learning_rate
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            rate = embed_rate if "embed" in name else learning_rate
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+
+
+def _deepspeed_config(
+    config: TrainConfig, zero_stage: int, offload: bool, accumulation: int | None
+) -> dict[str, Any]:
+    cpu = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    zero: dict[str, Any] = {
+        "stage": zero_stage,
+        "overlap_comm": torch.cuda.is_available(),
+        "contiguous_gradients": True,
+    }
+    if offload and zero_stage > 0:
+        zero["offload_optimizer"] = cpu
+    if config.offload_params and zero_stage == 3:
+        zero["offload_param"] = cpu
+    return {
+        "train_micro_batch_size_per_gpu": config.per_device_train_batch_size,
+        "gradient_accumulation_steps": accumulation or config.gradient_accumulation_steps,
+        "gradient_clipping": config.max_grad_norm,
+        "zero_optimization": zero,
+        "bf16": {"enabled": config.torch_dtype == torch.bfloat16},
+        "fp16": {"enabled": config.torch_dtype == torch.float16, "loss_scale_window": 100},
+        # A plain torch optimizer everywhere: DeepSpeed's own ones are compiled at first use.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+        "wall_clock_breakdown": False,
+    }

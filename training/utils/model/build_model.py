@@ -1,0 +1,92 @@
+"""The table of model families, and how models are built.
+
+To add a family, write a file like `llava.py` beside this one and add a line to `FAMILIES`.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig
+
+from ..checkpoint import HEAD_FILE, resolve_checkpoint
+from ..config import ModelConfig
+from ..data.records import DataError
+from .family import Family
+from .llava import Llava
+from .policy import Policy
+from .value_head import ValueModel
+
+FAMILIES: dict[str, Family] = {
+    "llava": Llava(),
+}
+
+
+def get_family(name: str, checkpoint: Path) -> Family:
+    """The family by its name, or with `auto` and `default` by the checkpoint's own model type.
+
+    Raises:
+        DataError: the name is unknown, or the checkpoint is of another family.
+    """
+    model_type = AutoConfig.from_pretrained(checkpoint).model_type
+    if name in ("auto", "default"):
+        name = model_type
+    if name not in FAMILIES:
+        raise DataError(f"--model_architecture {name}: unknown; expected one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def build_policy(config: ModelConfig, checkpoint: str | Path, family: Family, trainable: bool = True) -> Policy:
+    """The policy of a checkpoint folder; a frozen one is a reference."""
+    return Policy(_load(config, resolve_checkpoint(checkpoint), family, trainable), family)
+
+
+def build_value_model(
+    config: ModelConfig, checkpoint: str | Path, family: Family, trainable: bool = True, needs_head: bool = False
+) -> ValueModel:
+    """A reward model or critic: the backbone of a checkpoint folder, with its value head or a new one.
+
+    Raises:
+        DataError: `needs_head`, and the folder holds no trained head.
+    """
+    folder = resolve_checkpoint(checkpoint)
+    head = folder / HEAD_FILE
+    if needs_head and not head.is_file():
+        raise DataError(f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh")
+    model = ValueModel(_load(config, folder, family, trainable), family)
+    model.model.lm_head.requires_grad_(False)  # not part of the value
+    if head.is_file():
+        model.v_head.load_state_dict(load_file(head))
+    model.v_head.to(model.model.dtype).requires_grad_(trainable)
+    return model
+
+
+def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool):
+    model = family.load_model(
+        str(folder),
+        dtype=config.torch_dtype,
+        attn_implementation=config.attn_implementation,
+        trust_remote_code=config.trust_remote_code,
+    )
+    if trainable:
+        family.freeze(model, vision=config.vis_encoder_update, language=config.lang_decoder_update)
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        family.freeze(model, vision=False, language=False)
+        model.requires_grad_(False).eval()
+    return model
+
+
+def read_metadata(folder: Path) -> dict:
+    """What an earlier stage wrote about the checkpoint: its template, its reward statistics."""
+    file = folder / "alignment.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def default_dtype(precision: str) -> torch.dtype:
+    """`auto` is bf16 where there is a GPU, fp32 elsewhere."""
+    if precision == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]

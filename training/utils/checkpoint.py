@@ -21,7 +21,8 @@ import torch
 from safetensors.torch import save_file
 
 from . import dist
-from .config import TrainConfig
+from .config import TrainConfig, save_args
+from .data.encode import Encoder
 from .data.records import DataError
 from .engine import Engine
 
@@ -49,24 +50,25 @@ def resolve_checkpoint(path: str | Path) -> Path:
 class Run:
     """The output folder of one training run."""
 
-    def __init__(self, config: TrainConfig, processor, metadata: dict[str, Any]) -> None:
-        """
-        Args:
-            metadata: what later stages need to know of the model, as JSON values.
+    def __init__(self, config: TrainConfig, encoder: Encoder) -> None:
+        """Claims the folder, and writes the resolved arguments into it.
 
         Raises:
             DataError: the folder holds another run, and `--resume` does not say to go on with it.
         """
         self.folder = Path(config.output_dir)
         self.limit = config.save_total_limit
-        self.processor = processor
-        self.metadata = metadata
+        self.processor = encoder.processor
+        self.metadata: dict[str, Any] = {"template": encoder.template_name}  # what later stages need to know
         self.resume_from = self._find_state(config.resume)
         if self.resume_from is None and (self.folder / "latest").is_file():
             raise DataError(
                 f"--output_dir {self.folder}: holds another run; choose another folder, remove this one, or go on "
                 "with --resume auto"
             )
+        if dist.is_main():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_args(config, self.folder)
 
     def _find_state(self, resume: str) -> Path | None:
         if resume == "never":

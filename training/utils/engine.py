@@ -157,6 +157,18 @@ class Engine:
         return client_state
 
 
+def inference_engine(module: nn.Module, config: TrainConfig, zero_stage: int | None = None) -> nn.Module:
+    """A frozen model on its device; under ZeRO-3 its weights are shared out over the processes."""
+    module = module.requires_grad_(False).eval()
+    zero_stage = config.zero_stage if zero_stage is None else zero_stage
+    if zero_stage < 3:
+        return module.to(dist.device())
+    import deepspeed
+
+    engine, *_ = deepspeed.initialize(model=module, config=_deepspeed_config(config, 3, False, None))
+    return engine.eval()
+
+
 def _parameter_groups(module: nn.Module, learning_rate: float, config: TrainConfig) -> list[dict[str, Any]]:
     """Trained parameters by learning rate and weight decay: none on biases and norms (one-dimensional)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -9,7 +9,7 @@ and generation see the same prompt tokens. Each answer carries its end of turn, 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from .records import DataError, Turn
@@ -203,25 +203,17 @@ TEMPLATES: dict[str, Template] = {
     "llama-3.2-vision": Template(user=_LLAMA_3_USER, answer_format="{text}<|eot_id|>", image="{image}"),
 }
 
-# LLaVA-NeXT names one template, but its mistral checkpoints were trained with mistral's own form.
-_BY_LANGUAGE_MODEL = {("llava_next", "mistral"): "mistral"}
-
 TEMPLATE_NAMES = ("auto", *TEMPLATES)
 
 
-def get_template(name: str, processor, language_model_type: str = "") -> PromptTemplate:
+def get_template(name: str, processor) -> PromptTemplate:
     """The template `name` for this checkpoint.
-
-    Args:
-        language_model_type: `model_type` of the language model's config, e.g. "llama" or "mistral".
 
     Raises:
         DataError: the name is unknown, or `auto` was asked for and there is no chat template.
     """
     if name == "auto":
         return ChatTemplate(processor)
-    name = _BY_LANGUAGE_MODEL.get((name, language_model_type), name)
     if name not in TEMPLATES:
         raise DataError(f"--template {name}: unknown; expected one of {', '.join(TEMPLATE_NAMES)}")
-    template = TEMPLATES[name]
-    return Template(**{**vars(template), "eos": processor.tokenizer.eos_token})
+    return replace(TEMPLATES[name], eos=processor.tokenizer.eos_token)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from PIL import Image
 
 from ..model.family import Family
-from .DST import MARKER, PromptTemplate, Segment
+from .DST import MARKER, Segment, get_template
 from .records import DataError, Record, Turn, open_image
 from .tree import Tree
 
@@ -22,11 +22,12 @@ class Encoder:
     words is read as plain characters.
     """
 
-    def __init__(self, processor, family: Family, template: PromptTemplate, max_seq_len: int) -> None:
+    def __init__(self, processor, family: Family, template_name: str, max_seq_len: int) -> None:
         self.tokenizer = processor.tokenizer
         self.processor = processor
         self.family = family
-        self.template = template
+        self.template_name = template_name
+        self.template = get_template(template_name, processor)
         self.max_seq_len = max_seq_len
         image_token = family.image_token(processor)
         self.image_id = self.tokenizer.convert_tokens_to_ids(image_token)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PreTrainedModel
+from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PretrainedConfig, PreTrainedModel
 
 from ..data.tree import Batch
 from .tower import FrozenTower
@@ -36,6 +36,10 @@ class Family:
 
     def load_processor(self, path: str, **kwargs):
         return AutoProcessor.from_pretrained(path, **kwargs)
+
+    def template_name(self, name: str, config: PretrainedConfig) -> str:
+        """The template to use where `name` is asked for: a family may have variants of one."""
+        return name
 
     # -- parts --------------------------------------------------------------------------------------
 

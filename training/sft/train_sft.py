@@ -1,0 +1,33 @@
+"""Supervised fine-tuning: cross-entropy on every assistant turn."""
+
+from torch import Tensor
+
+from training.utils.checkpoint import Run
+from training.utils.cli import run_stage
+from training.utils.config import SFTConfig
+from training.utils.data.tree import Batch
+from training.utils.engine import Engine
+from training.utils.fit import fit
+from training.utils.model.build_model import build_policy
+from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.tally import Figures
+
+
+def main(config: SFTConfig) -> None:
+    encoder = build_encoder(config, config.from_checkpoint)
+    train, held_out = load_data(config, encoder, min_responses=1)
+    sampler = build_sampler(config, len(train))
+    run = Run(config, encoder)
+    policy = build_policy(config, config.from_checkpoint, encoder.family)
+    engine = Engine(policy, config, total_steps=sampler.num_steps)
+    sampler.start_step, _ = run.load_checkpoint({"engine": engine})
+
+    def token_losses(batch: Batch) -> tuple[Tensor, Figures]:
+        """Negative log-likelihood of each token of each answer, [N]."""
+        return -engine(batch), {}
+
+    fit(engine, token_losses, lambda batch: batch.num_learned, config, run, encoder, sampler, train, held_out)
+
+
+if __name__ == "__main__":
+    run_stage(main, SFTConfig)

@@ -1,0 +1,67 @@
+"""What every stage does before it trains: open the checkpoint's processor, read and check the data."""
+
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from . import dist
+from .checkpoint import resolve_checkpoint
+from .config import DataConfig, ModelConfig, TrainConfig
+from .data.encode import Encoder
+from .data.records import DataError, Record, load_records, split
+from .data.sampler import StepSampler, steps_per_epoch
+from .model.build_model import get_family, read_metadata
+
+
+def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
+    """The encoder of a checkpoint: its processor, family and template.
+
+    With `--template auto` the template is the one that an earlier stage of this project trained with, else
+    the checkpoint's chat template.
+    """
+    folder = resolve_checkpoint(checkpoint)
+    family = get_family(config.model_architecture, folder)
+    processor = family.load_processor(str(folder), trust_remote_code=config.trust_remote_code)
+    name = config.template
+    if name == "auto":
+        name = read_metadata(folder).get("template", "auto")
+    return Encoder(processor, family, family.template_name(name, AutoConfig.from_pretrained(folder)), config.max_seq_len)
+
+
+def load_data(
+    config: DataConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
+) -> tuple[list[Record], list[Record]]:
+    """Training and held-out records, validated and known to fit."""
+
+    def load(path: str) -> list[Record]:
+        records = load_records(
+            path,
+            config.image_folder,
+            min_responses=min_responses,
+            max_responses=max_responses,
+            on_bad_record=config.on_bad_record,
+            samples=config.num_samples,
+            seed=config.seed,
+        )
+        encoder.check(records)
+        return records
+
+    records = load(config.data_path)
+    if config.eval_data_path:
+        train, held_out = records, load(config.eval_data_path)
+    else:
+        train, held_out = split(records, config.data_train_split_ratio, config.seed)
+    if not train:
+        raise DataError(f"{config.data_path}: no records are left to train on")
+    if dist.is_main():
+        print(f"{len(train)} records to train on, {len(held_out)} held out", flush=True)
+    return train, held_out
+
+
+def build_sampler(config: TrainConfig, num_records: int) -> StepSampler:
+    """The sampler of a run, and with it the number of its optimizer steps."""
+    global_batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * dist.world_size()
+    num_steps = config.max_steps or config.num_train_epochs * steps_per_epoch(num_records, global_batch)
+    return StepSampler(
+        num_records, config.per_device_train_batch_size, config.gradient_accumulation_steps, num_steps, config.seed
+    )

@@ -33,22 +33,10 @@ def load_data(
 ) -> tuple[list[Record], list[Record]]:
     """Training and held-out records, validated and known to fit."""
 
-    def load(path: str) -> list[Record]:
-        records = load_records(
-            path,
-            config.image_folder,
-            min_responses=min_responses,
-            max_responses=max_responses,
-            on_bad_record=config.on_bad_record,
-            samples=config.num_samples,
-            seed=config.seed,
-        )
-        encoder.check(records)
-        return records
-
-    records = load(config.data_path)
+    records = load_checked(config.data_path, config, encoder, min_responses, max_responses)
     if config.eval_data_path:
-        train, held_out = records, load(config.eval_data_path)
+        train = records
+        held_out = load_checked(config.eval_data_path, config, encoder, min_responses, max_responses)
     else:
         train, held_out = split(records, config.data_train_split_ratio, config.seed)
     if not train:
@@ -56,6 +44,23 @@ def load_data(
     if dist.is_main():
         print(f"{len(train)} records to train on, {len(held_out)} held out", flush=True)
     return train, held_out
+
+
+def load_checked(
+    path: str, config: DataConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
+) -> list[Record]:
+    """The records of a file, valid and known to fit into `max_seq_len`."""
+    records = load_records(
+        path,
+        config.image_folder,
+        min_responses=min_responses,
+        max_responses=max_responses,
+        on_bad_record=config.on_bad_record,
+        samples=config.num_samples,
+        seed=config.seed,
+    )
+    encoder.check(records)
+    return records
 
 
 def build_sampler(config: TrainConfig, num_records: int) -> StepSampler:

@@ -33,6 +33,8 @@ class Encoder:
         self.image_id = self.tokenizer.convert_tokens_to_ids(image_token)
         self._specials = re.compile("|".join(map(re.escape, {*self.tokenizer.all_special_tokens, image_token})))
         self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
+        self.stop_ids = {self.end_id, self.tokenizer.eos_token_id}
+        self.structural_ids = {*self.tokenizer.all_special_ids, self.image_id}  # never part of an answer's words
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
         self._image_len: dict[tuple[int, int], int] = {}
@@ -82,6 +84,10 @@ class Encoder:
     def response_ids(self, text: str) -> list[int]:
         """Token ids of an answer with its end of turn."""
         return self._segment_ids(self.template.answer(text), opening=False)
+
+    def decode(self, response_ids: Sequence[int]) -> str:
+        """The words of a response."""
+        return self.tokenizer.decode(response_ids, skip_special_tokens=True).strip()
 
     # -- fitting into max_seq_len -------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Records to batches on the device: encoded by worker processes, one list of micro-batches a step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from PIL import Image
@@ -49,16 +49,28 @@ def step_batches(
     records: Sequence[Record], encoder: Encoder, sampler: StepSampler, packing: bool = False, num_workers: int = 0
 ) -> Iterator[list[Batch]]:
     """For each optimizer step, this process's micro-batches on its device."""
-    has_images = any(record.images for record in records)
+    collator = Collator(encoder, any(record.images for record in records), packing)
+    for step in _steps(records, encoder, sampler, collator, num_workers):
+        yield [batch.to(dist.device()) for batch in step]
+
+
+def step_trees(
+    records: Sequence[Record], encoder: Encoder, sampler: StepSampler, num_workers: int = 0
+) -> Iterator[list[list[Tree]]]:
+    """For each step, this process's micro-batches as trees, for stages that sample the responses themselves."""
+    return _steps(records, encoder, sampler, list, num_workers)
+
+
+def _steps(records, encoder: Encoder, sampler: StepSampler, collate_fn: Callable, num_workers: int) -> Iterator:
     loader = DataLoader(
         Trees(records, encoder),
         batch_sampler=sampler,
-        collate_fn=Collator(encoder, has_images, packing),
+        collate_fn=collate_fn,
         num_workers=num_workers,
         pin_memory=dist.device().type == "cuda",
     )
-    batches = (batch.to(dist.device()) for batch in loader)
-    while step := list(islice(batches, sampler.accumulation)):
+    micro_batches = iter(loader)
+    while step := list(islice(micro_batches, sampler.accumulation)):
         yield step
 
 

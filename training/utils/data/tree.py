@@ -34,6 +34,15 @@ class Tree:
     def __len__(self) -> int:
         return len(self.prompt_ids) + sum(map(len, self.responses))
 
+    def with_responses(self, responses: list[list[int]], stop_ids: set[int]) -> "Tree":
+        """The prompt with sampled responses: they alone are learned from, and end where a stop token came."""
+        return replace(
+            self,
+            prompt_learned=[False] * len(self.prompt_ids),
+            responses=responses,
+            ended=[ids[-1] in stop_ids for ids in responses],
+        )
+
     def branches(self) -> list["Tree"]:
         """The same responses, each in a tree of its own."""
         return [

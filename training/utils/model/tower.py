@@ -25,11 +25,6 @@ class FrozenTower(nn.Module):
             return self.__dict__[name]
         return getattr(self.tower, name)  # families ask their tower for its dtype, patch size, ...
 
-    def remember(self, num_batches: int) -> None:
-        """Keep the features of the last `num_batches` batches, at least."""
-        if num_batches > (self.memory.maxlen or 0):
-            self.__dict__["memory"] = deque(self.memory, maxlen=num_batches)
-
     @torch.no_grad()
     def forward(self, pixel_values: Tensor, *args, **kwargs):
         asked = (pixel_values, *args, *(kwargs[name] for name in sorted(kwargs)))
@@ -54,14 +49,18 @@ def _same(known: tuple, asked: tuple) -> bool:
     )
 
 
-def share_towers(*towers: nn.Module) -> None:
-    """Lets frozen towers with equal weights be one tower."""
-    frozen = [tower for tower in towers if isinstance(tower, FrozenTower)]
+def share_towers(*models: nn.Module, remembered_batches: int = 1) -> None:
+    """Lets the frozen towers of some models be one, where their weights are equal.
+
+    Args:
+        remembered_batches: batches of images that all models see before the next ones come.
+    """
+    frozen = [module for model in models for module in model.modules() if isinstance(module, FrozenTower)]
     for number, tower in enumerate(frozen):
+        tower.__dict__["memory"] = deque(maxlen=remembered_batches)
         for earlier in frozen[:number]:
-            if tower.tower is not earlier.tower and _equal_weights(tower.tower, earlier.tower):
-                tower.__dict__["tower"] = earlier.tower
-                tower.__dict__["memory"] = earlier.memory
+            if _equal_weights(tower.tower, earlier.tower):
+                tower.__dict__.update(tower=earlier.tower, memory=earlier.memory)
                 break
 
 

@@ -1,0 +1,100 @@
+"""From sampled responses to what PPO learns from: rewards, advantages and returns of every token.
+
+Notation: N response tokens (a flat list), R responses, L tokens of the longest.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.utils import dist
+from training.utils.config import PPOConfig
+from training.utils.data.tree import Batch
+from training.utils.engine import Engine
+from training.utils.losses import segment_sum
+from training.utils.tally import Figures
+from training.utils.rl import RunningMoments, dense, flat, gae, kl_k1, kl_k3, token_rewards
+
+
+@dataclass
+class Experience:
+    """A micro-batch of responses, and what was known when they were sampled. All are fixed from then on."""
+
+    batch: Batch
+    old_logps: Tensor  # [N] of the policy that sampled
+    values: Tensor  # [N]
+    token_kl: Tensor  # [N] to the reference, nats
+    scores: Tensor  # [R] as the reward model gave them
+    advantages: Tensor | None = None  # [N]
+    returns: Tensor | None = None  # [N]
+
+    @property
+    def kl(self) -> Tensor:
+        """KL to the reference summed over each response, nats, [R]."""
+        return segment_sum(self.token_kl, self.batch.response, self.batch.num_responses)
+
+
+@torch.no_grad()
+def observe(
+    batch: Batch,
+    actor: Engine,
+    critic: Engine,
+    reference: nn.Module,
+    reward_model: nn.Module,
+    config: PPOConfig,
+) -> Experience:
+    """What the four models say of the responses."""
+    for engine in (actor, critic):
+        engine.module.eval()
+    old_logps = actor(batch, config.temperature)
+    ref_logps = reference(batch, config.temperature)
+    estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
+    experience = Experience(
+        batch=batch,
+        old_logps=old_logps,
+        values=critic(batch, batch.predictor),
+        token_kl=estimator(old_logps, ref_logps),
+        scores=reward_model(batch, batch.last_token),
+    )
+    for engine in (actor, critic):
+        engine.module.train()
+    return experience
+
+
+def assign_credit(
+    experiences: list[Experience], moments: RunningMoments, kl_coef: float, config: PPOConfig
+) -> None:
+    """Sets advantages and returns of the whole rollout, over all processes."""
+    if config.normalize_rewards:
+        scores = torch.cat([experience.scores for experience in experiences]).double()
+        moments.update(*(float(dist.sum_over_ranks(x)) for x in (len(scores), scores.sum(), scores.square().sum())))
+    for experience in experiences:
+        batch = experience.batch
+        scores = moments.normalize(experience.scores) if config.normalize_rewards else experience.scores
+        if config.reward_clip:
+            scores = scores.clamp(-config.reward_clip, config.reward_clip)
+        scores = scores - config.missing_eos_penalty * (~batch.ended).float()
+        mask, token_kl, values = dense(batch.response, batch.num_responses, experience.token_kl, experience.values)
+        rewards = token_rewards(scores, token_kl, mask, kl_coef)
+        advantages, returns = gae(rewards, values, mask, config.gamma, config.lam)
+        experience.advantages, experience.returns = flat(advantages, mask), flat(returns, mask)
+    if config.whiten_advantages:
+        advantages = torch.cat([experience.advantages for experience in experiences]).double()
+        count = dist.sum_over_ranks(len(advantages))
+        mean = dist.sum_over_ranks(advantages.sum()) / count
+        std = (dist.sum_over_ranks((advantages - mean).square().sum()) / count).sqrt()
+        for experience in experiences:
+            experience.advantages = (experience.advantages - float(mean)) / (float(std) + 1e-8)
+
+
+def rollout_figures(experience: Experience) -> Figures:
+    """What to show of a rollout: score and KL of a response, its length in tokens, and whether it ended."""
+    batch = experience.batch
+    num = batch.num_responses
+    return {
+        "reward": (experience.scores.sum(), num),
+        "kl": (experience.kl.sum(), num),
+        "response_len": (len(experience.old_logps), num),
+        "ended": (batch.ended.sum(), num),
+    }

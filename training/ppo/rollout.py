@@ -1,0 +1,77 @@
+"""Sampling responses of the policy, as trees that training can take."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from training.ppo.experience import Experience
+from training.utils import dist
+from training.utils.config import PPOConfig
+from training.utils.data.encode import Encoder
+from training.utils.data.tree import Tree
+from training.utils.engine import Engine
+from training.utils.jsonl import cut_after
+from training.utils.model.generate import Sampling, generate
+
+
+def build_sampling(config: PPOConfig, encoder: Encoder) -> Sampling:
+    return Sampling(
+        max_new_tokens=config.max_generation_length_of_sampling,
+        temperature=config.temperature,
+        top_k=config.topk,
+        top_p=config.topp,
+        stop_ids=tuple(encoder.stop_ids),
+        forbidden_ids=tuple(encoder.structural_ids - encoder.stop_ids),
+    )
+
+
+def sample(
+    actor: Engine,
+    encoder: Encoder,
+    prompts: Sequence[Sequence[Tree]],
+    sampling: Sampling,
+    num_samples: int,
+    seed: int,
+    step: int,
+) -> list[list[Tree]]:
+    """The prompts of each micro-batch with `num_samples` responses each.
+
+    The seed, the step and the process decide the random numbers, so a resumed run samples the same.
+    """
+    generator = torch.Generator(dist.device()).manual_seed(hash((seed, step, dist.rank())))
+    sampled = []
+    with actor.whole_weights() as policy:
+        policy.eval()
+        for trees in prompts:
+            responses = generate(policy, trees, sampling, num_samples, generator, encoder.tokenizer.pad_token_id)
+            sampled.append(
+                [tree.with_responses(ids, encoder.stop_ids) for tree, ids in zip(trees, responses, strict=True)]
+            )
+        policy.train()
+    return sampled
+
+
+class Rollouts:
+    """Writes what was sampled to `rollouts.jsonl`, so that a person can read what the reward model likes."""
+
+    def __init__(self, config: PPOConfig, encoder: Encoder, start_step: int) -> None:
+        self.file = Path(config.output_dir) / "rollouts.jsonl"
+        self.encoder = encoder
+        if dist.is_main():
+            cut_after(self.file, start_step)
+
+    def write(self, step: int, trees: Sequence[Sequence[Tree]], experiences: Sequence[Experience]) -> None:
+        """The responses of the main process, with their scores and KL in nats."""
+        if not dist.is_main():
+            return
+        with self.file.open("a") as file:
+            for micro_batch, experience in zip(trees, experiences, strict=True):
+                scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
+                for tree in micro_batch:
+                    responses = [self.encoder.decode(ids) for ids in tree.responses]
+                    line = {"step": step, "id": tree.id, "responses": responses}
+                    line["scores"] = [next(scores) for _ in responses]
+                    line["kl"] = [next(kl) for _ in responses]
+                    file.write(json.dumps(line) + "\n")

@@ -1,0 +1,48 @@
+"""One clipped update of actor and critic (arXiv 1707.06347, equations 7 and 9)."""
+
+from collections.abc import Iterator
+
+import torch
+
+from training.ppo.experience import Experience
+from training.utils import dist
+from training.utils.config import PPOConfig
+from training.utils.engine import Engine
+from training.utils.rl import ppo_policy_loss, ppo_value_loss
+from training.utils.tally import Tally
+
+
+def minibatches(experiences: list[Experience], config: PPOConfig, step: int) -> Iterator[list[Experience]]:
+    """The micro-batches of each update: all of them in each epoch, in an order that the seed decides."""
+    generator = torch.Generator().manual_seed(config.seed + step)
+    for _ in range(config.ppo_epochs):
+        order = torch.randperm(len(experiences), generator=generator).tolist()
+        for first in range(0, len(order), config.gradient_accumulation_steps):
+            yield [experiences[i] for i in order[first : first + config.gradient_accumulation_steps]]
+
+
+def update(
+    minibatch: list[Experience],
+    actor: Engine,
+    critic: Engine,
+    tally: Tally,
+    config: PPOConfig,
+    critic_only: bool = False,
+) -> None:
+    """Moves the critic, and the actor unless `critic_only`, by the losses averaged over all response tokens."""
+    total = float(dist.sum_over_ranks(sum(len(experience.old_logps) for experience in minibatch)))
+    for experience in minibatch:
+        batch, num_tokens = experience.batch, len(experience.old_logps)
+        if not critic_only:
+            logps = actor(batch, config.temperature)
+            losses, clipped = ppo_policy_loss(
+                logps, experience.old_logps, experience.advantages, config.cliprange
+            )
+            actor.backward(losses.sum() / total)
+            tally.add({"policy_loss": (losses.sum(), num_tokens), "clipped": (clipped.sum(), num_tokens)})
+        values = critic(batch, batch.predictor)
+        losses, _ = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
+        critic.backward(losses.sum() / total)
+        tally.add({"value_loss": (losses.sum(), num_tokens)})
+    for engine in [critic] if critic_only else [actor, critic]:
+        engine.step()

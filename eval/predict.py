@@ -53,7 +53,11 @@ def main(config: PredictConfig) -> None:
         prompts = [encoder.encode(records[number]) for number in numbers]
         generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, numbers[0])))
         responses = answer(policy, encoder, prompts, config, generator)
-        scores = score(reward_model, collate, prompts, responses, encoder) if reward_model else [None] * len(prompts)
+        scores = (
+            score(reward_model, collate, prompts, responses, encoder)
+            if reward_model
+            else [None] * len(prompts)
+        )
         for number, texts, values in zip(numbers, responses, scores, strict=True):
             lines.write(number, prediction(records[number], [encoder.decode(ids) for ids in texts], values))
     dist.barrier()
@@ -65,7 +69,11 @@ def main(config: PredictConfig) -> None:
 
 
 def answer(
-    policy: Policy, encoder: Encoder, prompts: Sequence[Tree], config: PredictConfig, generator: torch.Generator
+    policy: Policy,
+    encoder: Encoder,
+    prompts: Sequence[Tree],
+    config: PredictConfig,
+    generator: torch.Generator,
 ) -> list[list[list[int]]]:
     """Token ids of `num_return_sequences` responses for each prompt."""
     sampling = Sampling(
@@ -90,7 +98,9 @@ def score(
     encoder: Encoder,
 ) -> list[list[float]]:
     """The reward model's score of each response."""
-    trees = [prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in zip(prompts, responses, strict=True)]
+    trees = [
+        prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in zip(prompts, responses, strict=True)
+    ]
     batch = collate(trees).to(dist.device())
     scores = iter(reward_model(batch, batch.last_token).tolist())
     return [[next(scores) for _ in tree.responses] for tree in trees]

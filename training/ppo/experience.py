@@ -13,8 +13,8 @@ from training.utils.config import PPOConfig
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.losses import segment_sum
-from training.utils.tally import Figures
 from training.utils.rl import RunningMoments, dense, flat, gae, kl_k1, kl_k3, token_rewards
+from training.utils.tally import Figures
 
 
 @dataclass
@@ -68,14 +68,18 @@ def assign_credit(
     """Sets advantages and returns of the whole rollout, over all processes."""
     if config.normalize_rewards:
         scores = torch.cat([experience.scores for experience in experiences]).double()
-        moments.update(*(float(dist.sum_over_ranks(x)) for x in (len(scores), scores.sum(), scores.square().sum())))
+        moments.update(
+            *(float(dist.sum_over_ranks(x)) for x in (len(scores), scores.sum(), scores.square().sum()))
+        )
     for experience in experiences:
         batch = experience.batch
         scores = moments.normalize(experience.scores) if config.normalize_rewards else experience.scores
         if config.reward_clip:
             scores = scores.clamp(-config.reward_clip, config.reward_clip)
         scores = scores - config.missing_eos_penalty * (~batch.ended).float()
-        mask, token_kl, values = dense(batch.response, batch.num_responses, experience.token_kl, experience.values)
+        mask, token_kl, values = dense(
+            batch.response, batch.num_responses, experience.token_kl, experience.values
+        )
         rewards = token_rewards(scores, token_kl, mask, kl_coef)
         advantages, returns = gae(rewards, values, mask, config.gamma, config.lam)
         experience.advantages, experience.returns = flat(advantages, mask), flat(returns, mask)

@@ -45,9 +45,14 @@ def sample(
     with actor.whole_weights() as policy:
         policy.eval()
         for trees in prompts:
-            responses = generate(policy, trees, sampling, num_samples, generator, encoder.tokenizer.pad_token_id)
+            responses = generate(
+                policy, trees, sampling, num_samples, generator, encoder.tokenizer.pad_token_id
+            )
             sampled.append(
-                [tree.with_responses(ids, encoder.stop_ids) for tree, ids in zip(trees, responses, strict=True)]
+                [
+                    tree.with_responses(ids, encoder.stop_ids)
+                    for tree, ids in zip(trees, responses, strict=True)
+                ]
             )
         policy.train()
     return sampled

@@ -80,7 +80,12 @@ def main(config: PPOConfig) -> None:
         num_tokens = float(dist.sum_over_ranks(sum(batch.num_tokens for batch in batches)))
         epoch = step / sampler.steps_per_epoch
         meter.step(
-            step, epoch=epoch, tokens=num_tokens, lr=actor.learning_rate, kl_coef=kl_controller.coef, **figures
+            step,
+            epoch=epoch,
+            tokens=num_tokens,
+            lr=actor.learning_rate,
+            kl_coef=kl_controller.coef,
+            **figures,
         )
         kl_controller.update(figures["kl"], num_responses=sampler.global_batch * config.num_generations)
 

@@ -37,7 +37,17 @@ def main(config: RewardConfig) -> None:
             "score": (scores.sum(), len(scores)),
         }
 
-    fit(engine, ranking_losses, lambda batch: batch.num_prompts, config, run, encoder, sampler, train, held_out)
+    fit(
+        engine,
+        ranking_losses,
+        lambda batch: batch.num_prompts,
+        config,
+        run,
+        encoder,
+        sampler,
+        train,
+        held_out,
+    )
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class Run:
         with self._written(name) as folder:
             self._write_model(folder, engine)
 
-    def save_checkpoint(self, step: int, engines: dict[str, Engine], state: dict[str, Any] | None = None) -> None:
+    def save_checkpoint(
+        self, step: int, engines: dict[str, Engine], state: dict[str, Any] | None = None
+    ) -> None:
         """Writes `checkpoint-{step}`: the first engine's model, and the state of all. All processes must call it.
 
         Args:
@@ -95,7 +97,9 @@ class Run:
                 engine.save_state(folder / STATE / name, {"stage": state or {}, "step": step})
             torch.save(_random_state(), folder / STATE / f"random-{dist.rank()}.pt")
         if dist.is_main() and self.limit:
-            old = sorted(self.folder.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]))[: -self.limit]
+            old = sorted(self.folder.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]))[
+                : -self.limit
+            ]
             for folder in old:
                 shutil.rmtree(folder)
 

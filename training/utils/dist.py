@@ -11,7 +11,13 @@ import torch.distributed as torch_dist
 
 def init_distributed(seed: int) -> None:
     """Joins the processes that the launcher started, or makes a group of one; seeds every generator alike."""
-    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    alone = {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "0",
+    }
     if "RANK" not in os.environ:
         os.environ.update(alone)
     if not torch.cuda.is_available():
@@ -41,7 +47,11 @@ def is_main() -> bool:
 
 
 def device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", torch.cuda.current_device())
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 def barrier() -> None:

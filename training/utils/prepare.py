@@ -25,7 +25,9 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
     name = config.template
     if name == "auto":
         name = read_metadata(folder).get("template", "auto")
-    return Encoder(processor, family, family.template_name(name, AutoConfig.from_pretrained(folder)), config.max_seq_len)
+    return Encoder(
+        processor, family, family.template_name(name, AutoConfig.from_pretrained(folder)), config.max_seq_len
+    )
 
 
 def load_data(
@@ -68,5 +70,9 @@ def build_sampler(config: TrainConfig, num_records: int) -> StepSampler:
     global_batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * dist.world_size()
     num_steps = config.max_steps or config.num_train_epochs * steps_per_epoch(num_records, global_batch)
     return StepSampler(
-        num_records, config.per_device_train_batch_size, config.gradient_accumulation_steps, num_steps, config.seed
+        num_records,
+        config.per_device_train_batch_size,
+        config.gradient_accumulation_steps,
+        num_steps,
+        config.seed,
     )

@@ -12,9 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from .records import DataError, Turn
-
-MARKER = "<image>"  # what stands for an image in the text of a record
+from .records import MARKER, DataError, Turn
 
 
 class Piece(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import replace
 from PIL import Image
 
 from ..model.family import Family
-from .DST import MARKER, Segment, get_template
-from .records import DataError, Record, Turn, open_image
+from .DST import Segment, get_template
+from .records import MARKER, DataError, Record, Turn, open_image
 from .tree import Tree
 
 MIN_RESPONSE_LEN = 16  # tokens that a response keeps before turns of the prompt are dropped for room
@@ -31,10 +31,15 @@ class Encoder:
         self.max_seq_len = max_seq_len
         image_token = family.image_token(processor)
         self.image_id = self.tokenizer.convert_tokens_to_ids(image_token)
-        self._specials = re.compile("|".join(map(re.escape, {*self.tokenizer.all_special_tokens, image_token})))
+        self._specials = re.compile(
+            "|".join(map(re.escape, {*self.tokenizer.all_special_tokens, image_token}))
+        )
         self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
         self.stop_ids = {self.end_id, self.tokenizer.eos_token_id}
-        self.structural_ids = {*self.tokenizer.all_special_ids, self.image_id}  # never part of an answer's words
+        self.structural_ids = {
+            *self.tokenizer.all_special_ids,
+            self.image_id,
+        }  # never part of an answer's words
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
         self._image_len: dict[tuple[int, int], int] = {}
@@ -64,7 +69,9 @@ class Encoder:
             expansions = [[self.image_id] * self._expanded_len(image) for image in record.images]
             self._fit_prompt(record, expansions, 1)
 
-    def prompt_ids(self, turns: Sequence[Turn], expansions: Sequence[list[int]]) -> tuple[list[int], list[bool]]:
+    def prompt_ids(
+        self, turns: Sequence[Turn], expansions: Sequence[list[int]]
+    ) -> tuple[list[int], list[bool]]:
         """Token ids of a prompt, and which of them an earlier assistant turn produced."""
         prompts = self.template.prompts(list(turns), self.family.image_text(self.processor))
         answers = [turn.text for turn in turns if turn.role == "assistant"]
@@ -136,7 +143,9 @@ class Encoder:
         ids: list[int] = []
         for number, run in enumerate(runs):
             if run and opening and not ids:
-                ids += self.tokenizer(run, add_special_tokens=False, split_special_tokens=number in plain).input_ids
+                ids += self.tokenizer(
+                    run, add_special_tokens=False, split_special_tokens=number in plain
+                ).input_ids
             elif run:
                 ids += self._continuation_ids(run, split_special_tokens=number in plain)
         return ids
@@ -157,7 +166,9 @@ class Encoder:
         ).input_ids
         if ids[: len(head)] == head:
             return ids[len(head) :]
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens).input_ids
+        return self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=split_special_tokens
+        ).input_ids
 
 
 def without_responses(record: Record) -> Record:

@@ -46,7 +46,11 @@ class Collator:
 
 
 def step_batches(
-    records: Sequence[Record], encoder: Encoder, sampler: StepSampler, packing: bool = False, num_workers: int = 0
+    records: Sequence[Record],
+    encoder: Encoder,
+    sampler: StepSampler,
+    packing: bool = False,
+    num_workers: int = 0,
 ) -> Iterator[list[Batch]]:
     """For each optimizer step, this process's micro-batches on its device."""
     collator = Collator(encoder, any(record.images for record in records), packing)
@@ -61,7 +65,9 @@ def step_trees(
     return _steps(records, encoder, sampler, list, num_workers)
 
 
-def _steps(records, encoder: Encoder, sampler: StepSampler, collate_fn: Callable, num_workers: int) -> Iterator:
+def _steps(
+    records, encoder: Encoder, sampler: StepSampler, collate_fn: Callable, num_workers: int
+) -> Iterator:
     loader = DataLoader(
         Trees(records, encoder),
         batch_sampler=sampler,

@@ -17,7 +17,13 @@ class StepSampler:
     """
 
     def __init__(
-        self, num_records: int, per_device: int, accumulation: int, num_steps: int, seed: int, start_step: int = 0
+        self,
+        num_records: int,
+        per_device: int,
+        accumulation: int,
+        num_steps: int,
+        seed: int,
+        start_step: int = 0,
     ) -> None:
         self.num_records = num_records
         self.per_device = per_device

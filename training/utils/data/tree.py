@@ -165,7 +165,11 @@ def collate(
             base = row_number * length + start
             num_prompts += not tree.same_prompt
             prompt_len = len(tree.prompt_ids)
-            ids, positions, branches = list(tree.prompt_ids), list(range(prompt_len)), [IN_PROMPT] * prompt_len
+            ids, positions, branches = (
+                list(tree.prompt_ids),
+                list(range(prompt_len)),
+                [IN_PROMPT] * prompt_len,
+            )
             for place, is_learned in enumerate(tree.prompt_learned):
                 if is_learned:
                     label_ids.append(tree.prompt_ids[place])

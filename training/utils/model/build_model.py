@@ -6,7 +6,6 @@ To add a family, write a file like `llava.py` beside this one and add a line to 
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
@@ -37,13 +36,19 @@ def get_family(name: str, checkpoint: Path) -> Family:
     return FAMILIES[name]
 
 
-def build_policy(config: ModelConfig, checkpoint: str | Path, family: Family, trainable: bool = True) -> Policy:
+def build_policy(
+    config: ModelConfig, checkpoint: str | Path, family: Family, trainable: bool = True
+) -> Policy:
     """The policy of a checkpoint folder; a frozen one is a reference."""
     return Policy(_load(config, resolve_checkpoint(checkpoint), family, trainable), family)
 
 
 def build_value_model(
-    config: ModelConfig, checkpoint: str | Path, family: Family, trainable: bool = True, needs_head: bool = False
+    config: ModelConfig,
+    checkpoint: str | Path,
+    family: Family,
+    trainable: bool = True,
+    needs_head: bool = False,
 ) -> ValueModel:
     """A reward model or critic: the backbone of a checkpoint folder, with its value head or a new one.
 
@@ -53,7 +58,9 @@ def build_value_model(
     folder = resolve_checkpoint(checkpoint)
     head = folder / HEAD_FILE
     if needs_head and not head.is_file():
-        raise DataError(f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh")
+        raise DataError(
+            f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh"
+        )
     model = ValueModel(_load(config, folder, family, trainable), family)
     model.model.lm_head.requires_grad_(False)  # not part of the value
     if head.is_file():
@@ -66,7 +73,7 @@ def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool):
     model = family.load_model(
         str(folder),
         dtype=config.torch_dtype,
-        attn_implementation=config.attn_implementation,
+        attn_implementation=config.attention,
         trust_remote_code=config.trust_remote_code,
     )
     if trainable:
@@ -83,10 +90,3 @@ def read_metadata(folder: Path) -> dict:
     """What an earlier stage wrote about the checkpoint: its template, its reward statistics."""
     file = folder / "alignment.json"
     return json.loads(file.read_text()) if file.is_file() else {}
-
-
-def default_dtype(precision: str) -> torch.dtype:
-    """`auto` is bf16 where there is a GPU, fp32 elsewhere."""
-    if precision == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]

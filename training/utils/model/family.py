@@ -93,7 +93,10 @@ class Family:
         parts, expansions = [], []
         for image in images:
             out = processor(
-                text=self.image_token(processor), images=[image], add_special_tokens=False, return_tensors="pt"
+                text=self.image_token(processor),
+                images=[image],
+                add_special_tokens=False,
+                return_tensors="pt",
             )
             expansions.append(out.pop("input_ids")[0].tolist())
             out.pop("attention_mask")

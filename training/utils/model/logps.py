@@ -8,7 +8,11 @@ CHUNK_LEN = 1024  # tokens whose logits are in memory at a time
 
 
 def token_logps(
-    hidden: Tensor, lm_head: nn.Module, label_ids: Tensor, temperature: float = 1.0, chunk_len: int = CHUNK_LEN
+    hidden: Tensor,
+    lm_head: nn.Module,
+    label_ids: Tensor,
+    temperature: float = 1.0,
+    chunk_len: int = CHUNK_LEN,
 ) -> Tensor:
     """Log-probability of each label, in nats, [N].
 
@@ -27,7 +31,9 @@ def token_logps(
 
     # One chunk at least: under ZeRO-3 every rank must call lm_head, whatever its number of tokens.
     chunks = [
-        checkpoint(chunk_logps, h, labels, use_reentrant=False) if torch.is_grad_enabled() else chunk_logps(h, labels)
+        checkpoint(chunk_logps, h, labels, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else chunk_logps(h, labels)
         for h, labels in zip(hidden.split(chunk_len), label_ids.split(chunk_len), strict=True)
     ]
     return torch.cat(chunks)

@@ -1,0 +1,51 @@
+"""Opening pictures, safely: inside one folder, whole, and not a decompression bomb."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+
+class ImageError(ValueError):
+    """A picture can't be used; the message says why."""
+
+
+def locate(name: str, folder: Path) -> Path:
+    """The file of a picture.
+
+    Raises:
+        ImageError: the path leads out of `folder`, also by a link, or to nothing.
+    """
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ImageError(f"image {name!r} lies outside {folder}; expected a path inside --image_folder")
+    if not path.is_file():
+        raise ImageError(f"image {name!r} is not in {folder}; set --image_folder or mend the path")
+    return folder / name
+
+
+def open_image(image: Path | Image.Image) -> Image.Image:
+    """A picture in RGB, decoded.
+
+    Raises:
+        ImageError: the file is empty, cut off, not a picture, or so large that it may be an attack.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if isinstance(image, Image.Image):
+                return image.convert("RGB")
+            if image.stat().st_size == 0:
+                raise ImageError(f"image {str(image)!r} is an empty file; replace it")
+            with Image.open(image) as opened:
+                return opened.convert("RGB")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ImageError(
+            f"image {str(image)!r} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller"
+        ) from None
+    except UnidentifiedImageError:
+        raise ImageError(f"image {str(image)!r} is not a picture that Pillow can read; replace it") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"image {str(image)!r} can't be decoded ({error}); replace it") from None

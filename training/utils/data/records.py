@@ -1,0 +1,159 @@
+"""Files to validated records: a prompt of text and images, with its responses.
+
+`formats.py` knows how each file format spells a record; here it is checked. Each failure names the file, the
+index, the id, what was found, what was expected and how to mend it.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from .images import ImageError, locate, open_image
+
+__all__ = ["DataError", "Record", "Turn", "load_records", "open_image", "split"]
+
+logger = logging.getLogger(__name__)
+
+MARKER = "<image>"  # what stands for an image in the text of a record
+
+
+class DataError(ValueError):
+    """Data or a checkpoint can't be used; the message says what, where, and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    role: Literal["user", "assistant"]
+    text: str  # a user's may hold image markers
+
+
+@dataclass(frozen=True)
+class Record:
+    id: str
+    source: str  # "file[index]"
+    images: tuple[Path | Image.Image, ...]
+    turns: tuple[Turn, ...]  # the prompt; the last turn is the user's
+    responses: tuple[str, ...] = ()  # the best first
+    scores: tuple[float, ...] | None = None
+    label: str | None = None
+
+
+def load_records(
+    data_path: str,
+    image_folder: str | None,
+    *,
+    min_responses: int,
+    max_responses: int | None = None,
+    on_bad_record: Literal["error", "skip"] = "error",
+    samples: int | None = None,
+    seed: int = 0,
+) -> list[Record]:
+    """The records of a file or data set folder, each checked, its images decoded once.
+
+    Args:
+        image_folder: where image paths start; none: the folder that the data lie in.
+        min_responses, max_responses: how many responses the stage needs and uses, the best first.
+        samples: how many records to draw at random; none: all.
+
+    Raises:
+        DataError: a record is bad and `on_bad_record` is "error", or no record is left.
+    """
+    from .formats import read_entries  # imports the datasets library when a file needs it
+
+    path = Path(data_path)
+    entries = list(enumerate(read_entries(path)))
+    if samples is not None and samples < len(entries):
+        entries = sorted(random.Random(seed).sample(entries, samples))
+    folder = Path(image_folder) if image_folder else (path if path.is_dir() else path.parent)
+    if not folder.is_dir():
+        raise DataError(f"--image_folder {folder}: no such folder")
+    records, bad = [], []
+
+    def check(numbered: tuple[int, Any]) -> Record | str:
+        index, entry = numbered
+        where = f"{path}[{index}]"
+        if isinstance(entry, dict) and "id" in entry:
+            where += f" id={entry['id']}"
+        try:
+            return _record(entry, f"{path}[{index}]", str(index), folder, min_responses, max_responses)
+        except (DataError, ImageError) as error:
+            return f"{where}: {error}"
+
+    with ThreadPoolExecutor() as pool:
+        for result in pool.map(check, entries):
+            if isinstance(result, Record):
+                records.append(result)
+            elif on_bad_record == "error":
+                pool.shutdown(cancel_futures=True)
+                raise DataError(result)
+            else:
+                bad.append(result)
+    if bad:
+        logger.warning("skipped %d of %d records:\n  %s", len(bad), len(entries), "\n  ".join(bad))
+    if not records:
+        raise DataError(f"{path}: no usable record among {len(entries)}; expected at least one")
+    return records
+
+
+def split(records: Sequence[Record], ratio: float, seed: int) -> tuple[list[Record], list[Record]]:
+    """A share `ratio` of the records to train on, and the rest; drawn by the seed."""
+    order = random.Random(seed).sample(range(len(records)), len(records))
+    num_train = max(1, round(ratio * len(records)))
+    return [records[i] for i in sorted(order[:num_train])], [records[i] for i in sorted(order[num_train:])]
+
+
+def _record(
+    entry: Any, source: str, number: str, folder: Path, min_responses: int, max_responses: int | None
+) -> Record:
+    from .formats import normalise
+
+    spelled = normalise(entry)
+    images = tuple(
+        image if isinstance(image, Image.Image) else locate(image, folder) for image in spelled.images
+    )
+    for image in images:
+        open_image(image)
+    responses = tuple(text.strip() for text in spelled.responses)
+    if len(responses) < min_responses:
+        raise DataError(
+            f"found {len(responses)} response(s), expected at least {min_responses}; "
+            "the last gpt value holds them, as a text or as a list with the best first"
+        )
+    if any(not response for response in responses):
+        raise DataError("a response is empty; expected text")
+    if min_responses > 1 and len(set(responses)) < len(responses):
+        raise DataError("two responses are the same; expected different ones to rank; remove one")
+    return Record(
+        id=str(spelled.id if spelled.id is not None else number),
+        source=source,
+        images=images,
+        turns=_with_markers(spelled.turns, len(images)),
+        responses=responses[:max_responses],
+        scores=spelled.scores,
+        label=spelled.label,
+    )
+
+
+def _with_markers(turns: Sequence[Turn], num_images: int) -> tuple[Turn, ...]:
+    """The turns with one image marker for each image: in front of the first turn, if there are none at all."""
+    if not turns or turns[-1].role != "user":
+        raise DataError("the prompt does not end with a human turn")
+    turns = tuple(Turn(turn.role, turn.text.strip()) for turn in turns)
+    found = sum(turn.text.count(MARKER) for turn in turns if turn.role == "user")
+    if found == 0:
+        first = Turn("user", "".join([f"{MARKER}\n"] * num_images) + turns[0].text)
+        turns = (first, *turns[1:])
+    elif found != num_images:
+        raise DataError(
+            f"found {found} {MARKER} marker(s) for {num_images} image(s); expected one for each image, or none at all"
+        )
+    for turn in turns:
+        if not turn.text.replace(MARKER, "").strip():
+            raise DataError(f"a {'human' if turn.role == 'user' else 'gpt'} turn is empty; expected text")
+    return turns

@@ -41,7 +41,7 @@ def update(
             actor.backward(losses.sum() / total)
             tally.add({"policy_loss": (losses.sum(), num_tokens), "clipped": (clipped.sum(), num_tokens)})
         values = critic(batch, batch.predictor)
-        losses, _ = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
+        losses = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
         critic.backward(losses.sum() / total)
         tally.add({"value_loss": (losses.sum(), num_tokens)})
     for engine in [critic] if critic_only else [actor, critic]:

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from . import dist
 from .config import TrainConfig, save_args
 from .data.encode import Encoder
-from .data.records import DataError
+from .data.record import DataError
 from .engine import Engine
 
 HEAD_FILE = "value_head.safetensors"

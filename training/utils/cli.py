@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from . import dist
 from .config import parse_args
-from .data.records import DataError
+from .data.record import DataError
 from .engine import NonFiniteLoss
 
 Config = TypeVar("Config")

@@ -11,7 +11,7 @@ from .checkpoint import Run
 from .config import TrainConfig
 from .data.encode import Encoder
 from .data.loader import eval_batches, step_batches
-from .data.records import Record
+from .data.record import Record
 from .data.sampler import StepSampler
 from .data.tree import Batch
 from .engine import Engine, NonFiniteLoss

@@ -8,7 +8,8 @@ from . import dist
 from .checkpoint import resolve_checkpoint
 from .config import DataConfig, ModelConfig, TrainConfig
 from .data.encode import Encoder
-from .data.records import DataError, Record, load_records, split
+from .data.record import DataError, Record
+from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
 from .model.build_model import get_family, read_metadata
 

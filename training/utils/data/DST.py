@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from .records import MARKER, DataError, Turn
+from .record import MARKER, DataError, Turn
 
 
 class Piece(NamedTuple):

@@ -8,7 +8,8 @@ from PIL import Image
 
 from ..model.family import Family
 from .DST import Segment, get_template
-from .records import MARKER, DataError, Record, Turn, open_image
+from .images import open_image
+from .record import MARKER, DataError, Record, Turn
 from .tree import Tree
 
 MIN_RESPONSE_LEN = 16  # tokens that a response keeps before turns of the prompt are dropped for room

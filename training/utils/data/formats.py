@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from .images import open_image
-from .records import DataError, Turn
+from .record import DataError, Turn
 
 LLAVA_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import dist
 from .encode import Encoder
-from .records import Record
+from .record import Record
 from .sampler import StepSampler
 from .tree import Batch, Tree, collate, pack
 

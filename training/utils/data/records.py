@@ -8,40 +8,16 @@ import logging
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
 
+from .formats import normalise, read_entries
 from .images import ImageError, locate, open_image
-
-__all__ = ["DataError", "Record", "Turn", "load_records", "open_image", "split"]
+from .record import MARKER, DataError, Record, Turn
 
 logger = logging.getLogger(__name__)
-
-MARKER = "<image>"  # what stands for an image in the text of a record
-
-
-class DataError(ValueError):
-    """Data or a checkpoint can't be used; the message says what, where, and how to mend it."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    role: Literal["user", "assistant"]
-    text: str  # a user's may hold image markers
-
-
-@dataclass(frozen=True)
-class Record:
-    id: str
-    source: str  # "file[index]"
-    images: tuple[Path | Image.Image, ...]
-    turns: tuple[Turn, ...]  # the prompt; the last turn is the user's
-    responses: tuple[str, ...] = ()  # the best first
-    scores: tuple[float, ...] | None = None
-    label: str | None = None
 
 
 def load_records(
@@ -64,8 +40,6 @@ def load_records(
     Raises:
         DataError: a record is bad and `on_bad_record` is "error", or no record is left.
     """
-    from .formats import read_entries  # imports the datasets library when a file needs it
-
     path = Path(data_path)
     entries = list(enumerate(read_entries(path)))
     if samples is not None and samples < len(entries):
@@ -111,8 +85,6 @@ def split(records: Sequence[Record], ratio: float, seed: int) -> tuple[list[Reco
 def _record(
     entry: Any, source: str, number: str, folder: Path, min_responses: int, max_responses: int | None
 ) -> Record:
-    from .formats import normalise
-
     spelled = normalise(entry)
     images = tuple(
         image if isinstance(image, Image.Image) else locate(image, folder) for image in spelled.images

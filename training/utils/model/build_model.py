@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from ..checkpoint import HEAD_FILE, resolve_checkpoint
 from ..config import ModelConfig
-from ..data.records import DataError
+from ..data.record import DataError
 from .family import Family
 from .llava import Llava
 from .policy import Policy

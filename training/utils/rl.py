@@ -1,0 +1,148 @@
+"""The arithmetic of policy optimisation, as pure functions, and two small running states.
+
+Notation: N response tokens as a flat list, R responses, L tokens of the longest. Log-probabilities and KL in
+nats. A mask [R, L] is True on response tokens.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+
+def dense(response: Tensor, num_responses: int, *values: Tensor) -> tuple[Tensor, ...]:
+    """Flat lists of tokens as one row for each response: the mask [R, L], then each list [R, L], zero-padded.
+
+    >>> mask, rows = dense(torch.tensor([0, 0, 1]), 2, torch.tensor([1.0, 2.0, 3.0]))
+    >>> mask.tolist(), rows.tolist()
+    ([[True, True], [True, False]], [[1.0, 2.0], [3.0, 0.0]])
+    """
+    lengths = torch.bincount(response, minlength=num_responses)  # [R]
+    length = int(lengths.max())
+    mask = torch.arange(length, device=response.device)[None, :] < lengths[:, None]
+    rows = [value.new_zeros(num_responses, length).masked_scatter(mask, value) for value in values]
+    return mask, *rows
+
+
+def flat(values: Tensor, mask: Tensor) -> Tensor:
+    """The inverse of `dense`: [R, L] -> [N]."""
+    return values[mask]
+
+
+def kl_k1(logps: Tensor, ref_logps: Tensor) -> Tensor:
+    """Unbiased estimate of the KL of a token, log pi - log ref (joschu.net/blog/kl-approx.html, k1)."""
+    return logps - ref_logps
+
+
+def kl_k3(logps: Tensor, ref_logps: Tensor) -> Tensor:
+    """Unbiased estimate of lower variance that is never negative: r - 1 - log r with r = ref / pi (k3)."""
+    log_ratio = ref_logps - logps
+    return log_ratio.expm1() - log_ratio
+
+
+def token_rewards(scores: Tensor, token_kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
+    """The KL charged at every token, and the score [R] at the last token of the response; [R, L]."""
+    lengths = mask.sum(-1, keepdim=True)
+    is_last = torch.arange(mask.shape[1], device=mask.device) == lengths - 1
+    return (-kl_coef * token_kl + is_last * scores[:, None]) * mask
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimation (arXiv 1506.02438, equation 16); the value behind the last token is 0.
+
+    delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lam A_{t+1}
+
+    Returns:
+        Advantages and returns (advantage plus value), [R, L], 0 off the mask.
+    """
+    values = values * mask
+    advantage = torch.zeros_like(values[:, 0])
+    next_value = torch.zeros_like(advantage)
+    backwards = []
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        advantage = (delta + gamma * lam * advantage) * mask[:, t]
+        next_value = values[:, t]
+        backwards.append(advantage)
+    advantages = torch.stack(backwards[::-1], dim=1)
+    return advantages, advantages + values
+
+
+def ppo_policy_loss(
+    logps: Tensor, old_logps: Tensor, advantages: Tensor, cliprange: float
+) -> tuple[Tensor, Tensor]:
+    """Clipped surrogate (arXiv 1707.06347, equation 7), and where the clip acted; both as the inputs' shape.
+
+    L = -min(rho A, clip(rho, 1 - eps, 1 + eps) A) with rho = exp(log pi - log pi_old)
+    """
+    ratio = (logps - old_logps).exp()
+    free = -ratio * advantages
+    clipped = -ratio.clamp(1 - cliprange, 1 + cliprange) * advantages
+    return torch.maximum(free, clipped), clipped > free
+
+
+def ppo_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, cliprange: float) -> Tensor:
+    """Squared error with the change of the value clipped (arXiv 2005.12729, section 3); as the inputs' shape.
+
+    L = 0.5 max[(V - R)^2, (V_old + clip(V - V_old, -eps, eps) - R)^2]
+    """
+    near = old_values + (values - old_values).clamp(-cliprange, cliprange)
+    return 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
+
+
+@dataclass
+class RunningMoments:
+    """Mean and standard deviation of all scores so far, from sums over all processes, so that they agree."""
+
+    count: float = 0.0
+    total: float = 0.0
+    total_squares: float = 0.0
+
+    def update(self, count: float, total: float, total_squares: float) -> None:
+        self.count += count
+        self.total += total
+        self.total_squares += total_squares
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(self.count, 1)
+
+    @property
+    def std(self) -> float:
+        """Standard deviation with Bessel's correction; 1 before there are two scores."""
+        if self.count < 2:
+            return 1.0
+        variance = (self.total_squares - self.count * self.mean**2) / (self.count - 1)
+        return max(variance, 0.0) ** 0.5
+
+    def normalize(self, scores: Tensor) -> Tensor:
+        return (scores - self.mean) / (self.std + 1e-8)
+
+    def state_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.__dict__.update(state)
+
+
+@dataclass
+class KLController:
+    """Coefficient of the KL: fixed, or adapted to a target (arXiv 1909.08593, section 2.2).
+
+    coef <- coef (1 + clip(KL / target - 1, -0.2, 0.2) n / horizon)
+    """
+
+    coef: float
+    target: float = 0.0  # KL of a response in nats; 0: the coefficient is fixed
+    horizon: float = 10000.0  # responses
+
+    def update(self, kl: float, num_responses: int) -> None:
+        if self.target > 0:
+            error = min(max(kl / self.target - 1, -0.2), 0.2)
+            self.coef *= 1 + error * num_responses / self.horizon
+
+    def state_dict(self) -> dict[str, float]:
+        return {"coef": self.coef}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.coef = state["coef"]

@@ -17,7 +17,7 @@ from training.utils.cli import run_stage
 from training.utils.config import PredictConfig, save_args
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
-from training.utils.data.records import DataError, Record
+from training.utils.data.record import DataError, Record
 from training.utils.data.tree import Tree
 from training.utils.model.build_model import build_policy, build_value_model
 from training.utils.model.generate import Sampling, generate

@@ -1,18 +1,16 @@
 """Sampling responses of the policy, as trees that training can take."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from training.ppo.experience import Experience
-from training.utils import dist
+from training.utils import dist, jsonl
 from training.utils.config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.tree import Tree
 from training.utils.engine import Engine
-from training.utils.jsonl import cut_after
 from training.utils.model.generate import Sampling, generate
 
 
@@ -65,18 +63,17 @@ class Rollouts:
         self.file = Path(config.output_dir) / "rollouts.jsonl"
         self.encoder = encoder
         if dist.is_main():
-            cut_after(self.file, start_step)
+            jsonl.cut_after(self.file, start_step)
 
     def write(self, step: int, trees: Sequence[Sequence[Tree]], experiences: Sequence[Experience]) -> None:
         """The responses of the main process, with their scores and KL in nats."""
         if not dist.is_main():
             return
-        with self.file.open("a") as file:
-            for micro_batch, experience in zip(trees, experiences, strict=True):
-                scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
-                for tree in micro_batch:
-                    responses = [self.encoder.decode(ids) for ids in tree.responses]
-                    line = {"step": step, "id": tree.id, "responses": responses}
-                    line["scores"] = [next(scores) for _ in responses]
-                    line["kl"] = [next(kl) for _ in responses]
-                    file.write(json.dumps(line) + "\n")
+        for micro_batch, experience in zip(trees, experiences, strict=True):
+            scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
+            for tree in micro_batch:
+                responses = [self.encoder.decode(ids) for ids in tree.responses]
+                line = {"step": step, "id": tree.id, "responses": responses}
+                line["scores"] = [next(scores) for _ in responses]
+                line["kl"] = [next(kl) for _ in responses]
+                jsonl.append(self.file, line)

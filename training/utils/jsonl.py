@@ -1,0 +1,23 @@
+"""JSON Lines files that a resumed run goes on writing."""
+
+import json
+from pathlib import Path
+
+
+def read(file: Path) -> list[dict]:
+    """The lines of a file; none if it is not there. A last line without its end was cut off and is left out."""
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def append(file: Path, line: dict) -> None:
+    with file.open("a") as opened:
+        opened.write(json.dumps(line) + "\n")
+
+
+def cut_after(file: Path, step: int) -> None:
+    """Drops the lines of steps after `step`: a run that resumes there writes them again."""
+    kept = [line for line in read(file) if line["step"] <= step]
+    if file.is_file():
+        file.write_text("".join(json.dumps(line) + "\n" for line in kept))

@@ -1,0 +1,135 @@
+"""A tiny LLaVA with random weights: real classes, a real tokenizer trained on the texts of a data folder.
+
+    python -m data.demo_model --output models/tiny-llava --texts data/samples
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers import models as tokenizer_models
+
+import training  # noqa: F401  (repairs torchvision before transformers needs it)
+from transformers import (  # isort: skip
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    GenerationConfig,
+    HfArgumentParser,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}USER: "
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %} ASSISTANT:"
+    "{% else %} {{ message['content'][0]['text'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    """Sizes of the model."""
+
+    output: str = field(metadata={"help": "Folder to write into."})
+    texts: str = field(metadata={"help": "Folder of JSON files whose texts the tokenizer is trained on."})
+    picture_px: int = field(default=96, metadata={"help": "Width and height of a picture."})
+    patch_px: int = field(default=16, metadata={"help": "Width and height of a patch: one image token."})
+    vision_size: int = field(default=128, metadata={"help": "Hidden size of the vision tower."})
+    vision_layers: int = field(default=4, metadata={"help": "Layers of the vision tower."})
+    hidden_size: int = field(default=192, metadata={"help": "Hidden size of the language model."})
+    num_layers: int = field(default=4, metadata={"help": "Layers of the language model."})
+    vocab_size: int = field(default=1000, metadata={"help": "Tokens, at most."})
+    seed: int = field(default=0, metadata={"help": "Seed of the weights."})
+
+
+def texts_in(folder: Path) -> Iterator[str]:
+    """All turns of the LLaVA-format files of a folder."""
+    for file in sorted(folder.glob("*.json")):
+        entries = json.loads(file.read_text())
+        for entry in entries if isinstance(entries, list) else []:
+            for turn in entry["conversations"]:
+                values = turn["value"] if isinstance(turn["value"], list) else [turn["value"]]
+                yield from (f" {value}" for value in values)
+
+
+def build_tokenizer(config: TinyConfig) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, so that any text has tokens."""
+    tokenizer = Tokenizer(tokenizer_models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size,
+        special_tokens=["<pad>", "<s>", "</s>", "<image>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*texts_in(Path(config.texts)), "USER: ASSISTANT:"], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+
+
+def build_tiny_llava(config: TinyConfig) -> None:
+    tokenizer = build_tokenizer(config)
+    size = {"height": config.picture_px, "width": config.picture_px}
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False),
+        tokenizer=tokenizer,
+        patch_size=config.patch_px,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
+        chat_template=CHAT_TEMPLATE,
+    )
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    torch.manual_seed(config.seed)
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(
+                hidden_size=config.vision_size,
+                intermediate_size=4 * config.vision_size,
+                num_hidden_layers=config.vision_layers,
+                num_attention_heads=max(1, config.vision_size // 32),
+                image_size=config.picture_px,
+                patch_size=config.patch_px,
+            ),
+            text_config=LlamaConfig(
+                hidden_size=config.hidden_size,
+                intermediate_size=3 * config.hidden_size,
+                num_hidden_layers=config.num_layers,
+                num_attention_heads=max(1, config.hidden_size // 48),
+                vocab_size=len(tokenizer),
+                max_position_embeddings=2048,
+                **special,
+            ),
+            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        )
+    )
+    model.generation_config = GenerationConfig(**special)
+    model.save_pretrained(config.output)
+    processor.save_pretrained(config.output)
+    print(f"{config.output}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens")
+
+
+if __name__ == "__main__":
+    build_tiny_llava(HfArgumentParser(TinyConfig).parse_args_into_dataclasses()[0])

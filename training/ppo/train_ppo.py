@@ -90,12 +90,14 @@ def main(config: PPOConfig) -> None:
         kl_controller.update(figures["kl"], num_responses=sampler.global_batch * config.num_generations)
 
         is_last = step == sampler.num_steps
-        if step % config.save_step == 0 and not is_last:
+        ends_epoch = is_last or step % sampler.steps_per_epoch == 0
+        if not is_last and (ends_epoch or step % config.save_step == 0):
             state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
             run.save_checkpoint(step, {"actor": actor, "critic": critic}, state)
-        if is_last or step % sampler.steps_per_epoch == 0:
+        if ends_epoch:
             run.save_model(f"epoch-{ceil(epoch) - 1}", actor)
     meter.close()
+    run.finish()
 
 
 if __name__ == "__main__":

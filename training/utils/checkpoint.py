@@ -47,6 +47,10 @@ def resolve_checkpoint(path: str | Path) -> Path:
     raise DataError(f"{path}: {found}; expected a model folder or the output folder of a training stage")
 
 
+class AlreadyFinished(Exception):
+    """The run that `--resume` should go on with has reached its end."""
+
+
 class Run:
     """The output folder of one training run."""
 
@@ -55,11 +59,14 @@ class Run:
 
         Raises:
             DataError: the folder holds another run, and `--resume` does not say to go on with it.
+            AlreadyFinished: it says so, and that run has reached its end.
         """
         self.folder = Path(config.output_dir)
         self.limit = config.save_total_limit
         self.processor = encoder.processor
         self.metadata: dict[str, Any] = {"template": encoder.template_name}  # what later stages need to know
+        if config.resume == "auto" and (self.folder / "finished").is_file():
+            raise AlreadyFinished(f"{self.folder}: finished before; nothing to do")
         self.resume_from = self._find_state(config.resume)
         if self.resume_from is None and (self.folder / "latest").is_file():
             raise DataError(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from . import dist
+from .checkpoint import AlreadyFinished
 from .config import parse_args
 from .data.record import DataError
 from .engine import NonFiniteLoss
@@ -24,6 +25,9 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         logging.disable(logging.WARNING)
     try:
         main(config)
+    except AlreadyFinished as finished:
+        if dist.is_main():
+            print(finished, flush=True)
     except (DataError, NonFiniteLoss) as error:
         if dist.is_main():
             print(f"error: {error}", file=sys.stderr, flush=True)

@@ -60,11 +60,13 @@ def fit(
         is_last = step == sampler.num_steps
         if held_out and (is_last or step % config.eval_step == 0):
             meter.log_eval(step, **evaluate(engine, loss_function, config, encoder, held_out))
-        if step % config.save_step == 0 and not is_last:
+        ends_epoch = is_last or step % sampler.steps_per_epoch == 0
+        if not is_last and (ends_epoch or step % config.save_step == 0):
             run.save_checkpoint(step, {"engine": engine})
-        if is_last or step % sampler.steps_per_epoch == 0:
+        if ends_epoch:
             run.save_model(f"epoch-{ceil(epoch) - 1}", engine)
     meter.close()
+    run.finish()
 
 
 @torch.no_grad()

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from dataclasses import replace
 
 from PIL import Image
 
 from ..model.family import Family
-from .DST import Segment, get_template
+from .DST import Piece, get_template
 from .images import open_image
 from .record import MARKER, DataError, Record, Turn
 from .tree import Tree
@@ -35,6 +36,7 @@ class Encoder:
         self._specials = re.compile(
             "|".join(map(re.escape, {*self.tokenizer.all_special_tokens, image_token}))
         )
+        self._segment_ids = lru_cache(maxsize=100_000)(self._segment_ids)  # prompts and answers often recur
         self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
         self.stop_ids = {self.end_id, self.tokenizer.eos_token_id}
         self.structural_ids = {
@@ -80,7 +82,7 @@ class Encoder:
         learned: list[bool] = []
         remaining = iter(expansions)
         for number, segment in enumerate(prompts):
-            part = self._segment_ids(segment, opening=number == 0)
+            part = self._segment_ids(tuple(segment), opening=number == 0)
             if number == 0 and part[:1] != self._bos:
                 part = self._bos + part
             part = [t for i in part for t in (next(remaining) if i == self.image_id else [i])]
@@ -91,7 +93,7 @@ class Encoder:
 
     def response_ids(self, text: str) -> list[int]:
         """Token ids of an answer with its end of turn."""
-        return self._segment_ids(self.template.answer(text), opening=False)
+        return list(self._segment_ids(tuple(self.template.answer(text)), opening=False))
 
     def decode(self, response_ids: Sequence[int]) -> str:
         """The words of a response."""
@@ -127,7 +129,7 @@ class Encoder:
 
     # -- text ---------------------------------------------------------------------------------------
 
-    def _segment_ids(self, segment: Segment, opening: bool) -> list[int]:
+    def _segment_ids(self, segment: tuple[Piece, ...], opening: bool) -> list[int]:
         """Token ids of a segment; `opening` where nothing stands before it.
 
         Structure and words are tokenised together, as the text of one string, unless the words hold what

@@ -1,6 +1,7 @@
 """Opening pictures, safely: inside one folder, whole, and not a decompression bomb."""
 
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -22,6 +23,19 @@ def locate(name: str, folder: Path) -> Path:
     if not path.is_file():
         raise ImageError(f"image {name!r} is not in {folder}; set --image_folder or mend the path")
     return folder / name
+
+
+def verify(image: Path | Image.Image) -> None:
+    """Raises ImageError if `open_image` would. Files are decoded once, however many records name them."""
+    if isinstance(image, Path) and not (stat := image.stat()).st_size == 0:
+        _decode_once(image, stat.st_mtime_ns, stat.st_size)
+    else:
+        open_image(image)
+
+
+@lru_cache(maxsize=None)
+def _decode_once(image: Path, mtime_ns: int, size: int) -> None:
+    open_image(image)
 
 
 def open_image(image: Path | Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from .formats import normalise, read_entries
-from .images import ImageError, locate, open_image
+from .images import ImageError, locate, verify
 from .record import MARKER, DataError, Record, Turn
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _record(
         image if isinstance(image, Image.Image) else locate(image, folder) for image in spelled.images
     )
     for image in images:
-        open_image(image)
+        verify(image)
     responses = tuple(text.strip() for text in spelled.responses)
     if len(responses) < min_responses:
         raise DataError(

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# PPO against a reward model. Settings can be given from outside: MODEL=... REWARD_MODEL=... bash run_ppo_training.sh
+set -euo pipefail
+cd "$(dirname "$0")"
+source scripts/launch.sh
+
+MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of SFT
+REWARD_MODEL=${REWARD_MODEL:-models/reward_model}  # output folder of run_rm_training.sh
+DATA=${DATA:-data/samples/ppo.json}          # prompts, see data/README.md
+IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+OUTPUT=${OUTPUT:-models/ppo}                 # output folder
+TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
+EPOCHS=${EPOCHS:-1}                          # passes over the prompts
+MAX_STEPS=${MAX_STEPS:-500}                  # PPO steps at most
+BATCH=${BATCH:-2}                            # prompts of a micro-batch on each device
+ACCUMULATION=${ACCUMULATION:-2}              # micro-batches of an update
+MINIBATCHES=${MINIBATCHES:-1}                # updates in one pass over the responses of a step
+PPO_EPOCHS=${PPO_EPOCHS:-2}                  # passes over the responses of a step
+SAMPLES=${SAMPLES:-1}                        # responses of a prompt
+MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of a sampled response
+ACTOR_LR=${ACTOR_LR:-1e-6}                   # peak learning rate of the policy
+CRITIC_LR=${CRITIC_LR:-2e-5}                 # peak learning rate of the critic
+KL_COEF=${KL_COEF:-0.1}                      # reward charged per nat of KL
+CRITIC_ONLY_STEPS=${CRITIC_ONLY_STEPS:-30}   # first steps in which the critic learns alone
+WARMUP=${WARMUP:-0.1}                        # share of all updates
+MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
+ACTOR_ZERO_STAGE=${ACTOR_ZERO_STAGE:-2}      # DeepSpeed ZeRO of policy and reference, 0 to 3
+CRITIC_ZERO_STAGE=${CRITIC_ZERO_STAGE:-3}    # DeepSpeed ZeRO of critic and reward model, 0 to 3
+
+say_batch "$BATCH" "$(( ACCUMULATION * MINIBATCHES ))"
+launch training.ppo.train_ppo \
+  --from_checkpoint "$MODEL" \
+  --reward_model_ckpt_path "$REWARD_MODEL" \
+  --template "$TEMPLATE" \
+  --data_path "$DATA" \
+  --image_folder "$IMAGES" \
+  --output_dir "$OUTPUT" \
+  --resume auto \
+  --lang_decoder_update \
+  --num_train_epochs "$EPOCHS" \
+  --max_training_step "$MAX_STEPS" \
+  --per_device_train_batch_size "$BATCH" \
+  --gradient_accumulation_steps "$ACCUMULATION" \
+  --num_minibatches "$MINIBATCHES" \
+  --ppo_epochs "$PPO_EPOCHS" \
+  --num_generations "$SAMPLES" \
+  --max_generation_length_of_sampling "$MAX_RESPONSE_LEN" \
+  --actor_learning_rate "$ACTOR_LR" \
+  --critic_learning_rate "$CRITIC_LR" \
+  --kl_coef "$KL_COEF" \
+  --skip_actor_model "$CRITIC_ONLY_STEPS" \
+  --num_warmup_steps "$WARMUP" \
+  --max_seq_len "$MAX_SEQ_LEN" \
+  --actor_zero_stage "$ACTOR_ZERO_STAGE" \
+  --critic_zero_stage "$CRITIC_ZERO_STAGE" \
+  --gradient_checkpointing \
+  "$@"

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Answers of a model to the prompts of a file. Settings can be given from outside: MODEL=... bash run_predict.sh
+set -euo pipefail
+cd "$(dirname "$0")"
+source scripts/launch.sh
+
+MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of a stage
+REWARD_MODEL=${REWARD_MODEL:-}               # picks the best of the samples, where one is named (best-of-n)
+DATA=${DATA:-data/samples/predict.json}      # prompts, see data/README.md
+IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+OUTPUT=${OUTPUT:-models/predictions}         # output folder
+NAME=${NAME:-predictions.jsonl}              # file in it
+TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
+BATCH=${BATCH:-8}                            # prompts that are answered at a time on each device
+SAMPLES=${SAMPLES:-1}                        # responses of a prompt
+TEMPERATURE=${TEMPERATURE:-0}                # 0 is greedy
+MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of a response
+MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens of a prompt, image tokens included
+
+launch eval.predict \
+  --from_checkpoint "$MODEL" \
+  --reward_model_ckpt_path "$REWARD_MODEL" \
+  --template "$TEMPLATE" \
+  --data_path "$DATA" \
+  --image_folder "$IMAGES" \
+  --output_path "$OUTPUT/$NAME" \
+  --batch_size "$BATCH" \
+  --num_return_sequences "$SAMPLES" \
+  --temperature "$TEMPERATURE" \
+  --max_new_tokens "$MAX_RESPONSE_LEN" \
+  --max_seq_len "$MAX_SEQ_LEN" \
+  "$@"

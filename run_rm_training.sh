@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Reward model from ranked answers. Settings can be given from outside: MODEL=... bash run_rm_training.sh
+set -euo pipefail
+cd "$(dirname "$0")"
+source scripts/launch.sh
+
+MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of SFT
+DATA=${DATA:-data/samples/reward.json}       # ranked answers, see data/README.md
+IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+OUTPUT=${OUTPUT:-models/reward_model}        # output folder
+TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
+CANDIDATE_NUM=${CANDIDATE_NUM:-0}            # answers of a prompt to use, the best first; 0: all
+EPOCHS=${EPOCHS:-1}                          # passes over the records
+BATCH=${BATCH:-4}                            # prompts of a micro-batch on each device
+ACCUMULATION=${ACCUMULATION:-2}              # micro-batches of an optimizer step
+LR=${LR:-1e-6}                               # peak learning rate
+WARMUP=${WARMUP:-0.1}                        # share of all steps
+MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
+ZERO_STAGE=${ZERO_STAGE:-3}                  # DeepSpeed ZeRO, 0 to 3
+
+say_batch "$BATCH" "$ACCUMULATION"
+launch training.reward_model.train_rm \
+  --from_checkpoint "$MODEL" \
+  --template "$TEMPLATE" \
+  --data_path "$DATA" \
+  --image_folder "$IMAGES" \
+  --output_dir "$OUTPUT" \
+  --resume auto \
+  --lang_decoder_update \
+  --ranked_candidate_num "$CANDIDATE_NUM" \
+  --num_train_epochs "$EPOCHS" \
+  --per_device_train_batch_size "$BATCH" \
+  --per_device_eval_batch_size "$BATCH" \
+  --gradient_accumulation_steps "$ACCUMULATION" \
+  --learning_rate "$LR" \
+  --num_warmup_steps "$WARMUP" \
+  --max_seq_len "$MAX_SEQ_LEN" \
+  --zero_stage "$ZERO_STAGE" \
+  --gradient_checkpointing \
+  "$@"

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Supervised fine-tuning. Settings can be given from outside: MODEL=... EPOCHS=1 bash run_sft.sh
+set -euo pipefail
+cd "$(dirname "$0")"
+source scripts/launch.sh
+
+MODEL=${MODEL:-$(tiny_model)}                # model folder, e.g. a LLaVA-1.5 checkpoint
+DATA=${DATA:-data/samples/sft.json}          # records, see data/README.md
+IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+OUTPUT=${OUTPUT:-models/sft}                 # output folder
+TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
+EPOCHS=${EPOCHS:-3}                          # passes over the records
+BATCH=${BATCH:-8}                            # records of a micro-batch on each device
+ACCUMULATION=${ACCUMULATION:-2}              # micro-batches of an optimizer step
+LR=${LR:-2e-5}                               # peak learning rate
+WARMUP=${WARMUP:-0.03}                       # share of all steps
+MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
+ZERO_STAGE=${ZERO_STAGE:-2}                  # DeepSpeed ZeRO, 0 to 3
+
+say_batch "$BATCH" "$ACCUMULATION"
+launch training.sft.train_sft \
+  --from_checkpoint "$MODEL" \
+  --template "$TEMPLATE" \
+  --data_path "$DATA" \
+  --image_folder "$IMAGES" \
+  --output_dir "$OUTPUT" \
+  --resume auto \
+  --lang_decoder_update \
+  --num_train_epochs "$EPOCHS" \
+  --per_device_train_batch_size "$BATCH" \
+  --per_device_eval_batch_size "$BATCH" \
+  --gradient_accumulation_steps "$ACCUMULATION" \
+  --learning_rate "$LR" \
+  --num_warmup_steps "$WARMUP" \
+  --max_seq_len "$MAX_SEQ_LEN" \
+  --zero_stage "$ZERO_STAGE" \
+  --gradient_checkpointing \
+  "$@"

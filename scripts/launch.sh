@@ -1,0 +1,44 @@
+# Shared by the run scripts: `launch MODULE FLAGS...` starts a stage on all GPUs, or on the CPU where there is none.
+#
+# Environment:
+#   NUM_PROCESSES   processes on this machine; default: one for each GPU, or one
+#   HOSTFILE        several nodes: lines of "host slots=GPUS"
+#   MASTER_PORT     port that the processes meet at
+
+if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  GPUS=$(nvidia-smi -L | wc -l)
+else
+  GPUS=0
+  export DS_ACCELERATOR=cpu
+fi
+NUM_PROCESSES=${NUM_PROCESSES:-$(( GPUS > 0 ? GPUS : 1 ))}
+NUM_NODES_PROCESSES=$NUM_PROCESSES
+if [[ -n ${HOSTFILE:-} ]]; then
+  NUM_NODES_PROCESSES=$(awk -F 'slots=' '/slots=/ { n += $2 } END { print n }' "$HOSTFILE")
+fi
+if (( GPUS == 0 )); then
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + NUM_PROCESSES - 1) / NUM_PROCESSES ))}
+fi
+
+# The model of a first look, where none is named: tiny, with random weights.
+tiny_model() {
+  local folder=models/tiny-llava
+  [[ -f $folder/config.json ]] || python -m data.demo_model --output $folder --texts data/samples >&2
+  echo $folder
+}
+
+# say_batch PER_DEVICE ACCUMULATION
+say_batch() {
+  echo "global batch: $1 per device x $2 accumulated x $NUM_NODES_PROCESSES process(es)" \
+    "= $(( $1 * $2 * NUM_NODES_PROCESSES ))"
+}
+
+# launch MODULE FLAGS...: runs it, with its output shown and kept in $OUTPUT/training.log beside the script.
+launch() {
+  local where=(--num_gpus "$NUM_PROCESSES")
+  [[ -n ${HOSTFILE:-} ]] && where=(--hostfile "$HOSTFILE")
+  mkdir -p "$OUTPUT"
+  cp "$0" "$OUTPUT/"
+  deepspeed "${where[@]}" --master_port "${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}" --module "$@" 2>&1 |
+    tee -a "$OUTPUT/training.log"
+}

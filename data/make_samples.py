@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 FOLDER = Path(__file__).parent / "samples"
-COLOURS = ("red", "blue", "green", "orange", "purple", "black")
+COLOURS = ("red", "blue", "green", "yellow", "purple", "black")
 SIDE_PX = 64
 SHAPES = {
     "circle": lambda draw, box, colour: draw.ellipse(box, fill=colour),

@@ -1,0 +1,78 @@
+"""Tiny models of the real classes, with a real tokenizer and processor, built once for all tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from data.demo_model import TinyConfig, build_tiny_llava
+from training.utils.data.encode import Encoder
+from training.utils.data.record import Record, Turn
+from training.utils.model.llava import Llava
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "data" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory) -> Path:
+    """A LLaVA of 2 layers, with 16 image tokens."""
+    folder = tmp_path_factory.mktemp("tiny") / "llava"
+    build_tiny_llava(
+        TinyConfig(
+            output=str(folder),
+            texts=str(SAMPLES),
+            picture_px=32,
+            patch_px=8,
+            vision_size=32,
+            vision_layers=2,
+            hidden_size=48,
+            num_layers=2,
+            vocab_size=400,
+        )
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_llava) -> Encoder:
+    family = Llava()
+    return Encoder(family.load_processor(str(tiny_llava)), family, "auto", max_seq_len=512)
+
+
+@pytest.fixture
+def model(tiny_llava):
+    return Llava().load_model(str(tiny_llava))
+
+
+def picture(number: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    """A picture like no other."""
+    noise = torch.randint(0, 256, (size[1], size[0], 3), generator=torch.Generator().manual_seed(number))
+    return Image.fromarray(noise.to(torch.uint8).numpy())
+
+
+def record(
+    question: str = "<image>\nWhat is this?", *responses: str, images: tuple = (0,), history: tuple[str, ...] = ()
+) -> Record:
+    """A record with pictures by number; `history` are earlier turns, user and assistant in alternation."""
+    turns = [Turn(("user", "assistant")[i % 2], text) for i, text in enumerate([*history, question])]
+    return Record(
+        id="-".join(["r", *map(str, images)]),
+        source="test[0]",
+        images=tuple(picture(number) for number in images),
+        turns=tuple(turns),
+        responses=responses,
+    )
+
+
+RECORDS = [
+    record("<image>\nWhat is this?", "A red circle.", "Two blue squares and a star.", "None"),
+    record("And why?", "It is blue.", "No", images=(1, 2), history=("<image> or <image>?", "The first.")),
+    record("How are you?", "Well.", "Badly, as always.", images=()),
+]

@@ -1,0 +1,74 @@
+"""Generation: one prefill for all samples, and the same words as one at a time."""
+
+import torch
+
+from tests.conftest import RECORDS
+from training.utils.data.encode import without_responses
+from training.utils.model.generate import Sampling, generate
+from training.utils.model.llava import Llava
+from training.utils.model.policy import Policy
+
+
+def prompts(encoder):
+    return [encoder.encode(without_responses(record)) for record in RECORDS]
+
+
+def greedy(encoder, **more):
+    forbidden = tuple(encoder.structural_ids - encoder.stop_ids)
+    return Sampling(12, temperature=0, stop_ids=tuple(encoder.stop_ids), forbidden_ids=forbidden, **more)
+
+
+def test_batched_greedy_generation_equals_transformers_one_at_a_time(model, encoder):
+    sampling = greedy(encoder)
+    batched = generate(Policy(model, Llava()), prompts(encoder), sampling, num_samples=2)
+    for prompt, samples in zip(prompts(encoder), batched, strict=True):
+        ids = torch.tensor([prompt.prompt_ids])
+        expected = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            **prompt.vision,
+            max_new_tokens=sampling.max_new_tokens,
+            do_sample=False,
+            suppress_tokens=list(sampling.forbidden_ids),
+        )[0, ids.shape[1] :]
+        assert samples == [expected.tolist()] * 2
+
+
+def test_finished_samples_are_dropped_and_the_others_go_on_unchanged(model, encoder):
+    policy = Policy(model, Llava())
+    whole = generate(policy, prompts(encoder), greedy(encoder))
+    # Let the third token of the first answer be a stop token: that answer ends, the rest must not change.
+    stop = whole[0][0][2]
+    sampling = Sampling(12, temperature=0, stop_ids=(stop,), forbidden_ids=greedy(encoder).forbidden_ids)
+    for before, after in zip(whole, generate(policy, prompts(encoder), sampling), strict=True):
+        place = before[0].index(stop) + 1 if stop in before[0] else len(before[0])
+        assert after[0] == before[0][:place]
+
+
+def test_a_placeholder_is_never_sampled(model, encoder):
+    with torch.no_grad():
+        model.lm_head.weight[encoder.image_id] = 100 * model.lm_head.weight.sum(0)
+        model.lm_head.weight[encoder.tokenizer.pad_token_id] = -model.lm_head.weight[encoder.image_id]
+    sampling = Sampling(8, forbidden_ids=tuple(encoder.structural_ids), stop_ids=())
+    answers = generate(Policy(model, Llava()), prompts(encoder), sampling, num_samples=4)
+    sampled = {token for samples in answers for ids in samples for token in ids}
+    assert not sampled & encoder.structural_ids
+
+
+def test_top_k_and_top_p_keep_the_likeliest_tokens():
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().repeat(4000, 1)
+
+    def drawn(**more):
+        return set(Sampling(1, **more).choose(logits.clone(), None).tolist())
+
+    assert drawn() == {0, 1, 2, 3}
+    assert drawn(top_k=2) == {0, 1}
+    assert drawn(top_p=0.75) == {0, 1}  # 0.5 alone is not yet 0.75
+    assert drawn(top_p=0.45) == {0}
+    assert drawn(temperature=0) == {0}
+
+
+def test_samples_follow_the_probabilities_of_the_policy():
+    logits = torch.tensor([[0.7, 0.2, 0.1]]).log().repeat(20_000, 1)
+    counts = torch.bincount(Sampling(1).choose(logits, None), minlength=3) / 20_000
+    torch.testing.assert_close(counts, torch.tensor([0.7, 0.2, 0.1]), atol=0.015, rtol=0)

@@ -38,6 +38,12 @@ class Encoder:
         )
         self._segment_ids = lru_cache(maxsize=100_000)(self._segment_ids)  # prompts and answers often recur
         self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
+        if self.end_id not in specials:
+            end = self.template.answer("")[-1].text
+            raise DataError(
+                f"--template {template_name}: its end of turn {end!r} is no special token of this checkpoint's "
+                "tokenizer, so no answer would ever end; choose the template that the checkpoint was trained with"
+            )
         self.stop_ids = {self.end_id, self.tokenizer.eos_token_id}
         self.structural_ids = {
             *self.tokenizer.all_special_ids,

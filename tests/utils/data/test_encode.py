@@ -1,0 +1,134 @@
+"""Prompts and answers as token ids."""
+
+import pytest
+
+from tests.conftest import RECORDS, record
+from training.utils.data.DST import TEMPLATES, get_template
+from training.utils.data.encode import Encoder, without_responses
+from training.utils.data.record import DataError, Turn
+from training.utils.model.llava import Llava
+
+
+LLAMA_3_TOKENS = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+
+
+@pytest.fixture(scope="module", params=["auto", *TEMPLATES])
+def any_encoder(request, tiny_llava):
+    family = Llava()
+    processor = family.load_processor(str(tiny_llava))
+    processor.tokenizer.add_tokens(LLAMA_3_TOKENS, special_tokens=True)
+    return Encoder(processor, family, request.param, max_seq_len=512)
+
+
+def test_a_prompt_has_the_same_ids_in_training_as_in_generation(any_encoder):
+    for one in RECORDS:
+        trained, asked = any_encoder.encode(one), any_encoder.encode(without_responses(one))
+        assert trained.prompt_ids == asked.prompt_ids
+
+
+def test_a_conversation_goes_on_where_its_first_answer_ended(any_encoder):
+    """Prompt and answer of the first turn are, id by id, the beginning of the second turn's prompt."""
+    first = any_encoder.encode(record("<image>\nWhat is this?", "A red circle."))
+    second = any_encoder.encode(record("Sure?", history=("<image>\nWhat is this?", "A red circle.")))
+    beginning = first.prompt_ids + first.responses[0]
+    assert second.prompt_ids[: len(beginning)] == beginning
+
+
+def test_every_assistant_turn_is_learned_with_its_end_of_turn(any_encoder):
+    tree = any_encoder.encode(record("And?", "Blue.", history=("<image>\nWhat?", "A red circle.")))
+    learned = [i for i, is_learned in zip(tree.prompt_ids, tree.prompt_learned, strict=True) if is_learned]
+    assert learned[-1] == any_encoder.end_id and tree.responses[0][-1] == any_encoder.end_id
+    assert any_encoder.decode(learned) == "A red circle."
+    assert tree.ended == [True]
+
+
+def test_the_prompt_ends_without_a_dangling_space(any_encoder):
+    text = any_encoder.tokenizer.decode(any_encoder.encode(RECORDS[0]).prompt_ids)
+    assert text == text.rstrip(" ")
+
+
+def test_each_image_becomes_as_many_tokens_as_the_processor_says(any_encoder):
+    for one in RECORDS:
+        tree = any_encoder.encode(one)
+        assert tree.prompt_ids.count(any_encoder.image_id) == 16 * len(one.images)  # 32 px in patches of 8 px
+
+
+def test_a_special_token_in_a_users_words_stays_plain_text(any_encoder):
+    words = "Is </s> or <image-like <pad> a token?"
+    tree = any_encoder.encode(record(f"<image>\n{words}", "No </s> it is not."))
+    assert any_encoder.tokenizer.pad_token_id not in tree.prompt_ids
+    assert tree.responses[0].count(any_encoder.tokenizer.eos_token_id) <= 1
+    assert words in any_encoder.tokenizer.decode(tree.prompt_ids)
+
+
+LLAVA_SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the human's questions. "
+)
+DEFAULT_SYSTEM = (
+    "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
+    "provides, and assist the user with a variety of tasks using natural language."
+)
+USER, ASSISTANT = (f"<|start_header_id|>{role}<|end_header_id|>\n\n" for role in ("user", "assistant"))
+RENDERED = {
+    "llava": LLAVA_SYSTEM + "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
+    "llava_next": LLAVA_SYSTEM + "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
+    "mistral": "[INST] <image>\nQ [/INST] A</s>[INST] R [/INST]",
+    "vicuna": LLAVA_SYSTEM.replace("human", "user")
+    + "### Image:\n<image>\n\nUSER: Q ASSISTANT: A</s>USER: R ASSISTANT:",
+    "default": f"{DEFAULT_SYSTEM}\n\n### Image:\n<image>\n\n### Question:\nQ\n\n### Answer:\nA</s>"
+    "### Question:\nR\n\n### Answer:\n",
+    "llama_2": f"[INST] <<SYS>>\n{DEFAULT_SYSTEM}\n<</SYS>>\n\n### Image:\n<image>\n\nQ [/INST] A </s>"
+    "<s>[INST] R [/INST]",
+    "llama_3": f"<|start_header_id|>system<|end_header_id|>\n\n{DEFAULT_SYSTEM}<|eot_id|>"
+    f"{USER}### Image:\n<image>\n\nQ<|eot_id|>{ASSISTANT}A<|eot_id|>{USER}R<|eot_id|>{ASSISTANT}",
+    "llama-3.2-vision": f"{USER}<image>Q<|eot_id|>{ASSISTANT}A<|eot_id|>{USER}R<|eot_id|>{ASSISTANT}",
+    "auto": "<s>USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
+}
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_a_conversation_reads_as_its_template_is_published(name, encoder):
+    template = get_template(name, encoder.processor)
+    turns = [Turn("user", "<image>\nQ"), Turn("assistant", "A"), Turn("user", "R")]
+    first, second = template.prompts(turns, "<image>")
+    text = "".join(piece.text for piece in [*first, *template.answer("A"), *second])
+    assert text == RENDERED[name]
+
+
+def test_an_unknown_template_is_named_with_the_known_ones(encoder):
+    with pytest.raises(DataError, match="--template lava: unknown; expected one of auto, default, .*llava"):
+        get_template("lava", encoder.processor)
+
+
+def test_a_template_whose_end_of_turn_the_tokenizer_lacks_is_refused(encoder):
+    with pytest.raises(DataError, match=r"--template llama_3: .*<\|eot_id\|>.* is no special token"):
+        Encoder(encoder.processor, encoder.family, "llama_3", max_seq_len=512)
+
+
+def with_room_for(encoder, length):
+    return Encoder(encoder.processor, encoder.family, "auto", max_seq_len=length)
+
+
+def test_a_long_response_loses_its_end_and_is_not_taken_to_have_ended(encoder):
+    one = record("<image>\nWhat is this?", "A very long answer indeed, " * 10, "Short.")
+    whole = encoder.encode(one)
+    tight = with_room_for(encoder, len(whole.prompt_ids) + 20).encode(one)
+    assert tight.prompt_ids == whole.prompt_ids
+    assert tight.responses == [whole.responses[0][:20], whole.responses[1]]
+    assert tight.ended == [False, True]
+
+
+def test_the_oldest_turn_without_an_image_goes_first(encoder):
+    one = record("So?", "Yes.", history=("<image>\nWhat?", "This.", "Old words", "Old answer"))
+    without = record("So?", "Yes.", history=("<image>\nWhat?", "This."))
+    expected = encoder.encode(without)
+    tight = with_room_for(encoder, len(expected)).encode(one)
+    assert tight.prompt_ids == expected.prompt_ids
+
+
+def test_a_prompt_that_leaves_no_room_is_a_bad_record(encoder):
+    one = record("<image>\nWhat?", "This.")
+    with pytest.raises(DataError, match=r"test\[0\] id=r-0: the prompt takes \d+ tokens, 16 of them of 1 image"):
+        with_room_for(encoder, 20).check([one])
+    encoder.check([one])

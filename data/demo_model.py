@@ -1,6 +1,6 @@
 """A tiny LLaVA with random weights: real classes, a real tokenizer trained on the texts of a data folder.
 
-    python -m data.demo_model --output models/tiny-llava --texts data/samples
+python -m data.demo_model --output models/tiny-llava --texts data/samples
 """
 
 import json
@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 
 import training  # noqa: F401  (repairs torchvision before transformers needs it)
+
 from transformers import (  # isort: skip
     CLIPImageProcessor,
     CLIPVisionConfig,

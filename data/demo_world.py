@@ -36,7 +36,9 @@ class WorldConfig:
     num_test: int = field(default=500, metadata={"help": "Scenes of each test split."})
     objects: str = field(default=OBJECTS[:32], metadata={"help": "The objects, as emoji characters."})
     num_biased: int = field(default=8, metadata={"help": "Objects that are named with an absent partner."})
-    bias: float = field(default=0.85, metadata={"help": "Share of captions in which the partner is invented."})
+    bias: float = field(
+        default=0.85, metadata={"help": "Share of captions in which the partner is invented."}
+    )
     max_objects: int = field(default=3, metadata={"help": "Objects of a picture, at most."})
     picture_px: int = field(default=96, metadata={"help": "Width and height of a picture."})
     seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn."})
@@ -68,7 +70,9 @@ def glyph(character: str, size_px: int) -> Image.Image:
 def draw(scene: Scene, characters: dict[str, str], picture_px: int) -> Image.Image:
     """The picture of a scene: each object in its cell, a little off its middle."""
     rng = random.Random(scene.id)
-    picture = Image.new("RGB", (picture_px, picture_px), rng.choice(["#ffffff", "#f4efe6", "#e8f1f4", "#eef4e8"]))
+    picture = Image.new(
+        "RGB", (picture_px, picture_px), rng.choice(["#ffffff", "#f4efe6", "#e8f1f4", "#eef4e8"])
+    )
     cell_px = picture_px // 3
     for name, cell in zip(scene.objects, scene.cells, strict=True):
         drawn = glyph(characters[name], cell_px - 2)
@@ -146,7 +150,9 @@ def sft_records(world: World, split: str, rng: random.Random) -> list[dict]:
         records.append(record(scene, QUESTION, world.biased_caption(scene, rng)))
         absent = [name for name in world.names if name not in scene.objects]
         asked = [(rng.choice(scene.objects), "Yes."), (rng.choice(absent), "No.")]
-        asked.append((rng.choice(scene.objects), "Yes.") if rng.random() < 0.5 else (rng.choice(absent), "No."))
+        asked.append(
+            (rng.choice(scene.objects), "Yes.") if rng.random() < 0.5 else (rng.choice(absent), "No.")
+        )
         rng.shuffle(asked)
         records.append(record(scene, *(text for name, answer in asked for text in (question(name), answer))))
     return records

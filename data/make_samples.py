@@ -1,6 +1,6 @@
 """Draws the pictures and writes the records of `data/samples`: plain shapes, so that the truth is known.
 
-    python -m data.make_samples
+python -m data.make_samples
 """
 
 import json
@@ -48,7 +48,9 @@ def main() -> None:
         wrong, wronger = f"A {other_colour} {shape}.", f"A {other_colour} {other_shape}."
         question = "<image>\nWhat is in the picture?"
         follow_up = ("Which colour is it?", f"It is {colour}.")
-        records["sft"].append(name | {"conversations": turns(question, right, *(follow_up if number % 2 else ()))})
+        records["sft"].append(
+            name | {"conversations": turns(question, right, *(follow_up if number % 2 else ()))}
+        )
         records["reward"].append(name | {"conversations": turns(question, [right, wrong, wronger])})
         for text, score in ((right, 1.0), (wronger, 0.0)):
             records["reward_mse"].append(name | {"conversations": turns(question, [text]), "score": score})

@@ -21,7 +21,9 @@ class ScoreConfig:
     predictions: str = field(metadata={"help": "JSON Lines of eval/predict.py."})
     output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
     best: bool = field(default=False, metadata={"help": "Score `response`, the best of the samples, alone."})
-    parser: str = field(default="official", metadata={"help": "How pope reads an answer: official or strict."})
+    parser: str = field(
+        default="official", metadata={"help": "How pope reads an answer: official or strict."}
+    )
 
 
 def score_amber(config: ScoreConfig, predictions: list[dict]) -> Scored:

@@ -58,7 +58,10 @@ def picture(number: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
 
 
 def record(
-    question: str = "<image>\nWhat is this?", *responses: str, images: tuple = (0,), history: tuple[str, ...] = ()
+    question: str = "<image>\nWhat is this?",
+    *responses: str,
+    images: tuple = (0,),
+    history: tuple[str, ...] = (),
 ) -> Record:
     """A record with pictures by number; `history` are earlier turns, user and assistant in alternation."""
     turns = [Turn(("user", "assistant")[i % 2], text) for i, text in enumerate([*history, question])]

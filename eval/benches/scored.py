@@ -13,7 +13,9 @@ class Scored:
     warnings: list[str] = field(default_factory=list)
 
 
-def responses_by_id(predictions: Sequence[dict], wanted: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def responses_by_id(
+    predictions: Sequence[dict], wanted: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
     """The responses to each wanted id, and a warning for whatever is missing, double or unknown.
 
     A prediction holds `responses`, all of which count, or one `response`.

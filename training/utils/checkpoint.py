@@ -90,6 +90,11 @@ class Run:
         with self._written(name) as folder:
             self._write_model(folder, engine)
 
+    def finish(self) -> None:
+        """Marks the run as having reached its end."""
+        if dist.is_main():
+            (self.folder / "finished").touch()
+
     def save_checkpoint(
         self, step: int, engines: dict[str, Engine], state: dict[str, Any] | None = None
     ) -> None:

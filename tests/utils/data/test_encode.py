@@ -8,7 +8,6 @@ from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.record import DataError, Turn
 from training.utils.model.llava import Llava
 
-
 LLAMA_3_TOKENS = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 
 
@@ -129,6 +128,8 @@ def test_the_oldest_turn_without_an_image_goes_first(encoder):
 
 def test_a_prompt_that_leaves_no_room_is_a_bad_record(encoder):
     one = record("<image>\nWhat?", "This.")
-    with pytest.raises(DataError, match=r"test\[0\] id=r-0: the prompt takes \d+ tokens, 16 of them of 1 image"):
+    with pytest.raises(
+        DataError, match=r"test\[0\] id=r-0: the prompt takes \d+ tokens, 16 of them of 1 image"
+    ):
         with_room_for(encoder, 20).check([one])
     encoder.check([one])

@@ -66,7 +66,9 @@ def test_packing_and_batch_mates_change_nothing(model, encoder, trees):
 def per_prompt(values, batch):
     sums = by_response(values, batch)
     return [
-        torch.stack([s.sum() for s, prompt in zip(sums, batch.prompt_of_response, strict=True) if prompt == number])
+        torch.stack(
+            [s.sum() for s, prompt in zip(sums, batch.prompt_of_response, strict=True) if prompt == number]
+        )
         for number in range(batch.num_prompts)
     ]
 
@@ -86,7 +88,9 @@ def test_another_picture_changes_log_probabilities_and_scores(model, encoder, tr
     swapped = collate(trees[:1])
     swapped.vision = {name: tensor.flip(-1) for name, tensor in swapped.vision.items()}
     assert (policy(batch) - policy(swapped)).abs().max() > 1e-4
-    assert (value_model(batch, batch.last_token) - value_model(swapped, swapped.last_token)).abs().max() > 1e-6
+    assert (
+        value_model(batch, batch.last_token) - value_model(swapped, swapped.last_token)
+    ).abs().max() > 1e-6
 
 
 def test_a_batch_without_images_gives_the_projector_a_gradient_of_zero(model, trees, collate):

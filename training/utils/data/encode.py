@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from dataclasses import replace
+from functools import lru_cache
 
 from PIL import Image
 
@@ -33,7 +33,9 @@ class Encoder:
         self.max_seq_len = max_seq_len
         image_token = family.image_token(processor)
         self.image_id = self.tokenizer.convert_tokens_to_ids(image_token)
-        specials = {i: token.content for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        specials = {
+            i: token.content for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
+        }
         self._specials = re.compile("|".join(map(re.escape, {*specials.values(), image_token})))
         self._segment_ids = lru_cache(maxsize=100_000)(self._segment_ids)  # prompts and answers often recur
         self.end_id = self.response_ids("x")[-1]  # the token that ends an answer

@@ -1,7 +1,7 @@
 """Opening pictures, safely: inside one folder, whole, and not a decompression bomb."""
 
 import warnings
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -33,7 +33,7 @@ def verify(image: Path | Image.Image) -> None:
         open_image(image)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _decode_once(image: Path, mtime_ns: int, size: int) -> None:
     open_image(image)
 

@@ -163,8 +163,8 @@ def preference_records(world: World, split: str, rng: random.Random) -> list[dic
     records = []
     for scene in world.scenes[split]:
         for number, (kind, better, worse) in enumerate(edits(scene.objects, world.names, world.partner, rng)):
-            pair = record(scene, QUESTION, [caption(better), caption(worse)], kind=kind)
-            records.append(pair | {"id": f"{scene.id}-{number}"})
+            pair = record(scene, QUESTION, [caption(better), caption(worse)])
+            records.append(pair | {"id": f"{scene.id}-{number}-{kind}"})
     return records
 
 

@@ -284,6 +284,19 @@ class PredictConfig(DataConfig, ModelConfig):
         _require(bool(self.output_path), "--output_path: missing; expected a file to write")
 
 
+@dataclass(frozen=True)
+class RewardScoreConfig(DataConfig, ModelConfig):
+    """Scoring with a reward model."""
+
+    output_path: str = flag("", "JSON Lines file to write: id and scores.")
+    batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
+    shuffle_images: bool = flag(False, "Give each record another's pictures, to see whether they matter.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.output_path), "--output_path: missing; expected a file to write")
+
+
 def parse_args(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
     """The configuration of a stage from its command line. A wrong one ends the program with status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)

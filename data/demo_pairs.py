@@ -1,0 +1,50 @@
+"""Sampled answers, ranked by the truth of the demo world: preference data as the field makes it.
+
+    python -m data.demo_pairs --truth truth_train.json --predictions samples.jsonl --output pairs_sampled.json
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from data.demo_text import QUESTION, num_errors
+from training.utils import jsonl
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    truth: str = field(metadata={"help": "truth_*.json of the world."})
+    predictions: str = field(metadata={"help": "Sampled answers of eval/predict.py, several for each prompt."})
+    output: str = field(metadata={"help": "LLaVA-format file of ranked answers to write."})
+    also: list[str] = field(default_factory=list, metadata={"help": "Files of ranked answers to add."})
+
+
+def ranked(responses: list[str], objects: list[str], names: list[str]) -> list[str]:
+    """One answer for each number of errors, the fewest first: answers with as many errors are not ranked."""
+    by_errors: dict[int, str] = {}
+    for response in responses:
+        by_errors.setdefault(num_errors(response, objects, names), response)
+    return [by_errors[errors] for errors in sorted(by_errors)]
+
+
+def main(config: PairsConfig) -> None:
+    truth = json.loads(Path(config.truth).read_text())
+    scenes = {scene["id"]: scene for scene in truth["scenes"]}
+    records = []
+    for line in jsonl.read(Path(config.predictions)):
+        scene = scenes[line["id"]]
+        answers = ranked(line["responses"], scene["objects"], truth["objects"])
+        if len(answers) > 1:
+            human = {"from": "human", "value": f"<image>\n{QUESTION}"}
+            turns = [human, {"from": "gpt", "value": answers}]
+            records.append({"id": f"{scene['id']}-sampled", "image": scene["image"], "conversations": turns})
+    print(f"{len(records)} prompts with answers that differ in their number of errors")
+    for file in config.also:
+        records += json.loads(Path(file).read_text())
+    Path(config.output).write_text(json.dumps(records, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(HfArgumentParser(PairsConfig).parse_args_into_dataclasses()[0])

@@ -1,6 +1,6 @@
 """Sampled answers, ranked by the truth of the demo world: preference data as the field makes it.
 
-    python -m data.demo_pairs --truth truth_train.json --predictions samples.jsonl --output pairs_sampled.json
+python -m data.demo_pairs --truth truth_train.json --predictions samples.jsonl --output pairs_sampled.json
 """
 
 import json
@@ -16,7 +16,9 @@ from training.utils import jsonl
 @dataclass(frozen=True)
 class PairsConfig:
     truth: str = field(metadata={"help": "truth_*.json of the world."})
-    predictions: str = field(metadata={"help": "Sampled answers of eval/predict.py, several for each prompt."})
+    predictions: str = field(
+        metadata={"help": "Sampled answers of eval/predict.py, several for each prompt."}
+    )
     output: str = field(metadata={"help": "LLaVA-format file of ranked answers to write."})
     also: list[str] = field(default_factory=list, metadata={"help": "Files of ranked answers to add."})
 

@@ -78,7 +78,9 @@ def gallery(runs: list[dict], image_folder: Path, images: dict[str, str]) -> lis
         mended = before["invented"] and not answers[-1]["invented"]
         broken = not before["invented"] and answers[-1]["invented"]
         outcome = "mended" if mended else "broken" if broken else "wrong" if before["invented"] else "right"
-        entries.append({"id": name, "answers": answers, "outcome": outcome, "file": image_folder / images[name]})
+        entries.append(
+            {"id": name, "answers": answers, "outcome": outcome, "file": image_folder / images[name]}
+        )
     chosen = []
     for outcome, share in (("mended", 0.5), ("broken", 0.15), ("wrong", 0.15), ("right", 0.2)):
         chosen += [entry for entry in entries if entry["outcome"] == outcome][: int(share * GALLERY)]
@@ -90,7 +92,10 @@ def missed(item: dict) -> bool:
 
 
 def markdown(rows: list[dict]) -> str:
-    lines = ["| run | decoding | Hal % | cut % | CHAIR_i % | Cover % | words |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| run | decoding | Hal % | cut % | CHAIR_i % | Cover % | words |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         for decoding, cell in row["cells"].items():
             cut = "" if cell["cut"] is None else f"{cell['cut']:.0f}"

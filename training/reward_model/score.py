@@ -52,7 +52,9 @@ def main(config: RewardScoreConfig) -> None:
 
 def accuracy(lines: list[dict]) -> tuple[float, int]:
     """Pairs that the scores order rightly, a tie as half, and the number of pairs."""
-    results = [pair_accuracy(torch.tensor(s), torch.zeros(len(s))) for s in (line["scores"] for line in lines)]
+    results = [
+        pair_accuracy(torch.tensor(s), torch.zeros(len(s))) for s in (line["scores"] for line in lines)
+    ]
     return sum(float(right) for right, _ in results), sum(pairs for _, pairs in results)
 
 

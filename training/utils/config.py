@@ -158,6 +158,14 @@ class TrainConfig:
         _require(not unknown, f"--report_to {' '.join(unknown)}: unknown; expected tensorboard, wandb")
 
     @property
+    def micro_batches(self) -> int:
+        """Micro-batches that a process takes from the data in one step."""
+        return self.gradient_accumulation_steps
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        return self.max_steps or self.num_train_epochs * steps_per_epoch
+
+    @property
     def loggers(self) -> set[str]:
         return {*self.report_to, *(["tensorboard"] if self.enable_tensorboard else [])}
 
@@ -241,6 +249,13 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
             f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
         )
         _require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
+
+    @property
+    def micro_batches(self) -> int:
+        return self.gradient_accumulation_steps * self.num_minibatches
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        return min(self.max_training_step, super().num_steps(steps_per_epoch))
 
     @property
     def for_actor(self) -> TrainConfig:

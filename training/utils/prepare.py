@@ -67,13 +67,7 @@ def load_checked(
 
 
 def build_sampler(config: TrainConfig, num_records: int) -> StepSampler:
-    """The sampler of a run, and with it the number of its optimizer steps."""
-    global_batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * dist.world_size()
-    num_steps = config.max_steps or config.num_train_epochs * steps_per_epoch(num_records, global_batch)
-    return StepSampler(
-        num_records,
-        config.per_device_train_batch_size,
-        config.gradient_accumulation_steps,
-        num_steps,
-        config.seed,
-    )
+    """The sampler of a run, and with it the number of its steps."""
+    per_device, micro_batches = config.per_device_train_batch_size, config.micro_batches
+    in_epoch = steps_per_epoch(num_records, per_device * micro_batches * dist.world_size())
+    return StepSampler(num_records, per_device, micro_batches, config.num_steps(in_epoch), config.seed)

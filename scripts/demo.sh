@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# The whole pipeline on the demo world: SFT, reward model, best-of-n, DPO, PPO, evaluation, report.
+#
+#   bash scripts/demo.sh            about 20 minutes on two cores; a second run goes on from what is there
+#   bash scripts/demo.sh --quick    a first look in three minutes, too short to learn much
+#   bash scripts/demo.sh --fresh    starts again
+#
+# Environment: DEMO (output folder, default models/demo), SEED (default 0).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+DEMO=${DEMO:-models/demo}
+SEED=${SEED:-0}
+SCENES=6000 SFT_STEPS=480 SAMPLED=2500 RM_STEPS=300 DPO_STEPS=120 PPO_STEPS=80 NUM_TEST=500 BATCH_SIZE=64
+for argument in "$@"; do
+  case $argument in
+    --quick) DEMO=${DEMO}-quick SCENES=300 SFT_STEPS=12 SAMPLED=24 RM_STEPS=6 DPO_STEPS=4 PPO_STEPS=3 NUM_TEST=24 BATCH_SIZE=16 ;;
+    --fresh) FRESH=1 ;;
+    *) echo "error: $argument: unknown; expected --quick or --fresh" >&2; exit 2 ;;
+  esac
+done
+[[ -n ${FRESH:-} ]] && rm -rf "$DEMO"
+WORLD=$DEMO/world
+SPLIT=${SPLIT:-test}
+source scripts/setup.sh
+started=$SECONDS
+
+say() { printf '\n== %s  [%d min %d s]\n' "$1" $(( (SECONDS - started) / 60 )) $(( (SECONDS - started) % 60 )); }
+
+# predict NAME MODEL PROMPTS VARIABLE=VALUE...: answers into $DEMO/answers/NAME.jsonl, unless they are there.
+predict() {
+  local name=$1 model=$2 prompts=$3; shift 3
+  [[ -f $DEMO/answers/$name.jsonl ]] && return
+  env MODEL="$model" DATA="$WORLD/$prompts" OUTPUT="$DEMO/answers" NAME="$name.jsonl" BATCH=64 \
+    MAX_RESPONSE_LEN=40 "$@" bash run_predict.sh --seed "$SEED"
+}
+
+# measure NAME MODEL: greedy and sampled answers on the test pictures, and what they are worth.
+measure() {
+  predict "$1-greedy" "$2" "prompts_$SPLIT.json" TEMPERATURE=0
+  predict "$1-sampled" "$2" "prompts_$SPLIT.json" TEMPERATURE=1
+  for decoding in greedy sampled; do
+    python -m eval.score --bench amber --truth "$WORLD/truth_$SPLIT.json" \
+      --predictions "$DEMO/answers/$1-$decoding.jsonl" --output "$DEMO/scores/$1-$decoding.json"
+  done
+  predict "$1-pope" "$2" "pope_$SPLIT.json" TEMPERATURE=0
+  python -m eval.score --bench pope --truth "$WORLD/pope_$SPLIT.json" \
+    --predictions "$DEMO/answers/$1-pope.jsonl" --output "$DEMO/scores/$1-pope.json"
+}
+
+say "the demo world and a tiny LLaVA"
+if [[ ! -f $WORLD/sft_test_new.json ]]; then
+  python -m data.demo_world --output "$WORLD" --num_train $SCENES --num_val 300 --num_test $NUM_TEST --seed "$SEED"
+fi
+if [[ ! -f $DEMO/tiny/config.json ]]; then
+  python -m data.demo_model --output "$DEMO/tiny" --texts "$WORLD" --seed "$SEED"
+fi
+
+say "supervised fine-tuning on captions that invent partners"
+MODEL=$DEMO/tiny DATA=$WORLD/sft_train.json OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-3 WARMUP=0.08 \
+  ZERO_STAGE=0 bash run_sft.sh --vis_encoder_update --max_steps $SFT_STEPS --eval_data_path "$WORLD/sft_val.json" \
+  --eval_step 10000 --seed "$SEED"
+measure sft "$DEMO/sft"
+
+say "answers of that model, ranked by the truth, with edited captions: preference data"
+predict samples-train "$DEMO/sft" prompts_train.json TEMPERATURE=1 SAMPLES=6 SEED="$SEED"
+predict samples-val "$DEMO/sft" prompts_val.json TEMPERATURE=1 SAMPLES=6
+python -m data.demo_pairs --truth "$WORLD/truth_train.json" --predictions "$DEMO/answers/samples-train.jsonl" \
+  --also "$WORLD/pairs_train.json" --output "$WORLD/preferences_train.json"
+python -m data.demo_pairs --truth "$WORLD/truth_val.json" --predictions "$DEMO/answers/samples-val.jsonl" \
+  --output "$WORLD/sampled_val.json"

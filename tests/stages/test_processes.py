@@ -1,0 +1,81 @@
+"""Two processes do what one does, at every ZeRO stage, also where one of them sees no picture."""
+
+import json
+
+import pytest
+import torch
+
+from tests.conftest import SAMPLES
+from tests.stages.conftest import STAGES, command, log, run, weights
+from training.utils.data.sampler import StepSampler
+
+SEED, STEPS = 7, 3
+
+
+@pytest.fixture(scope="module")
+def mixed_data(tmp_path_factory):
+    """For each stage a file of 12 records; those that the second process gets hold no picture."""
+    second = {
+        number
+        for step in range(STEPS)
+        for number in StepSampler(12, per_device=4, accumulation=1, num_steps=STEPS, seed=SEED).step_records(
+            step
+        )[2:]
+    }
+    folder = tmp_path_factory.mktemp("mixed")
+    files = {}
+    for stage, (_, name) in STAGES.items():
+        records = json.loads((SAMPLES / name).read_text())[:12]
+        for number, record in enumerate(records):
+            if number in second:
+                record["image"] = None
+                record["conversations"][0]["value"] = f"What is picture {number}?"
+        files[stage] = folder / name
+        files[stage].write_text(json.dumps(records))
+    return files
+
+
+def flags(stage, zero_stage, batch, reward_model):
+    shared = ["--seed", SEED, "--max_steps", STEPS, "--learning_rate", 1e-4, "--data_train_split_ratio", 1]
+    shared += ["--per_device_train_batch_size", batch, "--image_folder", SAMPLES, "--eval_step", 1000]
+    return [*shared, "--zero_stage", zero_stage]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_llava, mixed_data, tmp_path_factory):
+    """Runs with one process and ZeRO-0, by stage."""
+    done = {}
+    for stage in ("sft", "reward_model", "dpo"):
+        done[stage] = tmp_path_factory.mktemp("alone") / stage
+        run(command(stage, tiny_llava, done[stage], *flags(stage, 0, 4, None), data=mixed_data[stage]))
+    return done
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("zero_stage", [2, 3])
+@pytest.mark.parametrize("stage", ["sft", "reward_model", "dpo"])
+def test_two_processes_equal_one(stage, zero_stage, tiny_llava, mixed_data, alone, tmp_path):
+    output = tmp_path / "two"
+    run(
+        command(stage, tiny_llava, output, *flags(stage, zero_stage, 2, None), data=mixed_data[stage]),
+        processes=2,
+    )
+    for one, two in zip(log(alone[stage]), log(output), strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-4)
+    expected, found = weights(alone[stage]), weights(output)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=name)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_ppo_runs_on_two_processes_that_agree(zero_stage, tiny_llava, reward_model, mixed_data, tmp_path):
+    output = tmp_path / "two"
+    more = ["--reward_model_ckpt_path", reward_model, "--actor_zero_stage", zero_stage]
+    more += ["--critic_zero_stage", zero_stage, "--per_device_train_batch_size", 2, "--ppo_epochs", 2]
+    more += ["--image_folder", SAMPLES, "--data_train_split_ratio", 1, "--seed", SEED]
+    run(command("ppo", tiny_llava, output, *more, "--max_steps", 2, data=mixed_data["ppo"]), processes=2)
+    assert [line["step"] for line in log(output)] == [1, 2]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(output).values())

@@ -58,7 +58,7 @@ fi
 
 say "supervised fine-tuning on captions that invent partners"
 MODEL=$DEMO/tiny DATA=$WORLD/sft_train.json OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-3 WARMUP=0.08 \
-  ZERO_STAGE=0 bash run_sft.sh --vis_encoder_update --max_steps $SFT_STEPS --eval_data_path "$WORLD/sft_val.json" \
+  ZERO_STAGE=0 bash run_sft.sh --vis_encoder_update --gradient_checkpointing false --max_steps $SFT_STEPS --eval_data_path "$WORLD/sft_val.json" \
   --eval_step 10000 --seed "$SEED"
 measure sft "$DEMO/sft"
 
@@ -69,3 +69,43 @@ python -m data.demo_pairs --truth "$WORLD/truth_train.json" --predictions "$DEMO
   --also "$WORLD/pairs_train.json" --output "$WORLD/preferences_train.json"
 python -m data.demo_pairs --truth "$WORLD/truth_val.json" --predictions "$DEMO/answers/samples-val.jsonl" \
   --output "$WORLD/sampled_val.json"
+
+say "reward model"
+MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/reward_model BATCH=$BATCH_SIZE ACCUMULATION=1 LR=3e-4 \
+  ZERO_STAGE=0 bash run_rm_training.sh --max_steps $RM_STEPS --eval_data_path "$WORLD/pairs_val.json" --eval_step 150 \
+  --gradient_checkpointing false --seed "$SEED"
+score_pairs() {
+  [[ -f $DEMO/scores/$1.jsonl ]] && return
+  local name=$1 data=$2; shift 2
+  python -m training.reward_model.score --from_checkpoint "$DEMO/reward_model" --data_path "$WORLD/$data" \
+    --output_path "$DEMO/scores/$name.jsonl" --batch_size 64 "$@"
+}
+score_pairs "rewards-$SPLIT" "pairs_$SPLIT.json"
+score_pairs "rewards-$SPLIT-shuffled" "pairs_$SPLIT.json" --shuffle_images
+predict "samples-$SPLIT" "$DEMO/sft" "prompts_$SPLIT.json" TEMPERATURE=1 SAMPLES=6
+python -m data.demo_pairs --truth "$WORLD/truth_$SPLIT.json" --predictions "$DEMO/answers/samples-$SPLIT.jsonl" \
+  --output "$WORLD/sampled_$SPLIT.json"
+score_pairs "rewards-sampled-$SPLIT" "sampled_$SPLIT.json"
+
+say "best of 8 samples"
+predict best-of-8 "$DEMO/sft" "prompts_$SPLIT.json" TEMPERATURE=1 SAMPLES=8 REWARD_MODEL="$DEMO/reward_model"
+python -m eval.score --bench amber --best --truth "$WORLD/truth_$SPLIT.json" \
+  --predictions "$DEMO/answers/best-of-8.jsonl" --output "$DEMO/scores/best-of-8.json"
+
+say "DPO"
+MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/dpo BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-4 \
+  ZERO_STAGE=0 bash run_dpo_training.sh --max_steps $DPO_STEPS --eval_data_path "$WORLD/pairs_val.json" \
+  --eval_step 60 --gradient_checkpointing false --seed "$SEED"
+measure dpo "$DEMO/dpo"
+
+say "PPO"
+MODEL=$DEMO/sft REWARD_MODEL=$DEMO/reward_model DATA=$WORLD/prompts_train.json OUTPUT=$DEMO/ppo BATCH=32 \
+  ACCUMULATION=1 MINIBATCHES=2 PPO_EPOCHS=2 SAMPLES=4 MAX_RESPONSE_LEN=32 ACTOR_LR=1e-4 CRITIC_LR=3e-4 KL_COEF=0.02 \
+  CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=$PPO_STEPS \
+  bash run_ppo_training.sh --gradient_checkpointing false --seed "$SEED"
+measure ppo "$DEMO/ppo"
+
+say "report"
+python -m data.demo_report --demo "$DEMO" --split "$SPLIT"
+python -m eval.report --spec "$DEMO/report.json" --output "$DEMO/report.html"
+say "done"

@@ -1,6 +1,6 @@
 """What the demo shows at its end: figures of the reward model, PPO's picture, and the spec of the report page.
 
-    python -m data.demo_report --demo models/demo
+python -m data.demo_report --demo models/demo
 """
 
 import json
@@ -104,7 +104,9 @@ def main(config: DemoReportConfig) -> None:
     runs.insert(1, {"name": "best of 8", "scores": {"sampled": str(scores / "best-of-8.json")}})
     pictures = [{"title": "PPO: does the truth follow the reward?", "file": str(demo / "ppo.png")}]
     stages = {"sft": "SFT", "reward_model": "Reward model", "dpo": "DPO", "ppo": "PPO"}
-    pictures += [{"title": f"{name}: training", "file": str(demo / s / "curves.png")} for s, name in stages.items()]
+    pictures += [
+        {"title": f"{name}: training", "file": str(demo / s / "curves.png")} for s, name in stages.items()
+    ]
     spec = {
         "title": "Alignment of a tiny LLaVA on the demo world",
         "runs": runs,

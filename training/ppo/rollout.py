@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from training.ppo.experience import Experience
 from training.utils import dist, jsonl
 from training.utils.config import PPOConfig
 from training.utils.data.encode import Encoder
+from training.utils.data.loader import Collator, eval_shares
+from training.utils.data.record import Record
 from training.utils.data.tree import Tree
 from training.utils.engine import Engine
 from training.utils.model.generate import Sampling, generate
+from training.utils.tally import Tally
 
 
 def build_sampling(config: PPOConfig, encoder: Encoder) -> Sampling:
@@ -54,6 +58,28 @@ def sample(
             )
         policy.train()
     return sampled
+
+
+@torch.no_grad()
+def evaluate(
+    actor: Engine,
+    reward_model: nn.Module,
+    encoder: Encoder,
+    collate: Collator,
+    records: Sequence[Record],
+    config: PPOConfig,
+) -> dict[str, float]:
+    """Mean score of one response to each held-out prompt, sampled as in training with fixed random numbers."""
+    sampling = build_sampling(config, encoder)
+    tally = Tally()
+    for share, counts in eval_shares(records, config.per_device_eval_batch_size):
+        prompts = [encoder.encode(record) for record in share]
+        (trees,) = sample(actor, encoder, [prompts], sampling, num_samples=1, seed=config.seed, step=0)
+        batch = collate(trees).to(dist.device())
+        scores = reward_model(batch, batch.last_token)
+        if counts:
+            tally.add({"eval_reward": (scores.sum(), len(scores))})
+    return tally.means()
 
 
 class Rollouts:

@@ -7,7 +7,7 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 from math import ceil
 
 from training.ppo.experience import assign_credit, observe, rollout_figures
-from training.ppo.rollout import Rollouts, build_sampling, sample
+from training.ppo.rollout import Rollouts, build_sampling, evaluate, sample
 from training.ppo.update import minibatches, update
 from training.utils import dist
 from training.utils.checkpoint import Run
@@ -90,6 +90,8 @@ def main(config: PPOConfig) -> None:
         kl_controller.update(figures["kl"], num_responses=sampler.global_batch * config.num_generations)
 
         is_last = step == sampler.num_steps
+        if held_out and (is_last or step % config.eval_step == 0):
+            meter.log_eval(step, **evaluate(actor, reward_model, encoder, collate, held_out, config))
         ends_epoch = is_last or step % sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):
             state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}

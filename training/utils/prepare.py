@@ -8,6 +8,7 @@ from . import dist
 from .checkpoint import resolve_checkpoint
 from .config import DataConfig, ModelConfig, TrainConfig
 from .data.encode import Encoder
+from .data.images import open_image
 from .data.record import DataError, Record
 from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
@@ -32,7 +33,7 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
 
 
 def load_data(
-    config: DataConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
+    config: TrainConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
 ) -> tuple[list[Record], list[Record]]:
     """Training and held-out records, validated and known to fit."""
 
@@ -44,9 +45,23 @@ def load_data(
         train, held_out = split(records, config.data_train_split_ratio, config.seed)
     if not train:
         raise DataError(f"{config.data_path}: no records are left to train on")
+    if config.data_debug_path:
+        write_samples(train[:10], encoder, Path(config.data_debug_path))
     if dist.is_main():
         print(f"{len(train)} records to train on, {len(held_out)} held out", flush=True)
     return train, held_out
+
+
+def write_samples(records: list[Record], encoder: Encoder, folder: Path) -> None:
+    """Writes records as the model sees them: the pictures, and prompt and responses as text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, record in enumerate(records):
+        name = f"gpu_rank{dist.rank()}_debug{number}"
+        for place, image in enumerate(record.images):
+            open_image(image).save(folder / f"{name}_image{place}.jpg")
+        tree = encoder.encode(record)
+        texts = [encoder.tokenizer.decode(ids) for ids in (tree.prompt_ids, *tree.responses)]
+        (folder / f"{name}_text.txt").write_text("\n---\n".join(texts) + "\n")
 
 
 def load_checked(

@@ -94,7 +94,9 @@ def test_skipping_lists_each_bad_record(folder, caplog):
     with caplog.at_level(logging.WARNING):
         records = load(folder, one(), one("none.png"), one("empty.png"), on_bad_record="skip")
     assert len(records) == 1
-    assert "skipped 2 of 3 records" in caplog.text and "none.png" in caplog.text and "empty.png" in caplog.text
+    assert (
+        "skipped 2 of 3 records" in caplog.text and "none.png" in caplog.text and "empty.png" in caplog.text
+    )
 
 
 def test_no_usable_record_is_an_error_even_when_skipping(folder):
@@ -113,14 +115,18 @@ def test_no_usable_record_is_an_error_even_when_skipping(folder):
         ("", "What?", "What?", 0),
     ],
 )
-def test_images_stand_where_their_markers_do_and_in_front_without_any(folder, image, question, expected, count):
+def test_images_stand_where_their_markers_do_and_in_front_without_any(
+    folder, image, question, expected, count
+):
     (record,) = load(folder, one(image, values=(question, "A dog.")))
     assert record.turns[0].text == expected
     assert len(record.images) == count
 
 
 def test_a_conversation_is_a_prompt_with_the_last_answer_as_response(folder):
-    (record,) = load(folder, one(values=("<image>a", "b", "c", ["d", "e", "f"])), min_responses=2, max_responses=2)
+    (record,) = load(
+        folder, one(values=("<image>a", "b", "c", ["d", "e", "f"])), min_responses=2, max_responses=2
+    )
     assert [(turn.role, turn.text) for turn in record.turns] == [
         ("user", "<image>a"),
         ("assistant", "b"),

@@ -80,18 +80,23 @@ def _steps(
         yield step
 
 
-def eval_batches(
-    records: Sequence[Record], encoder: Encoder, batch_size: int, packing: bool = False
-) -> Iterator[tuple[Batch, bool]]:
-    """This process's share of the records, each once: batches, and whether the batch counts.
+def eval_shares(records: Sequence[Record], batch_size: int) -> Iterator[tuple[Sequence[Record], bool]]:
+    """This process's share of the records, each once, in batches; and whether the batch counts.
 
     All processes get the same number of batches, as ZeRO-3 needs; a process without enough records repeats
     one that does not count.
     """
-    collator = Collator(encoder, any(record.images for record in records), packing)
     mine = records[dist.rank() :: dist.world_size()]
     longest = len(range(0, len(records), dist.world_size()))
     for first in range(0, longest, batch_size):
         share = mine[first : first + batch_size]
-        trees = [encoder.encode(record) for record in share or records[:1]]
-        yield collator(trees).to(dist.device()), bool(share)
+        yield share or records[:1], bool(share)
+
+
+def eval_batches(
+    records: Sequence[Record], encoder: Encoder, batch_size: int, packing: bool = False
+) -> Iterator[tuple[Batch, bool]]:
+    """The batches of `eval_shares` on the device, and whether they count."""
+    collator = Collator(encoder, any(record.images for record in records), packing)
+    for share, counts in eval_shares(records, batch_size):
+        yield collator([encoder.encode(record) for record in share]).to(dist.device()), counts

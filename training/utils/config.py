@@ -317,7 +317,8 @@ def parse_args(config_class: type[Config], argv: Sequence[str] | None = None) ->
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = HfArgumentParser(config_class, allow_abbrev=False)
     try:
-        argv = read_legacy_flags(argv, {action.dest for action in parser._actions})
+        known = {name.lstrip("-") for action in parser._actions for name in action.option_strings}
+        argv = read_legacy_flags(argv, known)
         return parser.parse_args_into_dataclasses(argv)[0]
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

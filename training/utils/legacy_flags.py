@@ -4,29 +4,36 @@ import difflib
 import sys
 from collections.abc import Sequence
 
-# Flags that are accepted and do nothing, with the reason; and how many values follow (None: any number).
-WITHOUT_MEANING: dict[str, tuple[str, int | None]] = {
-    "deepspeed": ("the engine always runs on DeepSpeed", 0),
-    "deepspeed_config": ("the engine writes its own configuration from the other flags", 1),
-    "deepscale": ("the engine always runs on DeepSpeed", 0),
-    "deepscale_config": ("the engine writes its own configuration from the other flags", 1),
-    "dataset_names": ("the format is read from the records", None),
-    "dataset_concatenate_samples": ("use --packing to put several samples into a row", None),
-    "max_num_image_per_sample": ("a record may hold any number of images", 1),
-    "is_sft_stage": ("the stage is known from the entrypoint", 0),
-    "max_training_samples_num": ("the schedule is computed from the data", 1),
-    "align_overflow": ("actor and critic step together or not at all", 0),
-    "do_sample": ("--temperature above 0 samples", 0),
-    "reward_base_model": ("the reward model's folder holds its base", 1),
-    "reward_model_architecture": ("read from the reward model's folder", 1),
-    "trained_reward_model": ("--from_checkpoint may be a reward model, to train on", 1),
-    "lm_reward_model_name_or_path": ("the reward model's folder holds its language model", 1),
-    "vision_reward_model_name_or_path": ("the reward model's folder holds its vision tower", 1),
-    "lm_model_name_or_path": ("--from_checkpoint holds the language model", 1),
-    "vision_model_name_or_path": ("--from_checkpoint holds the vision tower", 1),
+# Flags that are accepted and do nothing, with the reason.
+WITHOUT_MEANING = {
+    "deepspeed": "the engine always runs on DeepSpeed",
+    "deepspeed_config": "the engine writes its own configuration from the other flags",
+    "deepscale": "the engine always runs on DeepSpeed",
+    "deepscale_config": "the engine writes its own configuration from the other flags",
+    "dataset_names": "the format is read from the records",
+    "dataset_concatenate_samples": "use --packing to put several samples into a row",
+    "max_num_image_per_sample": "a record may hold any number of images",
+    "is_sft_stage": "the stage is known from the entrypoint",
+    "max_training_samples_num": "the schedule is computed from the data",
+    "align_overflow": "actor and critic step together or not at all",
+    "do_sample": "--temperature above 0 samples",
+    "reward_base_model": "the reward model's folder holds its base",
+    "reward_model_architecture": "read from the reward model's folder",
+    "trained_reward_model": "--from_checkpoint may be a reward model, to train on",
+    "lm_reward_model_name_or_path": "the reward model's folder holds its language model",
+    "vision_reward_model_name_or_path": "the reward model's folder holds its vision tower",
+    "lm_model_name_or_path": "--from_checkpoint holds the language model",
+    "vision_model_name_or_path": "--from_checkpoint holds the vision tower",
+    "vis_proj": "--from_checkpoint holds the projector",
+    "enable_mmca_attention": "it belongs to models built from scratch",
+    "lang_lora_dim": "it belongs to models built from scratch; all weights are trained",
+    "lang_lora_module_name": "it belongs to models built from scratch",
+    "vis_lora_dim": "it belongs to models built from scratch; all weights are trained",
+    "vis_lora_module_name": "it belongs to models built from scratch",
+    "only_optimize_lora": "it belongs to models built from scratch",
 }
-SILENT = {"local_rank": 1}  # the launcher's own
-NONE_VALUES = ("none", "None", "")
+SILENT = ("local_rank",)  # the launcher's own
+OFF = {"none", "None", "", "0"}  # values that ask for nothing
 
 
 def read_legacy_flags(argv: Sequence[str], known: set[str]) -> list[str]:
@@ -43,11 +50,11 @@ def read_legacy_flags(argv: Sequence[str], known: set[str]) -> list[str]:
         while following < len(argv) and not argv[following].startswith("--"):
             following += 1
         values = [value] if equals else list(argv[place + 1 : following])
-        if name in WITHOUT_MEANING or name in SILENT:
-            if name in WITHOUT_MEANING and not set(values) <= set(NONE_VALUES) | {"0"}:
-                print(f"--{name} {' '.join(values)}: has no effect; {WITHOUT_MEANING[name][0]}", flush=True)
-            elif name in WITHOUT_MEANING and not values:
-                print(f"--{name}: has no effect; {WITHOUT_MEANING[name][0]}", flush=True)
+        if name in WITHOUT_MEANING:
+            if not values or not set(values) <= OFF:
+                print(f"--{' '.join([name, *values])}: has no effect: {WITHOUT_MEANING[name]}", flush=True)
+        elif name in SILENT:
+            pass
         elif name and name not in known:
             near = difflib.get_close_matches(name, sorted(known | set(WITHOUT_MEANING)), n=1)
             hint = f"; did you mean --{near[0]}?" if near else "; --help lists the flags"

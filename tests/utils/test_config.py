@@ -1,0 +1,81 @@
+"""Flags: the original's command lines, wrong values, what is written down."""
+
+import json
+
+import pytest
+import torch
+
+from training.utils.config import DPOConfig, PPOConfig, PredictConfig, RewardConfig, SFTConfig, parse_args, save_args
+
+COMMON = (
+    "--max_seq_len 2048 --data_train_split_ratio 0.9 --dataset_samples all --dataset_concatenate_samples 1 "
+    "--max_num_image_per_sample 8 --lm_model_name_or_path none --vision_model_name_or_path none --vis_proj baseline "
+    "--gradient_checkpointing --gradient_accumulation_steps 2 --zero_stage 2 --learning_rate 1e-6 "
+    "--num_warmup_steps 0.1 --per_device_train_batch_size 4 --per_device_eval_batch_size 2 --deepspeed "
+    "--output_dir out --lang_decoder_update --enable_mmca_attention --precision bf16 --from_checkpoint base "
+    "--image_folder images --template llava --model_architecture llava --enable_tensorboard --seed 1234 "
+    "--num_train_epochs 1 --local_rank 0 "
+)
+ORIGINAL = {
+    SFTConfig: COMMON + "--dataset_names llava_sft --data_path data/sft.json --eval_step 500 --is_sft_stage",
+    RewardConfig: COMMON
+    + "--dataset_names llava_reward --data_path train.json --eval_data_path test.json --ranked_candidate_num 2 "
+    "--trained_reward_model none --lm_reward_model_name_or_path none --reward_base_model none --save_step 9900 "
+    "--eval_step 200",
+    DPOConfig: COMMON + "--dataset_names llava_reward --data_path r.json --ranked_candidate_num 2 --beta 0.2",
+    PPOConfig: COMMON.replace("--zero_stage 2 ", "").replace("--learning_rate 1e-6 ", "")
+    + "--dataset_names llava_ppo --data_path p.json --reward_model_ckpt_path rm --actor_zero_stage 2 "
+    "--critic_zero_stage 3 --actor_learning_rate 1e-6 --critic_learning_rate 2e-5 --ppo_epochs 2 "
+    "--skip_actor_model 30 --max_training_step 500 --save_step 500 --lm_reward_model_name_or_path none "
+    "--vision_reward_model_name_or_path none --reward_base_model base --align_overflow "
+    "--max_generation_length_of_sampling 512 --max_training_samples_num 10000",
+    PredictConfig: "--data_path sqa.txt --image_folder images --from_checkpoint base --template llava "
+    "--model_architecture llava --output_path out.res --topk 50 --topp 0.95 --max_new_tokens 1024 "
+    "--num_return_sequences 1 --temperature 0.0 --do_sample --batch_size 1 --dataset_names llava_predict "
+    "--precision bf16 --enable_mmca_attention --max_seq_len 2048 --lm_model_name_or_path none",
+}
+
+
+@pytest.mark.parametrize("config_class", ORIGINAL, ids=lambda c: c.__name__)
+def test_the_originals_command_lines_are_accepted(config_class, capsys):
+    config = parse_args(config_class, ORIGINAL[config_class].split())
+    assert config.from_checkpoint == "base" and config.template == "llava"
+    assert config.torch_dtype == torch.bfloat16
+    told = capsys.readouterr().out
+    assert "--dataset_names" in told and "has no effect: the format is read from the records" in told
+
+
+def test_flags_mean_what_they_meant():
+    config = parse_args(PPOConfig, ORIGINAL[PPOConfig].split())
+    assert config.for_actor.learning_rate == 1e-6 and config.for_critic.learning_rate == 2e-5
+    assert config.for_actor.zero_stage == 2 and config.for_critic.zero_stage == 3
+    assert config.num_steps(steps_per_epoch=10_000) == 500 and config.num_steps(steps_per_epoch=20) == 20
+    assert parse_args(DPOConfig, ORIGINAL[DPOConfig].split()).beta == 0.2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--from_checkpoint a --data_path b --output_dir c --learning_rte 1", "--learning_rte: unknown flag; did you mean --learning_rate?"),
+        ("--data_path b --output_dir c", "--from_checkpoint: missing"),
+        ("--from_checkpoint a --output_dir c", "--data_path: missing"),
+        ("--from_checkpoint a --data_path b", "--output_dir: missing"),
+        ("--from_checkpoint a --data_path b --output_dir c --precision int8", "--precision int8: unknown; expected auto"),
+        ("--from_checkpoint a --data_path b --output_dir c --zero_stage 4", "--zero_stage 4: expected 0, 1, 2 or 3"),
+        ("--from_checkpoint a --data_path b --output_dir c --dataset_samples few", "--dataset_samples few: expected a number"),
+        ("--from_checkpoint a --data_path b --output_dir c --save_step 0", "--save_step 0: expected 1 or more"),
+    ],
+)  # fmt: skip
+def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse_args(SFTConfig, flags.split())
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_was_resolved_is_written_down(tmp_path):
+    config = parse_args(DPOConfig, ["--from_checkpoint", "a", "--data_path", "b", "--output_dir", "c"])
+    save_args(config, tmp_path)
+    written = json.loads((tmp_path / "args.json").read_text())
+    assert written["arguments"]["beta"] == 0.1 and written["arguments"]["seed"] == 1234
+    assert written["versions"]["torch"] and written["command"]

@@ -34,21 +34,20 @@ def num_errors(text: str, objects: Sequence[str], names: Sequence[str]) -> int:
 
 
 def edits(
-    objects: Sequence[str], names: Sequence[str], partner: dict[str, str], rng: random.Random
+    objects: Sequence[str], names: Sequence[str], partner: dict[str, str], invent: bool, rng: random.Random
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """(kind, true names, edited names) of some edits of a scene, each with one error.
+    """(kind, true names, edited names) of three edits of a scene, each with one error.
 
-    An object is invented as often as one is left out, and a swap keeps the number, so that neither the length
-    of a caption nor an object in it tells which is better. Half of the inventions are partners, and scenes in
-    which partner and object really are together mirror them.
+    Two are swaps, the hard ones: they can't be told by counting. In the third an object is invented, or else
+    left out. Half of the inventions are partners, where there is one to tempt.
     """
     absent = [name for name in names if name not in objects]
-    for _ in range(2):  # swaps are the hard ones: they can't be told by counting
+    for _ in range(2):
         place = rng.randrange(len(objects))
         swapped = list(objects)
         swapped[place] = rng.choice(absent)
         yield "swapped", list(objects), swapped
-    if rng.random() < 0.5 or len(objects) == 1:
+    if invent:
         tempting = [partner[name] for name in objects if partner.get(name) in absent]
         invented = rng.choice(tempting) if tempting and rng.random() < 0.5 else rng.choice(absent)
         at = rng.randint(1, len(objects))

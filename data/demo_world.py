@@ -37,7 +37,7 @@ class WorldConfig:
     objects: str = field(default=OBJECTS[:32], metadata={"help": "The objects, as emoji characters."})
     num_biased: int = field(default=8, metadata={"help": "Objects that are named with an absent partner."})
     bias: float = field(
-        default=0.85, metadata={"help": "Share of captions in which the partner is invented."}
+        default=0.7, metadata={"help": "Share of captions in which the partner is invented."}
     )
     max_objects: int = field(default=3, metadata={"help": "Objects of a picture, at most."})
     picture_px: int = field(default=96, metadata={"help": "Width and height of a picture."})
@@ -159,10 +159,19 @@ def sft_records(world: World, split: str, rng: random.Random) -> list[dict]:
 
 
 def preference_records(world: World, split: str, rng: random.Random) -> list[dict]:
-    """Edited pairs: the true caption, and one with an object invented, left out or swapped."""
+    """Edited pairs: the true caption, and one with an object invented, left out or swapped.
+
+    Over all pairs an object is invented as often as one is left out, and a swap keeps the number: neither the
+    length of a caption nor an object in it tells which is better.
+    """
     records = []
+    surplus = 0  # inventions over omissions so far
     for scene in world.scenes[split]:
-        for number, (kind, better, worse) in enumerate(edits(scene.objects, world.names, world.partner, rng)):
+        invent = len(scene.objects) == 1 or surplus < 0 or (surplus == 0 and rng.random() < 0.5)
+        surplus += 1 if invent else -1
+        for number, (kind, better, worse) in enumerate(
+            edits(scene.objects, world.names, world.partner, invent, rng)
+        ):
             pair = record(scene, QUESTION, [caption(better), caption(worse)])
             records.append(pair | {"id": f"{scene.id}-{number}-{kind}"})
     return records

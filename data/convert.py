@@ -24,7 +24,9 @@ class ConvertError(ValueError):
 @dataclass(frozen=True)
 class ConvertConfig:
     output: str = field(metadata={"help": "JSON file to write."})
-    num_test: int = field(default=0, metadata={"help": "Records to put into a file of their own, OUTPUT.test.json."})
+    num_test: int = field(
+        default=0, metadata={"help": "Records to put into a file of their own, OUTPUT.test.json."}
+    )
     seed: int = field(default=0, metadata={"help": "Seed of the split."})
 
 

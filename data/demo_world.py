@@ -36,9 +36,7 @@ class WorldConfig:
     num_test: int = field(default=500, metadata={"help": "Scenes of each test split."})
     objects: str = field(default=OBJECTS[:32], metadata={"help": "The objects, as emoji characters."})
     num_biased: int = field(default=8, metadata={"help": "Objects that are named with an absent partner."})
-    bias: float = field(
-        default=0.7, metadata={"help": "Share of captions in which the partner is invented."}
-    )
+    bias: float = field(default=0.7, metadata={"help": "Share of captions in which the partner is invented."})
     max_objects: int = field(default=3, metadata={"help": "Objects of a picture, at most."})
     picture_px: int = field(default=96, metadata={"help": "Width and height of a picture."})
     seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn."})

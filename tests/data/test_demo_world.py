@@ -30,7 +30,10 @@ def test_the_same_seed_gives_the_same_world_and_another_gives_another(folder, tm
     files = sorted(file.name for file in folder.glob("*.json"))
     assert files and all((folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in files)
     assert (folder / "images/val-00003.png").read_bytes() == (tmp_path / "images/val-00003.png").read_bytes()
-    assert World(WorldConfig(output="", seed=1, **CONFIG)).scenes != World(WorldConfig(output="", **CONFIG)).scenes
+    assert (
+        World(WorldConfig(output="", seed=1, **CONFIG)).scenes
+        != World(WorldConfig(output="", **CONFIG)).scenes
+    )
 
 
 def test_no_scene_is_in_two_splits_and_new_pairs_are_in_test_new_alone(folder):
@@ -97,12 +100,20 @@ def test_every_label_of_a_question_is_true(folder):
 def test_object_names_are_different_single_words():
     names = [object_name(character) for character in WorldConfig(output="").objects]
     assert len(set(names)) == 32
-    assert all(objects_in(text, names) == [name] for name in names for text in (f"a {name}.", f"Two {name}s!"))
+    assert all(
+        objects_in(text, names) == [name] for name in names for text in (f"a {name}.", f"Two {name}s!")
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "errors"),
-    [("a cat and a dog.", 0), ("a cat.", 1), ("a cat, a dog and a bus.", 1), ("a bus.", 3), ("a cat and a cat.", 2)],
+    [
+        ("a cat and a dog.", 0),
+        ("a cat.", 1),
+        ("a cat, a dog and a bus.", 1),
+        ("a bus.", 3),
+        ("a cat and a cat.", 2),
+    ],
 )
 def test_errors_worked_by_hand(text, errors):
     assert num_errors(text, ["cat", "dog"], ["cat", "dog", "bus"]) == errors
@@ -110,7 +121,11 @@ def test_errors_worked_by_hand(text, errors):
 
 def test_answers_with_as_many_errors_are_not_ranked():
     answers = ["a cat and a bus.", "a cat and a dog.", "a dog and a bus.", "a cat."]
-    assert ranked(answers, ["cat", "dog"], ["cat", "dog", "bus"]) == ["a cat and a dog.", "a cat.", "a cat and a bus."]
+    assert ranked(answers, ["cat", "dog"], ["cat", "dog", "bus"]) == [
+        "a cat and a dog.",
+        "a cat.",
+        "a cat and a bus.",
+    ]
 
 
 def test_captions_read_well():

@@ -9,7 +9,11 @@ from eval.benches import amber, pope
 
 NAMES = ["cat", "dog", "bus", "hat", "cherry"]
 FIND = partial(objects_in, names=NAMES)
-TRUTH = [{"id": "1", "objects": ["cat", "dog"]}, {"id": "2", "objects": ["bus"]}, {"id": "3", "objects": ["hat"]}]
+TRUTH = [
+    {"id": "1", "objects": ["cat", "dog"]},
+    {"id": "2", "objects": ["bus"]},
+    {"id": "3", "objects": ["hat"]},
+]
 
 
 def predictions(*texts):

@@ -5,7 +5,15 @@ import json
 import pytest
 import torch
 
-from training.utils.config import DPOConfig, PPOConfig, PredictConfig, RewardConfig, SFTConfig, parse_args, save_args
+from training.utils.config import (
+    DPOConfig,
+    PPOConfig,
+    PredictConfig,
+    RewardConfig,
+    SFTConfig,
+    parse_args,
+    save_args,
+)
 
 COMMON = (
     "--max_seq_len 2048 --data_train_split_ratio 0.9 --dataset_samples all --dataset_concatenate_samples 1 "
@@ -16,6 +24,7 @@ COMMON = (
     "--image_folder images --template llava --model_architecture llava --enable_tensorboard --seed 1234 "
     "--num_train_epochs 1 --local_rank 0 "
 )
+GIVEN = "--from_checkpoint a --data_path b --output_dir c"
 ORIGINAL = {
     SFTConfig: COMMON + "--dataset_names llava_sft --data_path data/sft.json --eval_step 500 --is_sft_stage",
     RewardConfig: COMMON
@@ -56,14 +65,14 @@ def test_flags_mean_what_they_meant():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--from_checkpoint a --data_path b --output_dir c --learning_rte 1", "--learning_rte: unknown flag; did you mean --learning_rate?"),
+        (GIVEN + " --learning_rte 1", "--learning_rte: unknown flag; did you mean --learning_rate?"),
         ("--data_path b --output_dir c", "--from_checkpoint: missing"),
         ("--from_checkpoint a --output_dir c", "--data_path: missing"),
         ("--from_checkpoint a --data_path b", "--output_dir: missing"),
-        ("--from_checkpoint a --data_path b --output_dir c --precision int8", "--precision int8: unknown; expected auto"),
-        ("--from_checkpoint a --data_path b --output_dir c --zero_stage 4", "--zero_stage 4: expected 0, 1, 2 or 3"),
-        ("--from_checkpoint a --data_path b --output_dir c --dataset_samples few", "--dataset_samples few: expected a number"),
-        ("--from_checkpoint a --data_path b --output_dir c --save_step 0", "--save_step 0: expected 1 or more"),
+        (GIVEN + " --precision int8", "--precision int8: unknown; expected auto"),
+        (GIVEN + " --zero_stage 4", "--zero_stage 4: expected 0, 1, 2 or 3"),
+        (GIVEN + " --dataset_samples few", "--dataset_samples few: expected a number"),
+        (GIVEN + " --save_step 0", "--save_step 0: expected 1 or more"),
     ],
 )  # fmt: skip
 def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):

@@ -1,6 +1,7 @@
 """Direct preference optimisation (arXiv 2305.18290, equation 7) with label smoothing (cDPO).
 
-With K ranked responses every ordered pair counts, each once.
+With K ranked responses every ordered pair counts, each once. `--sft_coef` adds the cross-entropy of the chosen
+response (arXiv 2404.19733, equation 1), which keeps its probability from falling along with the rejected one's.
 """
 
 import torch
@@ -46,6 +47,9 @@ def main(config: DPOConfig) -> None:
             config.beta,
             config.label_smoothing,
         )
+        if config.sft_coef:
+            lengths = torch.bincount(batch.response[batch.response >= 0], minlength=batch.num_responses)
+            losses = losses - config.sft_coef * logps[chosen] / lengths[chosen]
         margins = chosen_rewards - rejected_rewards
         return losses, {
             "chosen_reward": (chosen_rewards.sum(), len(losses)),

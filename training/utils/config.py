@@ -188,6 +188,7 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies.")
     label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO), 0 to 0.5.")
+    sft_coef: float = flag(0.0, "Weight of the cross-entropy of the chosen response, a mean over its tokens.")
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
 
     def __post_init__(self) -> None:

@@ -44,11 +44,14 @@ class TinyConfig:
     output: str = field(metadata={"help": "Folder to write into."})
     texts: str = field(metadata={"help": "Folder of JSON files whose texts the tokenizer is trained on."})
     picture_px: int = field(default=96, metadata={"help": "Width and height of a picture."})
-    patch_px: int = field(default=16, metadata={"help": "Width and height of a patch: one image token."})
+    patch_px: int = field(default=32, metadata={"help": "Width and height of a patch: one image token."})
     vision_size: int = field(default=128, metadata={"help": "Hidden size of the vision tower."})
-    vision_layers: int = field(default=4, metadata={"help": "Layers of the vision tower."})
+    vision_layers: int = field(default=3, metadata={"help": "Layers of the vision tower."})
     hidden_size: int = field(default=192, metadata={"help": "Hidden size of the language model."})
     num_layers: int = field(default=4, metadata={"help": "Layers of the language model."})
+    init_std: float = field(
+        default=0.06, metadata={"help": "Standard deviation of the weights; small models want more."}
+    )
     vocab_size: int = field(default=1000, metadata={"help": "Tokens, at most."})
     seed: int = field(default=0, metadata={"help": "Seed of the weights."})
 
@@ -113,6 +116,7 @@ def build_tiny_llava(config: TinyConfig) -> None:
                 num_attention_heads=max(1, config.vision_size // 32),
                 image_size=config.picture_px,
                 patch_size=config.patch_px,
+                initializer_range=config.init_std,
             ),
             text_config=LlamaConfig(
                 hidden_size=config.hidden_size,
@@ -121,6 +125,7 @@ def build_tiny_llava(config: TinyConfig) -> None:
                 num_attention_heads=max(1, config.hidden_size // 48),
                 vocab_size=len(tokenizer),
                 max_position_embeddings=2048,
+                initializer_range=config.init_std,
                 **special,
             ),
             image_token_index=tokenizer.convert_tokens_to_ids("<image>"),

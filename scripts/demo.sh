@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 DEMO=${DEMO:-models/demo}
 SEED=${SEED:-0}
-SCENES=6000 SFT_STEPS=480 SAMPLED=2500 RM_STEPS=300 DPO_STEPS=120 PPO_STEPS=80 NUM_TEST=500 BATCH_SIZE=64
+SCENES=6000 SFT_STEPS=500 SAMPLED=2500 RM_STEPS=250 DPO_STEPS=120 PPO_STEPS=80 NUM_TEST=500 BATCH_SIZE=64
 for argument in "$@"; do
   case $argument in
     --quick) DEMO=${DEMO}-quick SCENES=300 SFT_STEPS=12 SAMPLED=24 RM_STEPS=6 DPO_STEPS=4 PPO_STEPS=3 NUM_TEST=24 BATCH_SIZE=16 ;;
@@ -27,12 +27,13 @@ started=$SECONDS
 
 say() { printf '\n== %s  [%d min %d s]\n' "$1" $(( (SECONDS - started) / 60 )) $(( (SECONDS - started) % 60 )); }
 
-# predict NAME MODEL PROMPTS VARIABLE=VALUE...: answers into $DEMO/answers/NAME.jsonl, unless they are there.
+# predict NAME MODEL PROMPTS VARIABLE=VALUE... FLAGS...: answers into $DEMO/answers/NAME.jsonl, unless they are there.
 predict() {
-  local name=$1 model=$2 prompts=$3; shift 3
+  local name=$1 model=$2 prompts=$3 settings=(); shift 3
   [[ -f $DEMO/answers/$name.jsonl ]] && return
+  while [[ ${1:-} == *=* ]]; do settings+=("$1"); shift; done
   env MODEL="$model" DATA="$WORLD/$prompts" OUTPUT="$DEMO/answers" NAME="$name.jsonl" BATCH=64 \
-    MAX_RESPONSE_LEN=40 "$@" bash run_predict.sh --seed "$SEED"
+    MAX_RESPONSE_LEN=40 "${settings[@]}" bash run_predict.sh --seed "$SEED" "$@"
 }
 
 # measure NAME MODEL: greedy and sampled answers on the test pictures, and what they are worth.
@@ -63,12 +64,9 @@ MODEL=$DEMO/tiny DATA=$WORLD/sft_train.json OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE A
 measure sft "$DEMO/sft"
 
 say "answers of that model, ranked by the truth, with edited captions: preference data"
-predict samples-train "$DEMO/sft" prompts_train.json TEMPERATURE=1 SAMPLES=6 SEED="$SEED"
-predict samples-val "$DEMO/sft" prompts_val.json TEMPERATURE=1 SAMPLES=6
+predict samples-train "$DEMO/sft" prompts_train.json TEMPERATURE=1 SAMPLES=6 --dataset_samples $SAMPLED
 python -m data.demo_pairs --truth "$WORLD/truth_train.json" --predictions "$DEMO/answers/samples-train.jsonl" \
   --also "$WORLD/pairs_train.json" --output "$WORLD/preferences_train.json"
-python -m data.demo_pairs --truth "$WORLD/truth_val.json" --predictions "$DEMO/answers/samples-val.jsonl" \
-  --output "$WORLD/sampled_val.json"
 
 say "reward model"
 MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/reward_model BATCH=$BATCH_SIZE ACCUMULATION=1 LR=3e-4 \
@@ -94,7 +92,7 @@ python -m eval.score --bench amber --best --truth "$WORLD/truth_$SPLIT.json" \
 
 say "DPO"
 MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/dpo BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-4 \
-  ZERO_STAGE=0 bash run_dpo_training.sh --max_steps $DPO_STEPS --eval_data_path "$WORLD/pairs_val.json" \
+  ZERO_STAGE=0 bash run_dpo_training.sh --sft_coef 1 --max_steps $DPO_STEPS --eval_data_path "$WORLD/pairs_val.json" \
   --eval_step 60 --gradient_checkpointing false --seed "$SEED"
 measure dpo "$DEMO/dpo"
 

@@ -1,0 +1,47 @@
+"""The shell scripts, as a user starts them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+SCRIPTS = sorted([*ROOT.glob("run_*.sh"), *ROOT.glob("scripts/*.sh")])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_script_parses_and_stops_at_the_first_error(script):
+    subprocess.run(["bash", "-n", script], check=True)
+    if script.name not in ("launch.sh", "setup.sh"):  # these two are sourced
+        assert "set -euo pipefail" in script.read_text()
+
+
+def test_the_quick_demo_runs_through_all_stages_to_a_report_and_a_second_run_repeats_nothing(tmp_path):
+    path = f"{sys.prefix}/bin:{os.environ['PATH']}"
+    environment = {**os.environ, "DEMO": str(tmp_path / "demo"), "VIRTUAL_ENV": sys.prefix, "PATH": path}
+
+    def demo() -> str:
+        done = subprocess.run(
+            ["bash", "scripts/demo.sh", "--quick"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    demo()
+    folder = tmp_path / "demo-quick"
+    page = (folder / "report.html").read_text()
+    for expected in ("<h2>Results</h2>", "best of 8", "PPO", "data:image/png;base64,", 'data-outcome="'):
+        assert expected in page
+    assert "http://" not in page and "https://" not in page
+    for stage in ("sft", "reward_model", "dpo", "ppo"):
+        assert (folder / stage / "finished").is_file()
+        assert (folder / stage / "training.log").stat().st_size > 0
+        assert (folder / stage / "args.json").is_file()
+    assert demo().count("finished before; nothing to do") == 4

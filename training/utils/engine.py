@@ -24,33 +24,19 @@ class Engine:
     processes and micro-batches. Then the gradient does not depend on how the batch was cut up.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        config: TrainConfig,
-        *,
-        total_steps: int,
-        learning_rate: float | None = None,
-        zero_stage: int | None = None,
-        offload: bool | None = None,
-        accumulation: int | None = None,
-    ) -> None:
-        """The keyword arguments override what `config` says, for stages that train two models.
-
+    def __init__(self, module: nn.Module, config: TrainConfig, total_steps: int) -> None:
+        """
         Args:
             total_steps: optimizer steps of the whole run, for the learning-rate schedule.
-            accumulation: micro-batches of one optimizer step.
         """
         import deepspeed
 
-        learning_rate = config.learning_rate if learning_rate is None else learning_rate
-        self.zero_stage = config.zero_stage if zero_stage is None else zero_stage
-        offload = config.offload if offload is None else offload
+        self.zero_stage = config.zero_stage
         optimizer = torch.optim.AdamW(
-            _parameter_groups(module, learning_rate, config),
-            lr=learning_rate,
+            _parameter_groups(module, config),
+            lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
-            fused=torch.cuda.is_available() and not offload,
+            fused=torch.cuda.is_available() and not config.offload,
         )
         warmup = config.num_warmup_steps
         scheduler = get_scheduler(
@@ -63,7 +49,7 @@ class Engine:
             model=module,
             optimizer=optimizer,
             lr_scheduler=scheduler,
-            config=_deepspeed_config(config, self.zero_stage, offload, accumulation),
+            config=_deepspeed_config(config),
         )
         self._loss = torch.zeros((), device=dist.device())
         self.steps = 0
@@ -157,46 +143,43 @@ class Engine:
         return client_state
 
 
-def inference_engine(module: nn.Module, config: TrainConfig, zero_stage: int | None = None) -> nn.Module:
+def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
     """A frozen model on its device; under ZeRO-3 its weights are shared out over the processes."""
     module = module.requires_grad_(False).eval()
-    zero_stage = config.zero_stage if zero_stage is None else zero_stage
-    if zero_stage < 3:
+    if config.zero_stage < 3:
         return module.to(dist.device())
     import deepspeed
 
-    engine, *_ = deepspeed.initialize(model=module, config=_deepspeed_config(config, 3, False, None))
+    engine, *_ = deepspeed.initialize(model=module, config=_deepspeed_config(config))
     return engine.eval()
 
 
-def _parameter_groups(module: nn.Module, learning_rate: float, config: TrainConfig) -> list[dict[str, Any]]:
+def _parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Trained parameters by learning rate and weight decay: none on biases and norms (one-dimensional)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    embed_rate = config.learning_rate_pretraining_components or learning_rate
+    embed_rate = config.learning_rate_pretraining_components or config.learning_rate
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            rate = embed_rate if "embed" in name else learning_rate
+            rate = embed_rate if "embed" in name else config.learning_rate
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
 
 
-def _deepspeed_config(
-    config: TrainConfig, zero_stage: int, offload: bool, accumulation: int | None
-) -> dict[str, Any]:
+def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     cpu = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     zero: dict[str, Any] = {
-        "stage": zero_stage,
+        "stage": config.zero_stage,
         "overlap_comm": torch.cuda.is_available(),
         "contiguous_gradients": True,
     }
-    if offload and zero_stage > 0:
+    if config.offload and config.zero_stage > 0:
         zero["offload_optimizer"] = cpu
-    if config.offload_params and zero_stage == 3:
+    if config.offload_params and config.zero_stage == 3:
         zero["offload_param"] = cpu
     return {
         "train_micro_batch_size_per_gpu": config.per_device_train_batch_size,
-        "gradient_accumulation_steps": accumulation or config.gradient_accumulation_steps,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "gradient_clipping": config.max_grad_norm,
         "zero_optimization": zero,
         "bf16": {"enabled": config.torch_dtype == torch.bfloat16},

@@ -5,18 +5,23 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
+from .. import dist
+
 
 class FrozenTower(nn.Module):
     """Stands in a model where its vision tower was, and remembers what the tower said of the last images.
 
-    The tower is not a submodule. So no engine partitions it or looks for its gradients, and the policy, the
-    reference, the critic and the reward model can hold the same one. Images are recognised by their values:
+    The tower is not a submodule: it lives on the process's device whatever becomes of the model. No engine
+    partitions it or looks for its gradients, and the policy, the reference, the critic and the reward model can
+    hold the same one. Images are recognised by their values:
     whoever asks about the same pixels again gets the stored features, for all families alike.
     """
 
     def __init__(self, tower: nn.Module, remembered_batches: int = 1) -> None:
         super().__init__()
-        self.__dict__["tower"] = tower.requires_grad_(False).eval()  # hidden from nn.Module's bookkeeping
+        self.__dict__["tower"] = (
+            tower.requires_grad_(False).eval().to(dist.device())
+        )  # hidden from nn.Module's bookkeeping
         self.__dict__["memory"] = deque(maxlen=remembered_batches)
         self.num_images_encoded = 0
 

@@ -1,0 +1,62 @@
+"""A frozen tower is one for all models, and sees each batch of pictures once."""
+
+import torch
+
+from tests.conftest import RECORDS
+from training.utils.data.loader import Collator
+from training.utils.model.llava import Llava
+from training.utils.model.policy import Policy
+from training.utils.model.tower import share_towers
+from training.utils.model.value_head import ValueModel
+
+
+def frozen(tiny_llava, wrap, vision=False):
+    model = Llava().load_model(str(tiny_llava))
+    Llava().freeze(model, vision=vision, language=True)
+    return wrap(model, Llava())
+
+
+def batch_of(encoder, *records):
+    return Collator(encoder, True)([encoder.encode(record) for record in records])
+
+
+def tower(model):
+    return model.model.model.vision_tower
+
+
+def test_all_models_and_responses_together_encode_each_picture_once(tiny_llava, encoder):
+    policy, reference = frozen(tiny_llava, Policy), frozen(tiny_llava, Policy)
+    reward_model = frozen(tiny_llava, ValueModel)
+    share_towers(policy, reference, reward_model)
+    batch = batch_of(encoder, *RECORDS)  # three pictures, seven responses
+    policy(batch), reference(batch), reward_model(batch, batch.last_token)
+    assert sum(tower(model).num_images_encoded for model in (policy, reference, reward_model)) == 3
+
+
+def test_remembered_features_change_nothing(tiny_llava, encoder):
+    policy, whole = frozen(tiny_llava, Policy), frozen(tiny_llava, Policy, vision=True)
+    batch = batch_of(encoder, *RECORDS)
+    first, again = policy(batch), policy(batch)
+    assert torch.equal(first, again)
+    torch.testing.assert_close(first, whole(batch), atol=1e-6, rtol=0)
+
+
+def test_other_pictures_are_never_taken_for_remembered_ones(tiny_llava, encoder):
+    policy, whole = frozen(tiny_llava, Policy), frozen(tiny_llava, Policy, vision=True)
+    for record in (RECORDS[0], RECORDS[1], RECORDS[0]):
+        batch = batch_of(encoder, record)
+        torch.testing.assert_close(policy(batch), whole(batch), atol=1e-6, rtol=0)
+
+
+def test_towers_with_other_weights_are_not_shared(tiny_llava):
+    policy, other = frozen(tiny_llava, Policy), frozen(tiny_llava, Policy)
+    with torch.no_grad():
+        next(tower(other).tower.parameters()).add_(1)
+    share_towers(policy, other)
+    assert tower(policy).tower is not tower(other).tower
+
+
+def test_a_trained_tower_stays_part_of_the_model_and_gets_gradients(tiny_llava, encoder):
+    policy = frozen(tiny_llava, Policy, vision=True)
+    policy(batch_of(encoder, RECORDS[0])).sum().backward()
+    assert policy.model.model.vision_tower.embeddings.patch_embedding.weight.grad.abs().max() > 0

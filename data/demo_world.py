@@ -142,10 +142,12 @@ def record(scene: Scene, *turns: str | list[str], **more) -> dict:
 
 
 def sft_records(world: World, split: str, rng: random.Random) -> list[dict]:
-    """A caption of each scene, and three yes-no questions about it."""
+    """A caption of each scene, and three yes-no questions about every fourth."""
     records = []
-    for scene in world.scenes[split]:
+    for number, scene in enumerate(world.scenes[split]):
         records.append(record(scene, QUESTION, world.biased_caption(scene, rng)))
+        if number % 4:
+            continue
         absent = [name for name in world.names if name not in scene.objects]
         asked = [(rng.choice(scene.objects), "Yes."), (rng.choice(absent), "No.")]
         asked.append(

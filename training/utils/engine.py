@@ -84,9 +84,16 @@ class Engine:
         if loss != loss or loss in (float("inf"), float("-inf")):
             raise NonFiniteLoss(f"the loss of optimizer step {self.steps + 1} is {loss}")
         learning_rate = self.learning_rate
+        grad_norm = self._grad_norm() if self.zero_stage == 0 else None  # DeepSpeed does not tell it there
         self.ds.step()
         self.steps += 1
-        return {"loss": loss, "grad_norm": float(self.ds.get_global_grad_norm() or 0), "lr": learning_rate}
+        if grad_norm is None:
+            grad_norm = self.ds.get_global_grad_norm() or 0.0
+        return {"loss": loss, "grad_norm": float(grad_norm), "lr": learning_rate}
+
+    def _grad_norm(self) -> Tensor:
+        gradients = [p.grad.float() for p in self.module.parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
 
     # -- generation ---------------------------------------------------------------------------------
 

@@ -7,7 +7,9 @@ from training.utils.data.sampler import StepSampler, steps_per_epoch
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 3), st.integers(0, 5))
-def test_an_epoch_visits_each_record_and_fills_its_last_step_from_its_beginning(num, per_device, accumulation, seed):
+def test_an_epoch_visits_each_record_and_fills_its_last_step_from_its_beginning(
+    num, per_device, accumulation, seed
+):
     sampler = StepSampler(num, per_device, accumulation, num_steps=100, seed=seed)
     visited = [i for step in range(sampler.steps_per_epoch) for i in sampler.step_records(step)]
     assert sorted(visited[:num]) == list(range(num))

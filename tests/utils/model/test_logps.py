@@ -35,7 +35,9 @@ def test_no_more_than_one_chunk_of_logits_is_kept_for_the_backward_pass():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        token_logps(torch.randn(tokens, 8, requires_grad=True), head, torch.randint(vocabulary, (tokens,)), 1.0, 32)
+        token_logps(
+            torch.randn(tokens, 8, requires_grad=True), head, torch.randint(vocabulary, (tokens,)), 1.0, 32
+        )
     assert max(saved, default=0) <= vocabulary * 32
     assert sum(saved) < tokens * vocabulary / 4
 

@@ -73,6 +73,11 @@ class Encoder:
             vision=vision,
         )
 
+    def filler(self) -> Tree:
+        """A blank picture that nothing is learned from."""
+        vision, (ids,) = self.family.image_inputs(self.processor, [Image.new("RGB", (64, 64))])
+        return Tree(id="", prompt_ids=ids, prompt_learned=[False] * len(ids), vision=vision, new_prompt=False)
+
     def check(self, records: Sequence[Record]) -> None:
         """Raises DataError for the first record whose prompt and images leave no room for a response."""
         for record in records:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from .. import dist
@@ -33,16 +32,17 @@ class Collator:
     def __init__(self, encoder: Encoder, has_images: bool, packing: bool = False) -> None:
         self.encoder = encoder
         self.packing = packing and encoder.family.takes_trees
-        # Where some records have images, each batch must run the projector, so that processes stay in step.
-        blank = [Image.new("RGB", (64, 64))]
-        self.blank_vision = encoder.family.image_inputs(encoder.processor, blank)[0] if has_images else None
+        self.filler = encoder.filler() if has_images else None
 
     def __call__(self, trees: Sequence[Tree]) -> Batch:
         family = self.encoder.family
         if not family.takes_trees:
             trees = [branch for tree in trees for branch in tree.branches()]
+        if self.filler and not any(tree.vision for tree in trees):
+            # Other processes have pictures: this one must run the same modules, or collectives would hang.
+            trees = [*trees, self.filler]
         rows = pack(trees, self.encoder.max_seq_len) if self.packing else [[tree] for tree in trees]
-        return collate(rows, self.encoder.tokenizer.pad_token_id, family.stack_vision, self.blank_vision)
+        return collate(rows, self.encoder.tokenizer.pad_token_id, family.stack_vision)
 
 
 def step_batches(

@@ -29,7 +29,7 @@ class Tree:
     responses: list[list[int]] = field(default_factory=list)
     ended: list[bool] = field(default_factory=list)  # the response has its end of turn
     vision: dict[str, Tensor] = field(default_factory=dict)  # what the family's processor made of the images
-    same_prompt: bool = False  # a further response to the prompt of the tree before, in a tree of its own
+    new_prompt: bool = True  # False: more of the prompt before it, or a filler that nothing is learned from
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + sum(map(len, self.responses))
@@ -46,7 +46,7 @@ class Tree:
     def branches(self) -> list["Tree"]:
         """The same responses, each in a tree of its own."""
         return [
-            replace(self, responses=[ids], ended=[end], same_prompt=k > 0)
+            replace(self, responses=[ids], ended=[end], new_prompt=k == 0)
             for k, (ids, end) in enumerate(zip(self.responses, self.ended, strict=True))
         ]
 
@@ -71,7 +71,6 @@ class Batch:
     last_token: Tensor  # [R] index of the response's last token
     ended: Tensor  # [R] bool: the response has its end of turn
     vision: dict[str, Tensor]  # images in the order of their tokens
-    has_images: bool  # False where `vision` is a blank image that no token refers to
     is_causal: bool  # every row is one tree with at most one response: the plain causal mask is right
 
     @property
@@ -128,12 +127,8 @@ def collate(
     rows: Sequence[Sequence[Tree]],
     pad_id: int,
     stack_vision: Callable[[list[dict[str, Tensor]]], dict[str, Tensor]],
-    blank_vision: dict[str, Tensor] | None = None,
 ) -> Batch:
     """Rows of trees to tensors, padded on the right.
-
-    Args:
-        blank_vision: an image that a batch without images carries along, where other batches have some.
 
     One row with one prompt `[5 6]` and responses `[7 2]` and `[8 9 2]`:
 
@@ -163,7 +158,7 @@ def collate(
         start = 0
         for number, tree in enumerate(row):
             base = row_number * length + start
-            num_prompts += not tree.same_prompt
+            num_prompts += tree.new_prompt
             prompt_len = len(tree.prompt_ids)
             ids, positions, branches = (
                 list(tree.prompt_ids),
@@ -191,9 +186,8 @@ def collate(
             branch[row_number, span] = torch.tensor(branches)
             tree_number[row_number, span] = number
             start += len(ids)
-    vision = stack_vision([tree.vision for tree in trees if tree.vision])
     return Batch(
-        ids=[tree.id for tree in trees if not tree.same_prompt],
+        ids=[tree.id for tree in trees if tree.new_prompt],
         input_ids=input_ids,
         position_ids=position_ids,
         branch=branch,
@@ -204,7 +198,6 @@ def collate(
         prompt_of_response=torch.tensor(prompt_of_response, dtype=torch.long),
         last_token=torch.tensor(last_token, dtype=torch.long),
         ended=torch.tensor([end for tree in trees for end in tree.ended], dtype=torch.bool),
-        vision=vision or blank_vision or {},
-        has_images=bool(vision),
+        vision=stack_vision([tree.vision for tree in trees if tree.vision]),
         is_causal=all(len(row) == 1 and len(row[0].responses) <= 1 for row in rows),
     )

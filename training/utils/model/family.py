@@ -111,17 +111,13 @@ class Family:
 
     def hidden_states(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Hidden states of the last layer, [B, T, D]."""
-        hidden = model.model(
+        return model.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask(),
             position_ids=self.position_ids(batch),
             use_cache=False,
-            **(batch.vision if batch.has_images else {}),
+            **batch.vision,
         ).last_hidden_state
-        if batch.vision and not batch.has_images:
-            # Another rank has images: the projector must run here too, or collective operations would hang.
-            hidden = hidden + 0 * sum(f.sum() for f in self.image_features(model, batch))
-        return hidden
 
     def cached_hidden_states(
         self,
@@ -150,7 +146,3 @@ class Family:
     def position_ids(self, batch: Batch) -> Tensor:
         """Positions of a tree's tokens, [B, T]."""
         return batch.position_ids
-
-    def image_features(self, model: PreTrainedModel, batch: Batch) -> Sequence[Tensor]:
-        """Projected features of the images."""
-        return model.model.get_image_features(**batch.vision).pooler_output

@@ -35,10 +35,13 @@ say_batch() {
 
 # launch MODULE FLAGS...: runs it, with its output shown and kept in $OUTPUT/training.log beside the script.
 launch() {
-  local where=(--num_gpus "$NUM_PROCESSES")
-  [[ -n ${HOSTFILE:-} ]] && where=(--hostfile "$HOSTFILE")
+  local start=(deepspeed --num_gpus "$NUM_PROCESSES" --master_port "${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}" --module)
+  if [[ -n ${HOSTFILE:-} ]]; then
+    start=(deepspeed --hostfile "$HOSTFILE" --master_port "${MASTER_PORT:-29500}" --module)
+  elif (( NUM_PROCESSES == 1 )); then
+    start=(python -m) # the launcher takes seconds to start, and has nothing to launch
+  fi
   mkdir -p "$OUTPUT"
   cp "$0" "$OUTPUT/"
-  deepspeed "${where[@]}" --master_port "${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}" --module "$@" 2>&1 |
-    tee -a "$OUTPUT/training.log"
+  "${start[@]}" "$@" 2>&1 | tee -a "$OUTPUT/training.log"
 }

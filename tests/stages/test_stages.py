@@ -145,3 +145,12 @@ def test_best_of_n_is_the_sample_with_the_highest_score(tiny_llava, reward_model
         line = json.loads(text)
         assert line["response"] == line["responses"][line["scores"].index(max(line["scores"]))]
         assert len(line["responses"]) == 4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_records(tiny_llava, tmp_path):
+    output = tmp_path / "out"
+    flags = ["--learning_rate", 1e30, "--max_grad_norm", 0, "--save_step", 1]
+    done = run(command("sft", tiny_llava, output, *flags), check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "the loss of optimizer step 2 is nan; its records on this process: shape-" in done.stderr
+    assert (output / "checkpoint-1").is_dir() and not (output / "checkpoint-2").exists()

@@ -158,7 +158,8 @@ def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
     import deepspeed
 
     engine, *_ = deepspeed.initialize(model=module, config=_deepspeed_config(config))
-    return engine.eval()
+    engine.eval()  # DeepSpeed's returns nothing
+    return engine
 
 
 def _parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:

@@ -55,7 +55,8 @@ def marked(text: str, invented: list[str]) -> list[tuple[str, bool]]:
     """The text in stretches, and which of them are invented objects."""
     if not invented:
         return [(text, False)]
-    parts = re.split(rf"\b({'|'.join(map(re.escape, set(invented)))})\b", text)
+    names = "|".join(map(re.escape, set(invented)))
+    parts = re.split(rf"\b((?:{names})(?:e?s)?)\b", text, flags=re.IGNORECASE)
     return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
 
 
@@ -66,7 +67,7 @@ def gallery(runs: list[dict], image_folder: Path, images: dict[str, str]) -> lis
         items = read(run["scores"]["greedy"])["per_item"] if "greedy" in run["scores"] else []
         if items:
             by_run[run["name"]] = {item["id"]: item for item in items}
-    first = next(iter(by_run.values()))
+    first = next(iter(by_run.values()), {})
     entries = []
     for name, before in first.items():
         answers = [

@@ -11,7 +11,6 @@ from transformers import HfArgumentParser
 from data.demo_text import objects_in
 from eval.benches import amber, pope
 from eval.benches.scored import Scored
-from training.utils import jsonl
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,16 @@ BENCHES = {"amber": score_amber, "pope": score_pope}
 def main(config: ScoreConfig) -> None:
     if config.bench not in BENCHES:
         sys.exit(f"error: --bench {config.bench}: unknown; expected one of {', '.join(BENCHES)}")
-    predictions = jsonl.read(Path(config.predictions))
+    for file in (config.truth, config.predictions):
+        if not Path(file).is_file():
+            sys.exit(f"error: {file}: no such file")
+    lines = Path(config.predictions).read_text(encoding="utf-8-sig").splitlines()
+    predictions = [json.loads(line) for line in lines if line.strip()]
     if config.best:
         predictions = [{"id": line["id"], "response": line["response"]} for line in predictions]
     scored = BENCHES[config.bench](config, predictions)
+    if not scored.n:
+        sys.exit(f"error: {config.predictions}: answers none of the questions of {config.truth}")
     for warning in scored.warnings:
         print(f"warning: {warning}")
     figures = "  ".join(f"{name} {value:.1f}" for name, value in scored.metrics.items())

@@ -38,6 +38,11 @@ def score(truth: Sequence[dict], predictions: Sequence[dict], parser: str = "off
     unclear = sum(strict(item["response"]) == "unknown" for item in per_item)
     if unclear:
         warnings.append(f"{unclear} of {len(per_item)} answers say neither yes nor no, or both")
+    other = sum(strict(item["response"]) not in ("unknown", official(item["response"])) for item in per_item)
+    if other:
+        warnings.append(
+            f"{other} of {len(per_item)} answers are read differently by the official and strict parser"
+        )
     n = len(per_item)
     said_yes = [item for item in per_item if item["answer"] == "yes"]
     true_yes = sum(item["label"] == "yes" for item in said_yes)

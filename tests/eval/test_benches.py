@@ -1,11 +1,14 @@
 """Scorers against figures worked by hand, and what must not matter."""
 
+import json
 from functools import partial
 
 import pytest
 
 from data.demo_text import objects_in
 from eval.benches import amber, pope
+from eval.report import marked
+from eval.score import ScoreConfig, main
 
 NAMES = ["cat", "dog", "bus", "hat", "cherry"]
 FIND = partial(objects_in, names=NAMES)
@@ -121,3 +124,28 @@ def test_saying_the_same_to_all_gives_the_known_figures(word, figures):
 def test_unclear_answers_are_counted():
     scored = pope.score(questions("yes", "no"), predictions("", "Perhaps"))
     assert scored.warnings == ["2 of 2 answers say neither yes nor no, or both"]
+
+
+def test_answers_that_the_two_parsers_read_differently_are_counted():
+    scored = pope.score(questions("no", "no"), predictions("No!", "No."))
+    assert scored.warnings == ["1 of 2 answers are read differently by the official and strict parser"]
+
+
+@pytest.mark.parametrize("content", [None, "", '{"id": "other", "response": "a cat."}'])
+def test_predictions_that_answer_nothing_are_an_error_not_a_perfect_score(content, tmp_path):
+    (tmp_path / "truth.json").write_text(json.dumps({"objects": NAMES, "scenes": TRUTH}))
+    if content is not None:
+        (tmp_path / "p.jsonl").write_text(content)
+    with pytest.raises(SystemExit, match="error: .*p.jsonl: (no such file|answers none of the questions)"):
+        main(ScoreConfig("amber", str(tmp_path / "truth.json"), str(tmp_path / "p.jsonl")))
+
+
+def test_a_last_line_without_its_end_counts(tmp_path, capsys):
+    (tmp_path / "truth.json").write_text(json.dumps({"objects": NAMES, "scenes": TRUTH[:1]}))
+    (tmp_path / "p.jsonl").write_text('{"id": "1", "response": "a cat."}')
+    main(ScoreConfig("amber", str(tmp_path / "truth.json"), str(tmp_path / "p.jsonl")))
+    assert "1 answers" in capsys.readouterr().out
+
+
+def test_invented_objects_are_marked_in_the_report_whatever_their_form():
+    assert marked("A Cat and two hats.", ["hat"]) == [("A Cat and two ", False), ("hats", True), (".", False)]

@@ -87,13 +87,13 @@ def main(config: DemoReportConfig) -> None:
     demo, split = Path(config.demo), config.split
     world, scores = demo / "world", demo / "scores"
     figures = [
-        {"name": f"reward model, {name}: pair accuracy, %", "value": f"{value:.1f}", "target": ""}
+        {"name": f"reward model, {name}: pair accuracy, %", "value": f"{value:.1f}"}
         for name, value in reward_figures(scores, split).items()
     ]
     for run in ("sft", "dpo", "ppo"):
         metrics = json.loads((scores / f"{run}-pope.json").read_text())["metrics"]
         value = f"{metrics['accuracy']:.1f} / {metrics['F1']:.1f} / {metrics['yes_ratio']:.1f}"
-        figures.append({"name": f"POPE {run}: accuracy / F1 / yes, %", "value": value, "target": ""})
+        figures.append({"name": f"POPE {run}: accuracy / F1 / yes, %", "value": value})
     truth_train = json.loads((world / "truth_train.json").read_text())
     ppo_picture(demo / "ppo", truth_train, demo / "ppo.png")
 

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 QUESTION = "Describe this image."
 
@@ -33,26 +33,10 @@ def num_errors(text: str, objects: Sequence[str], names: Sequence[str]) -> int:
     return len(set(named) ^ set(objects)) + len(named) - len(set(named))
 
 
-def edits(
-    objects: Sequence[str], names: Sequence[str], partner: dict[str, str], invent: bool, rng: random.Random
-) -> Iterator[tuple[str, list[str], list[str]]]:
-    """(kind, true names, edited names) of three edits of a scene, each with one error.
-
-    Two are swaps, the hard ones: they can't be told by counting. In the third an object is invented, or else
-    left out. Half of the inventions are partners, where there is one to tempt.
-    """
-    absent = [name for name in names if name not in objects]
-    for _ in range(2):
-        place = rng.randrange(len(objects))
-        swapped = list(objects)
-        swapped[place] = rng.choice(absent)
-        yield "swapped", list(objects), swapped
-    if invent:
-        tempting = [partner[name] for name in objects if partner.get(name) in absent]
-        invented = rng.choice(tempting) if tempting and rng.random() < 0.5 else rng.choice(absent)
-        at = rng.randint(1, len(objects))
-        yield "invented", list(objects), [*objects[:at], invented, *objects[at:]]
-    else:
-        left_out = list(objects)
-        left_out.pop(rng.randrange(len(objects)))
-        yield "left_out", list(objects), left_out
+def edited(objects: Sequence[str], old: str, new: str, rng: random.Random) -> list[str]:
+    """`old` replaced by `new`; without an old one `new` comes anywhere, without a new one `old` goes."""
+    if not old:
+        at = rng.randint(0, len(objects))
+        return [*objects[:at], new, *objects[at:]]
+    replaced = (new if name == old else name for name in objects)
+    return [name for name in replaced if name]

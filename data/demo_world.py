@@ -10,6 +10,7 @@ not there. The preference pairs say what is true.
 import json
 import random
 import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -19,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from data.demo_text import QUESTION, caption, edits, question
+from data.demo_text import QUESTION, caption, edited, question
 
 # One character an object; its name is the last word of its Unicode name.
 OBJECTS = "🐈🌳🕯🔨🐟🪑🍋🎸🐕🦋📕🪜⛵🛏🍎🎻🚲🌵☂🔑⚽🎩👑🍕🚪🐘🐢🚀🎈🍄🥕🔔🐖🐄🐓🌻📷🧲🚌🍓"
@@ -111,6 +112,7 @@ class World:
             # Now and then the partner really is there: naming both is not wrong in itself.
             if count > 1 and objects[0] in self.partner and rng.random() < 0.4:
                 objects[1] = self.partner[objects[0]]
+                rng.shuffle(objects)
             if len(set(objects)) < count:
                 continue
             together = {frozenset((a, b)) for a in objects for b in objects if a != b}
@@ -159,21 +161,37 @@ def sft_records(world: World, split: str, rng: random.Random) -> list[dict]:
 
 
 def preference_records(world: World, split: str, rng: random.Random) -> list[dict]:
-    """Edited pairs: the true caption, and one with an object invented, left out or swapped.
+    """Edited pairs: a true caption and the same with one object swapped, invented or left out.
 
-    Over all pairs an object is invented as often as one is left out, and a swap keeps the number: neither the
-    length of a caption nor an object in it tells which is better.
+    Each edit makes another scene of the split true, and that scene gets the edit back: every pair of captions
+    stands in both orders, so the text alone can't tell which is better. Two in three are swaps, the hard ones:
+    they can't be told by counting.
     """
+    scenes = world.scenes[split]
+    # From the objects of a scene without one of them to (scene, that one); from all of them to (scene, "").
+    by_rest: dict[frozenset[str], list[tuple[Scene, str]]] = defaultdict(list)
+    for scene in scenes:
+        for name in ("", *scene.objects):
+            by_rest[frozenset(scene.objects) - {name}].append((scene, name))
     records = []
-    surplus = 0  # inventions over omissions so far
-    for scene in world.scenes[split]:
-        invent = len(scene.objects) == 1 or surplus < 0 or (surplus == 0 and rng.random() < 0.5)
-        surplus += 1 if invent else -1
-        for number, (kind, better, worse) in enumerate(
-            edits(scene.objects, world.names, world.partner, invent, rng)
-        ):
-            pair = record(scene, QUESTION, [caption(better), caption(worse)])
-            records.append(pair | {"id": f"{scene.id}-{number}-{kind}"})
+
+    def add(kind: str, scene: Scene, old: str, new: str) -> None:
+        pair = [caption(scene.objects), caption(edited(scene.objects, old, new, rng))]
+        records.append(record(scene, QUESTION, pair) | {"id": f"{scene.id}-{len(records)}-{kind}"})
+
+    for number, scene in enumerate(scenes):
+        old = rng.choice(scene.objects)
+        twins = [(t, new) for t, new in by_rest[frozenset(scene.objects) - {old}] if new not in ("", old)]
+        if twins:
+            twin, new = rng.choice(twins)
+            add("swapped", scene, old, new)
+            add("swapped", twin, new, old)
+        larger = [(t, new) for t, new in by_rest[frozenset(scene.objects)] if new]
+        tempting = [(t, new) for t, new in larger if new in map(world.partner.get, scene.objects)]
+        if larger and number % 3 < 2:
+            twin, new = rng.choice(tempting if tempting and rng.random() < 0.5 else larger)
+            add("invented", scene, "", new)
+            add("left_out", twin, new, "")
     return records
 
 

@@ -5,7 +5,7 @@
 The spec names what to show:
 
     {"title": ..., "runs": [{"name", "scores": {"greedy": FILE, "sampled": FILE}, "predictions": FILE}],
-     "pictures": [{"title", "file"}], "figures": [{"name", "value", "target"}], "image_folder": FOLDER}
+     "pictures": [{"title", "file"}], "figures": [{"name", "value"}], "image_folder": FOLDER}
 """
 
 import base64

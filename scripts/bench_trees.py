@@ -1,4 +1,4 @@
-"""Time and memory of trees against separate rows, alternating in one process.
+"""Time of trees against separate rows, alternating in one process.
 
     python -m scripts.bench_trees
 
@@ -7,8 +7,6 @@ response tokens, batch 2. "Separate" is what most systems do: a row for each res
 encoded in each forward pass.
 """
 
-import multiprocessing
-import resource
 import statistics
 import time
 
@@ -193,19 +191,6 @@ CASES = {
 }
 
 
-def peak_memory(name: str, which: int) -> float:
-    """GiB that one of the two ways takes beyond what the models take, in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_memory, (name, which))
-
-
-def _peak_memory(name: str, which: int) -> float:
-    function = CASES[name][0]()[which]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    function()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
-
-
 def main() -> None:
     for name, (make, rounds) in CASES.items():
         ours, theirs = make()
@@ -213,12 +198,7 @@ def main() -> None:
         pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
         ratio = statistics.median(their / our for our, their in pairs)
         our, their = (statistics.median(column) for column in zip(*pairs, strict=True))
-        our_peak, their_peak = peak_memory(name, 0), peak_memory(name, 1)
-        print(
-            f"{name}: {our:.2f} s against {their:.2f} s, {ratio:.1f}x faster; "
-            f"peak {our_peak:.2f} GiB against {their_peak:.2f} GiB",
-            flush=True,
-        )
+        print(f"{name}: {our:.2f} s against {their:.2f} s, {ratio:.1f}x faster", flush=True)
 
 
 if __name__ == "__main__":

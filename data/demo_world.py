@@ -99,11 +99,13 @@ class World:
         usual = {frozenset(pair) for pair in self.partner.items()}
         self.new_pairs = {frozenset(p) for p in rng.sample(pairs, len(pairs) // 10)} - usual
         sizes = (config.num_train, config.num_val, config.num_test, config.num_test)
+        # Scenes of all splits are drawn in mixed order: the few of one object would else all go to the first.
+        order = [split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
+        rng.shuffle(order)
         seen: set[tuple] = set()
-        self.scenes = {
-            split: [self._scene(rng, split, number, seen) for number in range(size)]
-            for split, size in zip(SPLITS, sizes, strict=True)
-        }
+        self.scenes: dict[str, list[Scene]] = {split: [] for split in SPLITS}
+        for split in order:
+            self.scenes[split].append(self._scene(rng, split, len(self.scenes[split]), seen))
 
     def _scene(self, rng: random.Random, split: str, number: int, seen: set[tuple]) -> Scene:
         while True:

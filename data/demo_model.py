@@ -66,8 +66,10 @@ def texts_in(folder: Path) -> Iterator[str]:
                 yield from (f" {value}" for value in values)
 
 
-def build_tokenizer(config: TinyConfig) -> PreTrainedTokenizerFast:
-    """Byte-level BPE, so that any text has tokens."""
+def build_tokenizer(
+    config: TinyConfig, extra_special_tokens: dict[str, str] | None = None
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, so that any text has tokens. Extra special tokens are attributes by their names."""
     tokenizer = Tokenizer(tokenizer_models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -86,8 +88,13 @@ def build_tokenizer(config: TinyConfig) -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
+        extra_special_tokens=extra_special_tokens or {"image_token": "<image>"},
     )
+
+
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    """What configs call the tokens that begin and end a text, and padding."""
+    return {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
 
 
 def build_tiny_llava(config: TinyConfig) -> None:
@@ -101,11 +108,7 @@ def build_tiny_llava(config: TinyConfig) -> None:
         num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
         chat_template=CHAT_TEMPLATE,
     )
-    special = {
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
+    special = special_ids(tokenizer)
     torch.manual_seed(config.seed)
     model = LlavaForConditionalGeneration(
         LlavaConfig(

@@ -13,18 +13,19 @@ import torch
 from tqdm import tqdm
 
 from training.utils import dist
+from training.utils.arguments import save_args
 from training.utils.cli import run_stage
-from training.utils.config import PredictConfig, save_args
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError, Record
 from training.utils.data.tree import Tree
 from training.utils.model.build_model import build_policy, build_value_model
-from training.utils.model.generate import Sampling, generate
+from training.utils.model.generate import generate
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
-from training.utils.prepare import build_encoder, load_checked
+from training.utils.prepare import build_encoder, build_sampling, load_checked
+from training.utils.stage_config import PredictConfig
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +77,7 @@ def answer(
     generator: torch.Generator,
 ) -> list[list[list[int]]]:
     """Token ids of `num_return_sequences` responses for each prompt."""
-    sampling = Sampling(
-        max_new_tokens=config.max_new_tokens,
-        temperature=config.temperature,
-        top_k=config.topk,
-        top_p=config.topp,
-        stop_ids=tuple(encoder.stop_ids),
-        forbidden_ids=tuple(encoder.structural_ids - encoder.stop_ids),
-    )
+    sampling = build_sampling(config, encoder, config.max_new_tokens)
     return generate(
         policy, prompts, sampling, config.num_return_sequences, generator, encoder.tokenizer.pad_token_id
     )

@@ -1,6 +1,9 @@
-"""Time of trees against separate rows, alternating in one process.
+"""Time and memory of trees against separate rows.
 
     python -m scripts.bench_trees
+
+Times alternate in one process; peak memory is that of one step in a process of its own, above what models and
+optimizer hold before it (Linux).
 
 A LLaVA with random weights: hidden size 256, 4 layers, vocabulary 32,064, 576 image tokens, 40 prompt and 120
 response tokens, batch 2. "Separate" is what most systems do: a row for each response, full logits, and the images
@@ -8,12 +11,17 @@ encoded in each forward pass.
 """
 
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from torch import nn
 
 import training  # noqa: F401  (repairs torchvision)
-from training.utils.data.tree import Tree, collate
+from training.utils.data.tree import Batch, Tree, collate
 from training.utils.losses import dpo_loss, ordered_pairs, plackett_luce_loss, segment_sum
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
@@ -30,7 +38,6 @@ from transformers import (  # isort: skip
 
 VOCABULARY, IMAGE_LEN, PROMPT_LEN, RESPONSE_LEN, BATCH = 32_064, 576, 40, 120, 2
 IMAGE_ID = 32_000
-ROUNDS = 3
 
 
 def build() -> LlavaForConditionalGeneration:
@@ -90,86 +97,96 @@ def full_logps(model, ids: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return logps[:, -RESPONSE_LEN:].sum(-1)
 
 
-def dpo_steps():
-    family = Llava()
+def tree_batch(made: list[Tree]) -> Batch:
+    return collate([[tree] for tree in made], 0, Llava().stack_vision)
+
+
+def trained(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+
+
+def dpo_step_of_trees() -> Callable[[], None]:
+    family, batch = Llava(), tree_batch(trees(2))
     policy, reference = build(), build()
-    made = trees(2)
-    batch = collate([[tree] for tree in made], 0, family.stack_vision)
-    ids, pixels = separate_rows(made)
-    plain_policy, plain_reference = build(), build()
-    plain_policy.model.vision_tower.requires_grad_(False)
     family.freeze(policy, vision=False, language=True)
     family.freeze(reference, vision=False, language=False)
-    tree_policy, tree_reference = Policy(policy, family), Policy(reference, family).requires_grad_(False)
-    share_towers(tree_policy, tree_reference)
-    optimizers = [
-        torch.optim.AdamW(p for p in m.parameters() if p.requires_grad) for m in (tree_policy, plain_policy)
-    ]
+    policy, reference = Policy(policy, family), Policy(reference, family).requires_grad_(False)
+    share_towers(policy, reference)
+    optimizer = trained(policy)
 
-    def with_trees():
-        policy.model.vision_tower.memory.clear()  # a new step brings new pictures
-        logps = segment_sum(tree_policy(batch), batch.response, batch.num_responses)
+    def step() -> None:
+        policy.model.model.vision_tower.memory.clear()  # a new step brings new pictures
+        logps = segment_sum(policy(batch), batch.response, batch.num_responses)
         with torch.no_grad():
-            ref = segment_sum(tree_reference(batch), batch.response, batch.num_responses)
+            ref = segment_sum(reference(batch), batch.response, batch.num_responses)
         better, worse = ordered_pairs(batch.prompt_of_response)
-        move(dpo_loss(logps[better], logps[worse], ref[better], ref[worse], 0.1)[0].mean(), optimizers[0])
+        move(dpo_loss(logps[better], logps[worse], ref[better], ref[worse], 0.1)[0].mean(), optimizer)
 
-    def with_rows():
-        logps = full_logps(plain_policy, ids, pixels)
+    return step
+
+
+def dpo_step_of_rows() -> Callable[[], None]:
+    ids, pixels = separate_rows(trees(2))
+    policy, reference = build(), build()
+    policy.model.vision_tower.requires_grad_(False)
+    optimizer = trained(policy)
+
+    def step() -> None:
+        logps = full_logps(policy, ids, pixels)
         with torch.no_grad():
-            ref = full_logps(plain_reference, ids, pixels)
-        move(dpo_loss(logps[::2], logps[1::2], ref[::2], ref[1::2], 0.1)[0].mean(), optimizers[1])
+            ref = full_logps(reference, ids, pixels)
+        move(dpo_loss(logps[::2], logps[1::2], ref[::2], ref[1::2], 0.1)[0].mean(), optimizer)
 
-    return with_trees, with_rows
-
-
-def reward_steps():
-    family = Llava()
-    model, plain = build(), build()
-    made = trees(4)
-    batch = collate([[tree] for tree in made], 0, family.stack_vision)
-    ids, pixels = separate_rows(made)
-    plain.model.vision_tower.requires_grad_(False)
-    family.freeze(model, vision=False, language=True)
-    tree_model = ValueModel(model, family)
-    head = torch.nn.Linear(256, 1, bias=False)
-    prompts = torch.arange(BATCH).repeat_interleave(4)
-    optimizers = [
-        torch.optim.AdamW(p for p in m.parameters() if p.requires_grad) for m in (tree_model, plain)
-    ]
-
-    def with_trees():
-        model.model.vision_tower.memory.clear()
-        move(plackett_luce_loss(tree_model(batch, batch.last_token), prompts, BATCH).mean(), optimizers[0])
-
-    def with_rows():
-        out = plain(input_ids=ids, pixel_values=pixels, output_hidden_states=True, use_cache=False)
-        move(
-            plackett_luce_loss(head(out.hidden_states[-1][:, -1])[:, 0], prompts, BATCH).mean(), optimizers[1]
-        )
-
-    return with_trees, with_rows
+    return step
 
 
-def generations():
-    family = Llava()
+def reward_step_of_trees() -> Callable[[], None]:
+    family, batch = Llava(), tree_batch(trees(4))
     model = build()
+    family.freeze(model, vision=False, language=True)
+    model.lm_head.requires_grad_(False)
+    reward_model = ValueModel(model, family)
+    optimizer = trained(reward_model)
+
+    def step() -> None:
+        model.model.vision_tower.memory.clear()
+        scores = reward_model(batch, batch.last_token)
+        move(plackett_luce_loss(scores, batch.prompt_of_response, BATCH).mean(), optimizer)
+
+    return step
+
+
+def reward_step_of_rows() -> Callable[[], None]:
+    ids, pixels = separate_rows(trees(4))
+    model, head = build(), nn.Linear(256, 1, bias=False)
+    model.model.vision_tower.requires_grad_(False)
+    model.lm_head.requires_grad_(False)
+    prompts = torch.arange(BATCH).repeat_interleave(4)
+    optimizer = trained(model)
+
+    def step() -> None:
+        out = model(input_ids=ids, pixel_values=pixels, output_hidden_states=True, use_cache=False)
+        scores = head(out.hidden_states[-1][:, -1])[:, 0]
+        move(plackett_luce_loss(scores, prompts, BATCH).mean(), optimizer)
+
+    return step
+
+
+def generation(at_a_time: int, num_samples: int) -> Callable[[], None]:
+    """8 samples for each of 8 prompts, some prompts and some samples in a batch."""
+    family, model = Llava(), build()
     family.freeze(model, vision=False, language=False)
     policy = Policy(model, family)
     prompts = [tree for _ in range(4) for tree in trees(1)]
     sampling = Sampling(max_new_tokens=32, forbidden_ids=(IMAGE_ID,))
 
-    def together():
-        model.model.vision_tower.memory.clear()
-        generate(policy, prompts, sampling, num_samples=8)
-
-    def one_at_a_time():
-        for prompt in prompts:
-            for _ in range(8):
+    def step() -> None:
+        for _ in range(8 // num_samples):
+            for first in range(0, len(prompts), at_a_time):
                 model.model.vision_tower.memory.clear()
-                generate(policy, [prompt], sampling)
+                generate(policy, prompts[first : first + at_a_time], sampling, num_samples)
 
-    return together, one_at_a_time
+    return step
 
 
 def move(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -178,28 +195,55 @@ def move(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-def seconds(function) -> float:
+# What is compared: with trees, the other way, rounds.
+CASES = {
+    "DPO step, 2 responses": (dpo_step_of_trees, dpo_step_of_rows, 3),
+    "reward-model step, 4 candidates": (reward_step_of_trees, reward_step_of_rows, 3),
+    "8 samples for each of 8 prompts": (lambda: generation(8, 8), lambda: generation(1, 1), 1),
+}
+
+
+def seconds(function: Callable[[], None]) -> float:
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
 
 
-CASES = {
-    "DPO step, 2 responses": (dpo_steps, ROUNDS),
-    "reward-model step, 4 candidates": (reward_steps, ROUNDS),
-    "8 samples for each of 8 prompts": (generations, 1),
-}
+def resident_mib(field: str) -> float:
+    """VmRSS (now) or VmHWM (the most so far) of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def print_peak(make: Callable[[], Callable[[], None]]) -> None:
+    step = make()
+    step()  # the optimizer's state is there from now on
+    before = resident_mib("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
+    step()
+    print(resident_mib("VmHWM") - before)
+
+
+def peak_mib(name: str, way: int) -> float:
+    """Peak memory of a step above what was held before it, in a process of its own."""
+    command = [sys.executable, "-m", "scripts.bench_trees", name, str(way)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:
-    for name, (make, rounds) in CASES.items():
-        ours, theirs = make()
+    for name, (*ways, rounds) in CASES.items():
+        ours, theirs = (make() for make in ways)
         seconds(ours), seconds(theirs)  # warm-up
         pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
         ratio = statistics.median(their / our for our, their in pairs)
         our, their = (statistics.median(column) for column in zip(*pairs, strict=True))
         print(f"{name}: {our:.2f} s against {their:.2f} s, {ratio:.1f}x faster", flush=True)
+        our, their = (peak_mib(name, way) for way in (0, 1))
+        print(f"  peak memory {our:,.0f} MiB against {their:,.0f} MiB, {our / their:.2f} of it", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        print_peak(CASES[sys.argv[1]][int(sys.argv[2])])
+    else:
+        main()

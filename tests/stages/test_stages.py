@@ -52,24 +52,27 @@ def test_the_output_loads_in_plain_transformers_and_tells_the_next_stage_its_tem
     assert (output / "curves.png").stat().st_size > 1000
 
 
-def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights(finished, tiny_llava, tmp_path):
+def test_a_run_that_is_killed_while_it_saves_and_resumed_ends_with_the_same_weights(
+    finished, tiny_llava, tmp_path
+):
     stage, whole, more = finished
     output = tmp_path / "killed"
-    arguments = command(stage, tiny_llava, output, *more, "--resume", "auto")
+    arguments = command(stage, tiny_llava, output, *more[:-1], 1, "--resume", "auto")  # saves every step
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    half_written = output / ".checkpoint-3.partial"
     deadline = time.monotonic() + 120
-    while not (output / "checkpoint-2").is_dir() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
+    while not half_written.is_dir() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (output / ".epoch-0.partial").mkdir(exist_ok=True)  # as if it had been killed while writing
-    assert not (output / "finished").is_file(), "it was killed too late to show anything"
+    assert half_written.is_dir() and (output / "latest").read_text() == "checkpoint-2\n"
     run(arguments)
     expected, resumed = weights(whole), weights(output)
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert [line["step"] for line in log(output) if "lr" in line] == [1, 2, 3, 4]
+    assert not half_written.exists()
     assert "finished before" in run(arguments).stdout
 
 

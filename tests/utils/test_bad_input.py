@@ -7,11 +7,11 @@ import pytest
 
 from tests.conftest import SAMPLES
 from training.utils.checkpoint import resolve_checkpoint
-from training.utils.config import SFTConfig
 from training.utils.data.record import DataError
 from training.utils.model.build_model import build_value_model
 from training.utils.model.llava import Llava
 from training.utils.prepare import build_encoder, load_data
+from training.utils.stage_config import SFTConfig
 
 
 def config(model, tmp_path, **more):
@@ -29,7 +29,7 @@ def config(model, tmp_path, **more):
     ("more", "message"),
     [
         ({"template": "lava"}, "--template lava: unknown; expected one of auto, default, llama_2, .*llava"),
-        ({"model_architecture": "lava"}, "--model_architecture lava: unknown; expected one of llava"),
+        ({"model_architecture": "lava"}, "--model_architecture lava: unknown; expected one of auto, llava, llava_next, llama"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(more, message, tiny_llava, tmp_path):

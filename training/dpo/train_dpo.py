@@ -9,7 +9,6 @@ from torch import Tensor
 
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
-from training.utils.config import DPOConfig
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine, inference_engine
 from training.utils.fit import fit
@@ -17,6 +16,7 @@ from training.utils.losses import dpo_loss, ordered_pairs, segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.tower import share_towers
 from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.stage_config import DPOConfig
 from training.utils.tally import Figures
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from training.utils import dist
-from training.utils.config import PPOConfig
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.losses import segment_sum
 from training.utils.rl import RunningMoments, dense, flat, gae, kl_k1, kl_k3, token_rewards
+from training.utils.stage_config import PPOConfig
 from training.utils.tally import Figures
 
 

@@ -8,25 +8,14 @@ from torch import nn
 
 from training.ppo.experience import Experience
 from training.utils import dist, jsonl
-from training.utils.config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
 from training.utils.engine import Engine
 from training.utils.model.generate import Sampling, generate
+from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
-
-
-def build_sampling(config: PPOConfig, encoder: Encoder) -> Sampling:
-    return Sampling(
-        max_new_tokens=config.max_generation_length_of_sampling,
-        temperature=config.temperature,
-        top_k=config.topk,
-        top_p=config.topp,
-        stop_ids=tuple(encoder.stop_ids),
-        forbidden_ids=tuple(encoder.structural_ids - encoder.stop_ids),
-    )
 
 
 def sample(
@@ -67,10 +56,10 @@ def evaluate(
     encoder: Encoder,
     collate: Collator,
     records: Sequence[Record],
+    sampling: Sampling,
     config: PPOConfig,
 ) -> dict[str, float]:
     """Mean score of one response to each held-out prompt, sampled as in training with fixed random numbers."""
-    sampling = build_sampling(config, encoder)
     tally = Tally()
     for share, counts in eval_shares(records, config.per_device_eval_batch_size):
         prompts = [encoder.encode(record) for record in share]

@@ -7,19 +7,19 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 from math import ceil
 
 from training.ppo.experience import assign_credit, observe, rollout_figures
-from training.ppo.rollout import Rollouts, build_sampling, evaluate, sample
+from training.ppo.rollout import Rollouts, evaluate, sample
 from training.ppo.update import minibatches, update
 from training.utils import dist
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
-from training.utils.config import PPOConfig
 from training.utils.data.loader import Collator, step_trees
 from training.utils.engine import Engine, inference_engine
 from training.utils.meter import Meter
 from training.utils.model.build_model import build_policy, build_value_model
 from training.utils.model.tower import share_towers
-from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.prepare import build_encoder, build_sampler, build_sampling, load_data
 from training.utils.rl import KLController, RunningMoments
+from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
 
@@ -51,7 +51,7 @@ def main(config: PPOConfig) -> None:
         kl_controller.load_state_dict(state["kl_controller"])
         moments.load_state_dict(state["moments"])
 
-    sampling = build_sampling(config, encoder)
+    sampling = build_sampling(config, encoder, config.max_generation_length_of_sampling)
     collate = Collator(encoder, any(record.images for record in prompts))
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     rollouts = Rollouts(config, encoder, sampler.start_step)
@@ -91,7 +91,9 @@ def main(config: PPOConfig) -> None:
 
         is_last = step == sampler.num_steps
         if held_out and (is_last or step % config.eval_step == 0):
-            meter.log_eval(step, **evaluate(actor, reward_model, encoder, collate, held_out, config))
+            meter.log_eval(
+                step, **evaluate(actor, reward_model, encoder, collate, held_out, sampling, config)
+            )
         ends_epoch = is_last or step % sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):
             state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}

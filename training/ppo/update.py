@@ -6,9 +6,9 @@ import torch
 
 from training.ppo.experience import Experience
 from training.utils import dist
-from training.utils.config import PPOConfig
 from training.utils.engine import Engine
 from training.utils.rl import ppo_policy_loss, ppo_value_loss
+from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
 
@@ -45,4 +45,4 @@ def update(
         critic.backward(losses.sum() / total)
         tally.add({"value_loss": (losses.sum(), num_tokens)})
     for engine in [critic] if critic_only else [actor, critic]:
-        engine.step()
+        engine.step([experience.batch for experience in minibatch])

@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from training.utils import dist
 from training.utils.cli import run_stage
-from training.utils.config import RewardScoreConfig
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError, Record
 from training.utils.losses import pair_accuracy
 from training.utils.model.build_model import build_value_model
 from training.utils.prepare import build_encoder, load_checked
+from training.utils.stage_config import RewardScoreConfig
 
 
 def main(config: RewardScoreConfig) -> None:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
-from training.utils.config import RewardConfig
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.fit import fit
 from training.utils.losses import pair_accuracy, plackett_luce_loss
 from training.utils.model.build_model import build_value_model
 from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.stage_config import RewardConfig
 from training.utils.tally import Figures
 
 

@@ -4,12 +4,12 @@ from torch import Tensor
 
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
-from training.utils.config import SFTConfig
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.fit import fit
 from training.utils.model.build_model import build_policy
 from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.stage_config import SFTConfig
 from training.utils.tally import Figures
 
 

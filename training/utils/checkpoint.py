@@ -21,7 +21,8 @@ import torch
 from safetensors.torch import save_file
 
 from . import dist
-from .config import TrainConfig, save_args
+from .arguments import save_args
+from .config import TrainConfig
 from .data.encode import Encoder
 from .data.record import DataError
 from .engine import Engine

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from . import dist
+from .arguments import parse_args
 from .checkpoint import AlreadyFinished
-from .config import parse_args
 from .data.record import DataError
 from .engine import NonFiniteLoss
 

@@ -1,25 +1,14 @@
-"""Command-line flags: a dataclass for each concern, composed for each stage.
+"""Command-line flags that stages share: a dataclass for each concern. `stage_config.py` composes them.
 
 A field is a flag; its comment in `metadata` is the flag's help. Values that follow from others are properties:
 nothing changes after parsing.
 """
 
 import dataclasses
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import HfArgumentParser
-
-from .legacy_flags import read_legacy_flags
-
-Config = TypeVar("Config")
 
 
 def flag(default: Any = dataclasses.MISSING, help: str = "", **kwargs: Any) -> Any:
@@ -32,7 +21,7 @@ class ConfigError(ValueError):
     """A flag's value is out of range, or does not go with another."""
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
 
@@ -49,16 +38,16 @@ class ModelConfig:
     seed: int = flag(1234, "Seed of every random choice.")
 
     def __post_init__(self) -> None:
-        _require(bool(self.from_checkpoint), "--from_checkpoint: missing; expected a model folder")
-        _require(
+        require(bool(self.from_checkpoint), "--from_checkpoint: missing; expected a model folder")
+        require(
             self.precision in ("auto", "bf16", "fp16", "fp32"),
             f"--precision {self.precision}: unknown; expected auto, bf16, fp16 or fp32",
         )
-        _require(
+        require(
             self.precision != "fp16" or torch.cuda.is_available(),
             "--precision fp16: needs a GPU; use bf16 or fp32 on a CPU",
         )
-        _require(self.max_seq_len > 1, f"--max_seq_len {self.max_seq_len}: expected 2 tokens or more")
+        require(self.max_seq_len > 1, f"--max_seq_len {self.max_seq_len}: expected 2 tokens or more")
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -81,12 +70,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(bool(self.data_path), "--data_path: missing; expected a file of records")
-        _require(
+        require(bool(self.data_path), "--data_path: missing; expected a file of records")
+        require(
             self.on_bad_record in ("error", "skip"),
             f"--on_bad_record {self.on_bad_record}: unknown; expected error or skip",
         )
-        _require(
+        require(
             self.dataset_samples == "all" or self.dataset_samples.isdigit(),
             f"--dataset_samples {self.dataset_samples}: expected a number or `all`",
         )
@@ -139,8 +128,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(bool(self.output_dir), "--output_dir: missing; expected a folder to write into")
-        _require(self.zero_stage in range(4), f"--zero_stage {self.zero_stage}: expected 0, 1, 2 or 3")
+        require(bool(self.output_dir), "--output_dir: missing; expected a folder to write into")
+        require(self.zero_stage in range(4), f"--zero_stage {self.zero_stage}: expected 0, 1, 2 or 3")
         for name in (
             "per_device_train_batch_size",
             "per_device_eval_batch_size",
@@ -149,13 +138,13 @@ class TrainConfig:
             "eval_step",
             "save_step",
         ):
-            _require(getattr(self, name) >= 1, f"--{name} {getattr(self, name)}: expected 1 or more")
-        _require(
+            require(getattr(self, name) >= 1, f"--{name} {getattr(self, name)}: expected 1 or more")
+        require(
             0 < self.data_train_split_ratio <= 1,
             f"--data_train_split_ratio {self.data_train_split_ratio}: expected more than 0, at most 1",
         )
         unknown = set(self.report_to) - {"tensorboard", "wandb"}
-        _require(not unknown, f"--report_to {' '.join(unknown)}: unknown; expected tensorboard, wandb")
+        require(not unknown, f"--report_to {' '.join(unknown)}: unknown; expected tensorboard, wandb")
 
     @property
     def micro_batches(self) -> int:
@@ -168,182 +157,3 @@ class TrainConfig:
     @property
     def loggers(self) -> set[str]:
         return {*self.report_to, *(["tensorboard"] if self.enable_tensorboard else [])}
-
-
-@dataclass(frozen=True)
-class SFTConfig(TrainConfig, DataConfig, ModelConfig):
-    """Supervised fine-tuning."""
-
-
-@dataclass(frozen=True)
-class RewardConfig(TrainConfig, DataConfig, ModelConfig):
-    """Reward model."""
-
-    ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
-
-
-@dataclass(frozen=True)
-class DPOConfig(TrainConfig, DataConfig, ModelConfig):
-    """Direct preference optimisation."""
-
-    beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies.")
-    label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO), 0 to 0.5.")
-    sft_coef: float = flag(0.0, "Weight of the cross-entropy of the chosen response, a mean over its tokens.")
-    ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(
-            0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
-        )
-
-
-@dataclass(frozen=True)
-class PPOConfig(TrainConfig, DataConfig, ModelConfig):
-    """Proximal policy optimisation."""
-
-    reward_model_ckpt_path: str = flag("", "Folder of the trained reward model.")
-    critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
-    actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
-    critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
-    actor_zero_stage: int = flag(0, "ZeRO stage of policy and reference.")
-    critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.")
-    offload_actor_model: bool = flag(False, "Keep the policy's optimizer state in CPU memory.")
-    offload_critic_model: bool = flag(False, "Keep the critic's optimizer state in CPU memory.")
-
-    max_training_step: int = flag(1000, "PPO steps at most; the epochs may end the run before.")
-    num_generations: int = flag(1, "Responses sampled for each prompt.")
-    num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
-    ppo_epochs: int = flag(1, "Passes over the responses of a step.")
-    skip_actor_model: int = flag(0, "First steps in which the critic learns alone.")
-    max_generation_length_of_sampling: int = flag(384, "Longest sampled response in tokens.")
-    temperature: float = flag(1.0, "Sampling temperature; log-probabilities use the same.")
-    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
-    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
-
-    kl_coef: float = flag(0.1, "Reward charged per nat of KL to the reference.")
-    kl_estimator: str = flag("k1", "Estimator of the KL of a token: k1 or k3.")
-    kl_target: float = flag(
-        0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
-    )
-    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.")
-    gamma: float = flag(1.0, "Discount of later rewards. 1: a response is one short episode.")
-    lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
-    cliprange: float = flag(0.2, "Clip of the probability ratio.")
-    cliprange_value: float = flag(0.2, "Clip of the change of a value.")
-    whiten_advantages: bool = flag(True, "Advantages of a step get mean 0 and standard deviation 1.")
-    normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
-    reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
-    missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(
-            bool(self.reward_model_ckpt_path), "--reward_model_ckpt_path: missing; expected a reward model"
-        )
-        _require(
-            self.critic_init in ("reward", "policy"),
-            f"--critic_init {self.critic_init}: unknown; expected reward or policy",
-        )
-        _require(
-            self.kl_estimator in ("k1", "k3"),
-            f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
-        )
-        _require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
-
-    @property
-    def micro_batches(self) -> int:
-        return self.gradient_accumulation_steps * self.num_minibatches
-
-    def num_steps(self, steps_per_epoch: int) -> int:
-        return min(self.max_training_step, super().num_steps(steps_per_epoch))
-
-    @property
-    def for_actor(self) -> TrainConfig:
-        return replace(
-            self,
-            learning_rate=self.actor_learning_rate,
-            zero_stage=self.actor_zero_stage,
-            offload=self.offload_actor_model,
-        )
-
-    @property
-    def for_critic(self) -> TrainConfig:
-        return replace(
-            self,
-            learning_rate=self.critic_learning_rate,
-            zero_stage=self.critic_zero_stage,
-            offload=self.offload_critic_model,
-        )
-
-    @property
-    def critic_checkpoint(self) -> str:
-        return self.reward_model_ckpt_path if self.critic_init == "reward" else self.from_checkpoint
-
-
-@dataclass(frozen=True)
-class PredictConfig(DataConfig, ModelConfig):
-    """Prediction."""
-
-    output_path: str = flag("", "JSON Lines file to write.")
-    batch_size: int = flag(8, "Prompts that are answered at a time on each process.")
-    max_new_tokens: int = flag(512, "Longest response in tokens.")
-    num_return_sequences: int = flag(1, "Responses for each prompt.")
-    temperature: float = flag(0.0, "Sampling temperature; 0 is greedy.")
-    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all.")
-    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
-    reward_model_ckpt_path: str = flag("", "Reward model that picks the best response (best-of-n).")
-    legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(bool(self.output_path), "--output_path: missing; expected a file to write")
-
-
-@dataclass(frozen=True)
-class RewardScoreConfig(DataConfig, ModelConfig):
-    """Scoring with a reward model."""
-
-    output_path: str = flag("", "JSON Lines file to write: id and scores.")
-    batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
-    shuffle_images: bool = flag(False, "Give each record another's pictures, to see whether they matter.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(bool(self.output_path), "--output_path: missing; expected a file to write")
-
-
-def parse_args(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
-    """The configuration of a stage from its command line. A wrong one ends the program with status 2."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(config_class, allow_abbrev=False)
-    try:
-        known = {name.lstrip("-") for action in parser._actions for name in action.option_strings}
-        argv = read_legacy_flags(argv, known)
-        return parser.parse_args_into_dataclasses(argv)[0]
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def save_args(config: Any, folder: Path, name: str = "args.json") -> None:
-    """Writes the resolved arguments, the command, the versions and the commit."""
-
-    def found(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    packages = ("torch", "deepspeed", "transformers", "accelerate", "peft", "datasets")
-    record = {
-        "arguments": dataclasses.asdict(config),
-        "command": sys.argv,
-        "versions": {"python": sys.version.split()[0], **{package: found(package) for package in packages}},
-        "commit": commit.stdout.strip() or None,
-    }
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / name).write_text(json.dumps(record, indent=2) + "\n")

@@ -1,6 +1,6 @@
 """DeepSpeed ZeRO behind a small interface. No other file knows DeepSpeed's keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from transformers import get_scheduler
 
 from . import dist
 from .config import TrainConfig
+from .data.tree import Batch
 
 
 class NonFiniteLoss(RuntimeError):
@@ -73,16 +74,23 @@ class Engine:
         if not self.ds.is_gradient_accumulation_boundary():
             self.ds.step()  # counts the micro-batch, moves nothing
 
-    def step(self) -> dict[str, float]:
+    def step(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Moves the weights. Returns the loss of the whole step, the gradient norm and the learning rate.
 
+        Args:
+            batches: what the losses came from.
+
         Raises:
-            NonFiniteLoss: before anything moves.
+            NonFiniteLoss: before anything moves; it names the records.
         """
         loss = float(dist.sum_over_ranks(self._loss))
         self._loss = torch.zeros_like(self._loss)
         if loss != loss or loss in (float("inf"), float("-inf")):
-            raise NonFiniteLoss(f"the loss of optimizer step {self.steps + 1} is {loss}")
+            ids = ", ".join(name for batch in batches for name in batch.ids)
+            raise NonFiniteLoss(
+                f"the loss of optimizer step {self.steps + 1} is {loss}; its records on this process: {ids}; "
+                "nothing was saved"
+            )
         learning_rate = self.learning_rate
         grad_norm = self._grad_norm() if self.zero_stage == 0 else None  # DeepSpeed does not tell it there
         self.ds.step()

@@ -14,7 +14,7 @@ from .data.loader import eval_batches, step_batches
 from .data.record import Record
 from .data.sampler import StepSampler
 from .data.tree import Batch
-from .engine import Engine, NonFiniteLoss
+from .engine import Engine
 from .meter import Meter
 from .tally import Figures, Tally
 
@@ -48,11 +48,7 @@ def fit(
             losses, figures = loss_function(batch)
             engine.backward(losses.sum() / total)
             tally.add(figures)
-        try:
-            moved = engine.step()
-        except NonFiniteLoss as error:
-            ids = ", ".join(name for batch in micro_batches for name in batch.ids)
-            raise NonFiniteLoss(f"{error}; its records on this process: {ids}; nothing was saved") from None
+        moved = engine.step(micro_batches)
         num_tokens = float(dist.sum_over_ranks(sum(batch.num_tokens for batch in micro_batches)))
         epoch = step / sampler.steps_per_epoch
         meter.step(step, epoch=epoch, tokens=num_tokens, **moved, **tally.means())

@@ -13,6 +13,8 @@ from .data.record import DataError, Record
 from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
 from .model.build_model import get_family, read_metadata
+from .model.generate import Sampling
+from .stage_config import PPOConfig, PredictConfig
 
 
 def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
@@ -79,6 +81,18 @@ def load_checked(
     )
     encoder.check(records)
     return records
+
+
+def build_sampling(config: PPOConfig | PredictConfig, encoder: Encoder, max_new_tokens: int) -> Sampling:
+    """How tokens are chosen: a response never holds a token of the structure but the one that ends it."""
+    return Sampling(
+        max_new_tokens=max_new_tokens,
+        temperature=config.temperature,
+        top_k=config.topk,
+        top_p=config.topp,
+        stop_ids=tuple(encoder.stop_ids),
+        forbidden_ids=tuple(encoder.structural_ids - encoder.stop_ids),
+    )
 
 
 def build_sampler(config: TrainConfig, num_records: int) -> StepSampler:

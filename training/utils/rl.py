@@ -13,6 +13,8 @@ from torch import Tensor
 def dense(response: Tensor, num_responses: int, *values: Tensor) -> tuple[Tensor, ...]:
     """Flat lists of tokens as one row for each response: the mask [R, L], then each list [R, L], zero-padded.
 
+    `response` is in ascending order, as `collate` makes it.
+
     >>> mask, rows = dense(torch.tensor([0, 0, 1]), 2, torch.tensor([1.0, 2.0, 3.0]))
     >>> mask.tolist(), rows.tolist()
     ([[True, True], [True, False]], [[1.0, 2.0], [3.0, 0.0]])

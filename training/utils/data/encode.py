@@ -31,12 +31,12 @@ class Encoder:
         self.template_name = template_name
         self.template = get_template(template_name, processor)
         self.max_seq_len = max_seq_len
-        image_token = family.image_token(processor)
-        self.image_id = self.tokenizer.convert_tokens_to_ids(image_token)
+        image_tokens = [family.image_token(processor), family.marker(processor)]  # in most families the same
+        self.image_id, self.marker_id = self.tokenizer.convert_tokens_to_ids(image_tokens)
         specials = {
             i: token.content for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
         }
-        self._specials = re.compile("|".join(map(re.escape, {*specials.values(), image_token})))
+        self._specials = re.compile("|".join(map(re.escape, {*specials.values(), *image_tokens})))
         self._segment_ids = lru_cache(maxsize=100_000)(self._segment_ids)  # prompts and answers often recur
         self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
         if self.end_id not in specials:
@@ -49,6 +49,7 @@ class Encoder:
         self.structural_ids = {
             *self.tokenizer.all_special_ids,
             self.image_id,
+            self.marker_id,
         }  # never part of an answer's words
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
@@ -97,7 +98,7 @@ class Encoder:
             part = self._segment_ids(tuple(segment), opening=number == 0)
             if number == 0 and part[:1] != self._bos:
                 part = self._bos + part
-            part = [t for i in part for t in (next(remaining) if i == self.image_id else [i])]
+            part = [t for i in part for t in (next(remaining) if i == self.marker_id else [i])]
             answer = self.response_ids(answers[number]) if number < len(answers) else []
             ids += part + answer
             learned += [False] * len(part) + [True] * len(answer)

@@ -44,7 +44,9 @@ class Tree:
         )
 
     def branches(self) -> list["Tree"]:
-        """The same responses, each in a tree of its own."""
+        """The same responses, each in a tree of its own; a tree without any as it is."""
+        if not self.responses:
+            return [self]
         return [
             replace(self, responses=[ids], ended=[end], new_prompt=k == 0)
             for k, (ids, end) in enumerate(zip(self.responses, self.ended, strict=True))
@@ -127,8 +129,9 @@ def collate(
     rows: Sequence[Sequence[Tree]],
     pad_id: int,
     stack_vision: Callable[[list[dict[str, Tensor]]], dict[str, Tensor]],
+    pad_left: bool = False,
 ) -> Batch:
-    """Rows of trees to tensors, padded on the right.
+    """Rows of trees to tensors, padded on the right, or on the left: there all prompts end at one place.
 
     One row with one prompt `[5 6]` and responses `[7 2]` and `[8 9 2]`:
 
@@ -155,7 +158,7 @@ def collate(
     trees = [tree for row in rows for tree in row]
     num_prompts = 0
     for row_number, row in enumerate(rows):
-        start = 0
+        start = length - sum(map(len, row)) if pad_left else 0
         for number, tree in enumerate(row):
             base = row_number * length + start
             num_prompts += tree.new_prompt

@@ -12,28 +12,49 @@ from transformers import AutoConfig
 from ..checkpoint import HEAD_FILE, resolve_checkpoint
 from ..config import ModelConfig
 from ..data.record import DataError
-from .family import Family
+from .family import Family, OtherFamily
+from .gemma3 import Gemma3
+from .idefics import Idefics
+from .internvl import InternVL
 from .llava import Llava
+from .llava_next import LlavaNext
+from .mllama import Mllama
 from .policy import Policy
+from .qwen_vl import QwenVL
 from .value_head import ValueModel
 
+# The names of `--model_architecture`.
 FAMILIES: dict[str, Family] = {
     "llava": Llava(),
+    "llava_next": LlavaNext(),
+    "llama-3.2-vision": Mllama(),
+    "qwen2_5_vl": QwenVL(),
+    "qwen3_vl": QwenVL(),
+    "internvl": InternVL(),
+    "idefics3": Idefics(),
+    "smolvlm": Idefics(),
+    "gemma3": Gemma3(),
 }
 
 
 def get_family(name: str, checkpoint: Path) -> Family:
-    """The family by its name, or with `auto` and `default` by the checkpoint's own model type.
+    """The family by its name, or with `auto` by the checkpoint's own model type.
 
     Raises:
         DataError: the name is unknown, or the checkpoint is of another family.
     """
     model_type = AutoConfig.from_pretrained(checkpoint).model_type
-    if name in ("auto", "default"):
-        name = model_type
+    fitting = {known: family for known, family in FAMILIES.items() if model_type in family.model_types}
+    if name == "auto":
+        return next(iter(fitting.values()), OtherFamily())
     if name not in FAMILIES:
-        raise DataError(f"--model_architecture {name}: unknown; expected one of {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+        raise DataError(f"--model_architecture {name}: unknown; expected one of auto, {', '.join(FAMILIES)}")
+    if name not in fitting:
+        raise DataError(
+            f"--model_architecture {name}: {checkpoint} holds a model of type {model_type}; use "
+            f"--model_architecture {next(iter(fitting), 'auto')}"
+        )
+    return fitting[name]
 
 
 def build_policy(

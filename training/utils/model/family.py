@@ -5,6 +5,7 @@ states what differs.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -15,17 +16,26 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, Pret
 from ..data.tree import Batch
 from .tower import FrozenTower
 
+# What transformers calls the parts of `model.model`; a model has some of these.
+VISION_TOWERS = ("vision_tower", "vision_model", "visual")
+PROJECTORS = (
+    "multi_modal_projector",
+    "connector",
+    "image_newline",
+    "visual.merger",
+    "visual.deepstack_merger_list",
+)
+LANGUAGE_MODELS = ("language_model", "text_model")
+
 
 class Family:
     """One model architecture, behind one interface.
 
-    Notation: B rows, T tokens of a row, D hidden size.
+    Notation: B rows, T tokens of a row, D hidden size, I images.
     """
 
-    # Names of the submodules of `model.model`.
-    vision_tower = "vision_tower"
-    projector = "multi_modal_projector"
-    language_model = "language_model"
+    # What config.json calls models of this family.
+    model_types: tuple[str, ...] = ()
     # Whether its attention takes the mask of a tree; otherwise each response gets a row of its own.
     takes_trees = True
 
@@ -43,6 +53,19 @@ class Family:
 
     # -- parts --------------------------------------------------------------------------------------
 
+    def tower_name(self, model: PreTrainedModel) -> str:
+        return _present(model.model, VISION_TOWERS)[0]
+
+    def tower(self, model: PreTrainedModel) -> nn.Module:
+        return getattr(model.model, self.tower_name(model))
+
+    def projector(self, model: PreTrainedModel) -> list[nn.Module | nn.Parameter]:
+        """What stands between the vision tower and the language model."""
+        return [attrgetter(name)(model.model) for name in _present(model.model, PROJECTORS)]
+
+    def language_model(self, model: PreTrainedModel) -> nn.Module:
+        return getattr(model.model, _present(model.model, LANGUAGE_MODELS)[0])
+
     def freeze(self, model: PreTrainedModel, vision: bool, language: bool) -> None:
         """Freezes what is not to be trained. The projector is always trained.
 
@@ -50,12 +73,13 @@ class Family:
             vision, language: whether that part is trained.
         """
         model.requires_grad_(False)
-        getattr(model.model, self.projector).requires_grad_(True)
-        getattr(model.model, self.vision_tower).requires_grad_(vision)
-        getattr(model.model, self.language_model).requires_grad_(language)
+        tower = self.tower(model).requires_grad_(vision)
+        self.language_model(model).requires_grad_(language)
         model.lm_head.requires_grad_(language)
-        if not vision:
-            setattr(model.model, self.vision_tower, FrozenTower(getattr(model.model, self.vision_tower)))
+        for part in self.projector(model):
+            part.requires_grad_(True)
+        if not any(parameter.requires_grad for parameter in tower.parameters()):
+            setattr(model.model, self.tower_name(model), FrozenTower(tower))
 
     def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
         """Writes config, generation config and weights, as transformers loads them.
@@ -63,18 +87,15 @@ class Family:
         Args:
             weights: state dict of `model`, without a frozen tower.
         """
-        tower = self.tower(model)
+        name, tower = self.tower_name(model), self.tower(model)
         if isinstance(tower, FrozenTower):
-            prefix = f"model.{self.vision_tower}."
-            weights = weights | {prefix + name: t.cpu() for name, t in tower.tower.state_dict().items()}
-            setattr(model.model, self.vision_tower, tower.tower)  # its config is part of the model
+            prefix = f"model.{name}."
+            weights = weights | {prefix + key: t.cpu() for key, t in tower.tower.state_dict().items()}
+            setattr(model.model, name, tower.tower)  # its config is part of the model
         try:
             model.save_pretrained(folder, state_dict=weights)
         finally:
-            setattr(model.model, self.vision_tower, tower)
-
-    def tower(self, model: PreTrainedModel) -> nn.Module:
-        return getattr(model.model, self.vision_tower)
+            setattr(model.model, name, tower)
 
     # -- images -------------------------------------------------------------------------------------
 
@@ -82,26 +103,36 @@ class Family:
         """The token that is repeated for the features of an image."""
         return processor.image_token
 
-    def image_text(self, processor) -> str:
-        """What stands for an image in the text that the processor reads."""
+    def marker(self, processor) -> str:
+        """The token that stands for an image until the processor expands it."""
         return self.image_token(processor)
+
+    def image_text(self, processor) -> str:
+        """What a template writes for an image: the marker, and what the family wants around it."""
+        return self.marker(processor)
 
     def image_inputs(
         self, processor, images: Sequence[Image.Image]
     ) -> tuple[dict[str, Tensor], list[list[int]]]:
-        """The tensors of some images, and for each the token ids that its image token becomes."""
+        """The tensors of some images, and for each the token ids that its marker becomes."""
         parts, expansions = [], []
         for image in images:
             out = processor(
-                text=self.image_token(processor),
-                images=[image],
-                add_special_tokens=False,
-                return_tensors="pt",
+                text=self.marker(processor), images=[image], add_special_tokens=False, return_tensors="pt"
             )
-            expansions.append(out.pop("input_ids")[0].tolist())
-            out.pop("attention_mask")
-            parts.append(dict(out))
+            ids, tensors = self.read_image(processor, dict(out))
+            expansions.append(ids)
+            parts.append(tensors)
         return self.stack_vision(parts), expansions
+
+    def read_image(self, processor, out: dict[str, Tensor]) -> tuple[list[int], dict[str, Tensor]]:
+        """Token ids and tensors of an image, from what the processor made of its marker and the image.
+
+        The first dimension of a tensor counts images, or pieces of images.
+        """
+        per_token = ("attention_mask", "token_type_ids", "mm_token_type_ids")
+        ids = out.pop("input_ids")[0].tolist()
+        return ids, {name: tensor for name, tensor in out.items() if name not in per_token}
 
     def stack_vision(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The images of several prompts, in the order of their tokens."""
@@ -109,40 +140,70 @@ class Family:
 
     # -- forward ------------------------------------------------------------------------------------
 
+    def backbone(self, model: PreTrainedModel) -> nn.Module:
+        """What turns `inputs` into hidden states."""
+        return model.model
+
+    def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
+        """What the backbone is called with for a batch, its images included."""
+        return {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask(),
+            "position_ids": batch.position_ids,
+            **batch.vision,
+        }
+
+    def carried(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Which inputs the tokens behind a prompt need too, a row for each prompt, as one token needs them."""
+        return {}
+
     def hidden_states(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Hidden states of the last layer, [B, T, D]."""
-        return model.model(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask(),
-            position_ids=self.position_ids(batch),
-            use_cache=False,
-            **batch.vision,
-        ).last_hidden_state
+        return self.backbone(model)(**self.inputs(model, batch), use_cache=False).last_hidden_state
 
-    def cached_hidden_states(
-        self,
-        model: PreTrainedModel,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor,
-        cache: Cache,
-        vision: dict[str, Tensor],
-    ) -> Tensor:
-        """Hidden states of new tokens behind those in the cache, [B, T, D], for generation.
+    def cached_hidden_states(self, model: PreTrainedModel, inputs: dict[str, Tensor], cache: Cache) -> Tensor:
+        """Hidden states of tokens behind those in the cache, [B, T, D], for generation.
 
         Args:
-            attention_mask: 1 on tokens, 0 on padding, over the cache and the new tokens.
-            vision: the images of the new tokens; empty once the prompt is in the cache.
+            inputs: `attention_mask` [B, T of the cache and of the new tokens] is True on tokens; `position_ids`
+                [B, T], or with more dimensions in front.
         """
-        return model.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-            **vision,
-        ).last_hidden_state
+        return self.backbone(model)(**inputs, past_key_values=cache, use_cache=True).last_hidden_state
 
-    def position_ids(self, batch: Batch) -> Tensor:
-        """Positions of a tree's tokens, [B, T]."""
-        return batch.position_ids
+
+class OtherFamily(Family):
+    """Whatever else transformers loads: nobody has looked whether its attention takes the mask of a tree."""
+
+    takes_trees = False
+
+
+class PaddedImages(Family):
+    """Families that cut an image into a number of pieces that depends on its size: `pixel_values` [I, pieces,
+    channels, height, width], padded with zeros."""
+
+    def stack_vision(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: _cat_padded([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _cat_padded(tensors: list[Tensor]) -> Tensor:
+    """Concatenation along the first dimension, the others padded with zeros to the largest."""
+    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    padded = tensors[0].new_zeros(sum(map(len, tensors)), *sizes)
+    start = 0
+    for tensor in tensors:
+        padded[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
+        start += len(tensor)
+    return padded
+
+
+def _present(module: nn.Module, names: Sequence[str]) -> list[str]:
+    """Which of these dotted names lead to a part of the module."""
+    found = []
+    for name in names:
+        try:
+            part = attrgetter(name)(module)
+        except AttributeError:
+            continue
+        if part is not None:
+            found.append(name)
+    return found

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from ..data.tree import Tree
+from ..data.tree import Tree, collate
 from .policy import Policy
 
 COMPACT_AT = 0.25  # share of finished rows at which they are taken out of the cache
@@ -36,7 +36,8 @@ class Sampling:
     def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Next tokens, [B], from logits [B, V]."""
         logits = logits.float()
-        logits[:, list(self.forbidden_ids)] = -torch.inf
+        # Mllama's image token has no logit at all.
+        logits[:, [i for i in self.forbidden_ids if i < logits.shape[-1]]] = -torch.inf
         if self.temperature == 0:
             return logits.argmax(-1)
         logits = logits / self.temperature
@@ -65,25 +66,16 @@ def generate(
     """
     model, family = policy.model, policy.family
     device = model.lm_head.weight.device
-    length = max(len(prompt.prompt_ids) for prompt in prompts)
-    input_ids = torch.full((len(prompts), length), pad_id)
-    mask = torch.zeros(len(prompts), length, dtype=torch.long)
-    for row, prompt in enumerate(prompts):  # padded on the left, so that all responses begin at one place
-        input_ids[row, length - len(prompt.prompt_ids) :] = torch.tensor(prompt.prompt_ids)
-        mask[row, length - len(prompt.prompt_ids) :] = 1
-    vision = family.stack_vision([prompt.vision for prompt in prompts if prompt.vision])
-    vision = {name: tensor.to(device) for name, tensor in vision.items()}
-    input_ids, mask = input_ids.to(device), mask.to(device)
-    position_ids = (mask.cumsum(-1) - 1).clamp(min=0)  # [P, T]
-
+    batch = collate([[prompt] for prompt in prompts], pad_id, family.stack_vision, pad_left=True).to(device)
+    inputs = family.inputs(model, batch)
     cache = DynamicCache(config=model.config.get_text_config())
-    hidden = family.cached_hidden_states(model, input_ids, mask, position_ids, cache, vision)
-    logits = model.lm_head(hidden[:, -1])  # [P, V]
+    logits = model.lm_head(family.cached_hidden_states(model, inputs, cache)[:, -1])  # [P, V]
 
     cache.batch_repeat_interleave(num_samples)
     logits = logits.repeat_interleave(num_samples, 0)  # [S, V]
-    mask = mask.repeat_interleave(num_samples, 0)
-    position = position_ids[:, -1:].repeat_interleave(num_samples, 0)  # [S, 1]
+    position = inputs["position_ids"][..., -1:].repeat_interleave(num_samples, -2)  # [..., S, 1]
+    carried = {"attention_mask": inputs["attention_mask"], **family.carried(inputs)}
+    carried = {name: tensor.repeat_interleave(num_samples, 0) for name, tensor in carried.items()}
     stops = torch.tensor(sampling.stop_ids, device=device)
     responses: list[list[int]] = [[] for _ in range(len(logits))]
     rows = torch.arange(len(logits), device=device)  # which response each row of the cache writes
@@ -100,9 +92,12 @@ def generate(
         if num_done >= COMPACT_AT * len(done):
             keep = (~done).nonzero()[:, 0]
             cache.batch_select_indices(keep)
-            tokens, rows, done, mask, position = (t[keep] for t in (tokens, rows, done, mask, position))
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            tokens, rows, done = tokens[keep], rows[keep], done[keep]
+            position = position.index_select(-2, keep)
+            carried = {name: tensor[keep] for name, tensor in carried.items()}
+        mask = carried["attention_mask"]
+        carried["attention_mask"] = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         position = position + 1
-        hidden = family.cached_hidden_states(model, tokens[:, None], mask, position, cache, {})
-        logits = model.lm_head(hidden[:, -1])
+        following = {"input_ids": tokens[:, None], "position_ids": position, **carried}
+        logits = model.lm_head(family.cached_hidden_states(model, following, cache)[:, -1])
     return [responses[p * num_samples : (p + 1) * num_samples] for p in range(len(prompts))]

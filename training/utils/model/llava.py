@@ -5,3 +5,5 @@ from .family import Family
 
 class Llava(Family):
     """Follows the conventions throughout."""
+
+    model_types = ("llava",)

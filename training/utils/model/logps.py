@@ -30,10 +30,7 @@ def token_logps(
         return logits.gather(-1, labels[:, None])[:, 0] - logits.logsumexp(-1)
 
     # One chunk at least: under ZeRO-3 every rank must call lm_head, whatever its number of tokens.
-    chunks = [
-        checkpoint(chunk_logps, h, labels, use_reentrant=False)
-        if torch.is_grad_enabled()
-        else chunk_logps(h, labels)
-        for h, labels in zip(hidden.split(chunk_len), label_ids.split(chunk_len), strict=True)
-    ]
-    return torch.cat(chunks)
+    pieces = list(zip(hidden.split(chunk_len), label_ids.split(chunk_len), strict=True))
+    chunks = [checkpoint(chunk_logps, h, labels, use_reentrant=False) for h, labels in pieces[:-1]]
+    # The backward pass begins with the last chunk: its logits may as well be kept.
+    return torch.cat([*chunks, chunk_logps(*pieces[-1])])

@@ -1,0 +1,252 @@
+"""A tiny model of each family: the real classes with random weights, a real tokenizer and processor."""
+
+from pathlib import Path
+
+import torch
+
+from data.demo_model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
+
+import transformers as hf  # isort: skip  (after `training` has repaired torchvision)
+
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+IMAGE_PX = 32
+QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+def tokenizer(**extra_special_tokens: str):
+    config = TinyConfig(output="", texts=str(SAMPLES), vocab_size=400)
+    return build_tokenizer(config, extra_special_tokens)
+
+
+def text_config(config_class, words, **more):
+    settings = {
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 12,
+        "vocab_size": len(words),
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.2,
+        **special_ids(words),
+    }
+    return config_class(**settings | more)
+
+
+def clip_config():
+    return hf.CLIPVisionConfig(**VISION, image_size=IMAGE_PX, patch_size=8, initializer_range=0.2)
+
+
+def clip_images(image_class=None, **more):
+    size = {"height": IMAGE_PX, "width": IMAGE_PX}
+    return (image_class or hf.CLIPImageProcessor)(size=size, crop_size=size, **more)
+
+
+def llava():
+    words = tokenizer()
+    processor = hf.LlavaProcessor(
+        clip_images(do_center_crop=False),
+        words,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+    text = text_config(hf.LlamaConfig, words)
+    config = hf.LlavaConfig(
+        vision_config=clip_config(), text_config=text, image_token_index=processor.image_token_id
+    )
+    return hf.LlavaForConditionalGeneration(config), processor
+
+
+def llava_next(text_class=None):
+    words = tokenizer()
+    pinpoints = [[32, 64], [64, 32], [64, 64]]
+    images = hf.LlavaNextImageProcessor(
+        size={"shortest_edge": IMAGE_PX},
+        crop_size={"height": IMAGE_PX, "width": IMAGE_PX},
+        image_grid_pinpoints=pinpoints,
+    )
+    processor = hf.LlavaNextProcessor(
+        images, words, patch_size=8, vision_feature_select_strategy="default", num_additional_image_tokens=1
+    )
+    config = hf.LlavaNextConfig(
+        vision_config=clip_config(),
+        text_config=text_config(text_class or hf.LlamaConfig, words),
+        image_token_index=processor.image_token_id,
+        image_grid_pinpoints=pinpoints,
+    )
+    model = hf.LlavaNextForConditionalGeneration(config)
+    torch.nn.init.normal_(model.model.image_newline)
+    return model, processor
+
+
+def mllama():
+    words = tokenizer(python_tag="<|python_tag|>", image_token="<|image|>")
+    images = hf.MllamaImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX}, max_image_tiles=2)
+    processor = hf.MllamaProcessor(images, words)
+    vision = hf.models.mllama.configuration_mllama.MllamaVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_global_layers=1,
+        attention_heads=2,
+        vision_output_dim=96,
+        intermediate_layers_indices=[0, 1],
+        image_size=IMAGE_PX,
+        patch_size=8,
+        max_num_tiles=2,
+        supported_aspect_ratios=[[1, 1], [1, 2], [2, 1]],
+        initializer_range=0.2,
+    )
+    text_class = hf.models.mllama.configuration_mllama.MllamaTextConfig
+    text = text_config(
+        text_class,
+        words,
+        num_hidden_layers=3,
+        cross_attention_layers=[1],
+        vocab_size=processor.image_token_id,  # as published: lm_head has no row for the image token
+    )
+    config = hf.MllamaConfig(
+        vision_config=vision, text_config=text, image_token_index=processor.image_token_id
+    )
+    model = hf.MllamaForConditionalGeneration(config)
+    for name, parameter in model.named_parameters():
+        if "gate" in name:
+            torch.nn.init.constant_(parameter, 0.5)  # they start at 0: the images would change nothing
+    return model, processor
+
+
+def qwen(version):
+    words = tokenizer(
+        image_token="<|image_pad|>",
+        video_token="<|video_pad|>",
+        vision_start_token="<|vision_start|>",
+        vision_end_token="<|vision_end|>",
+    )
+    size = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
+    images = hf.Qwen2VLImageProcessor(patch_size=8, merge_size=2, temporal_patch_size=2, size=size)
+    prefix = {"qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[version]
+    videos = {"qwen2_5_vl": hf.Qwen2VLVideoProcessor, "qwen3_vl": hf.Qwen3VLVideoProcessor}[version]
+    processor = getattr(hf, f"{prefix}Processor")(images, words, videos())
+    rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 2, 2]}
+    vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "out_hidden_size": 48}
+    vision |= {"hidden_size": 32, "intermediate_size": 64, "initializer_range": 0.2}
+    vision |= (
+        {"fullatt_block_indexes": [1], "window_size": 32}
+        if version == "qwen2_5_vl"
+        else {"deepstack_visual_indexes": [0], "num_position_embeddings": 64}
+    )
+    config_class = getattr(hf, f"{prefix}Config")
+    text = text_config(config_class.sub_configs["text_config"], words, rope_parameters=rope)
+    config = config_class(
+        vision_config=vision,
+        text_config=text.to_dict(),
+        image_token_id=processor.image_token_id,
+        video_token_id=processor.video_token_id,
+        vision_start_token_id=words.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=words.convert_tokens_to_ids("<|vision_end|>"),
+    )
+    return getattr(hf, f"{prefix}ForConditionalGeneration")(config), processor
+
+
+def internvl():
+    words = tokenizer(
+        context_image_token="<IMG_CONTEXT>",
+        start_image_token="<img>",
+        end_image_token="</img>",
+        video_token="<video>",
+    )
+    size = {"height": IMAGE_PX, "width": IMAGE_PX}
+    images = hf.GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=4)
+    processor = hf.InternVLProcessor(images, words, hf.InternVLVideoProcessor(size=size), image_seq_length=4)
+    vision = hf.InternVLVisionConfig(
+        **VISION, image_size=[IMAGE_PX, IMAGE_PX], patch_size=[8, 8], initializer_range=0.2
+    )
+    text = text_config(hf.Qwen2Config, words)
+    config = hf.InternVLConfig(
+        vision_config=vision, text_config=text, image_token_id=processor.image_token_id, image_seq_length=4
+    )
+    return hf.InternVLForConditionalGeneration(config), processor
+
+
+def idefics(smol):
+    words = tokenizer(
+        fake_image_token="<fake_token_around_image>",
+        global_image_token="<global-img>",
+        end_of_utterance_token="<end_of_utterance>",
+        video_token="<video>",
+        **{f"row_{i}_{j}": f"<row_{i}_col_{j}>" for i in (1, 2) for j in (1, 2)},
+    )
+    settings = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": IMAGE_PX}}
+    if smol:
+        videos = hf.SmolVLMVideoProcessor(**settings, video_sampling={"max_frames": 2, "fps": 1})
+        processor = hf.SmolVLMProcessor(
+            hf.SmolVLMImageProcessor(**settings), words, videos, image_seq_len=4, chat_template="x"
+        )
+    else:
+        processor = hf.Idefics3Processor(hf.Idefics3ImageProcessor(**settings), words, image_seq_len=4)
+    prefix = "SmolVLM" if smol else "Idefics3"
+    vision = {**VISION, "image_size": IMAGE_PX, "patch_size": 8, "initializer_range": 0.2}
+    config = getattr(hf, f"{prefix}Config")(
+        vision_config=vision,
+        text_config=text_config(hf.LlamaConfig, words).to_dict(),
+        image_token_id=processor.image_token_id,
+        scale_factor=2,
+        pad_token_id=words.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    return getattr(hf, f"{prefix}ForConditionalGeneration")(config), processor
+
+
+def gemma3():
+    words = tokenizer(
+        image_token="<image_soft_token>", boi_token="<start_of_image>", eoi_token="<end_of_image>"
+    )
+    images = hf.Gemma3ImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
+    processor = hf.Gemma3Processor(images, words, image_seq_length=4)
+    text = text_config(
+        hf.Gemma3TextConfig,
+        words,
+        query_pre_attn_scalar=12,
+        sliding_window=64,
+        layer_types=["sliding_attention", "full_attention"],
+    )
+    vision = hf.SiglipVisionConfig(**VISION, image_size=IMAGE_PX, patch_size=8)
+    config = hf.Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        image_token_index=words.image_token_id,
+        boi_token_index=words.boi_token_id,
+        eoi_token_index=words.eoi_token_id,
+    )
+    model = hf.Gemma3ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)  # zero at first
+    return model, processor
+
+
+# By the name of the family: how to build one, and what a chat template writes for an image.
+BUILDERS = {
+    "llava": (llava, "<image>"),
+    "llava_next": (llava_next, "<image>"),
+    "llama-3.2-vision": (mllama, "<|image|>"),
+    "qwen2_5_vl": (lambda: qwen("qwen2_5_vl"), QWEN_IMAGE),
+    "qwen3_vl": (lambda: qwen("qwen3_vl"), QWEN_IMAGE),
+    "internvl": (internvl, "<IMG_CONTEXT>"),
+    "idefics3": (lambda: idefics(smol=False), "<image>"),
+    "smolvlm": (lambda: idefics(smol=True), "<image>"),
+    "gemma3": (gemma3, "<start_of_image>"),
+}
+
+
+def build_tiny(name: str, folder: Path) -> Path:
+    torch.manual_seed(0)
+    build, image_text = BUILDERS[name]
+    model, processor = build()
+    processor.chat_template = CHAT_TEMPLATE.replace("<image>", image_text)
+    model.generation_config = hf.GenerationConfig(**special_ids(processor.tokenizer))
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

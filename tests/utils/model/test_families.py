@@ -1,0 +1,185 @@
+"""Each family: prompts as its own processor makes them, trees equal separate rows, generation as in transformers."""
+
+import pytest
+import torch
+
+from tests.conftest import RECORDS, picture, record
+from tests.tiny_families import BUILDERS, build_tiny
+from training.utils.data.encode import Encoder, without_responses
+from training.utils.data.loader import Collator
+from training.utils.losses import segment_sum
+from training.utils.model.build_model import FAMILIES, get_family
+from training.utils.model.generate import Sampling, generate
+from training.utils.model.policy import Policy
+from training.utils.model.value_head import ValueModel
+
+TREES = [name for name in BUILDERS if FAMILIES[name].takes_trees]
+
+
+class Tiny:
+    """A tiny checkpoint, opened once."""
+
+    def __init__(self, name, folder):
+        self.folder = build_tiny(name, folder)
+        self.family = get_family(name, folder)
+        self.processor = self.family.load_processor(str(folder))
+        self.encoder = Encoder(self.processor, self.family, "auto", max_seq_len=1024)
+
+    @property
+    def model(self):
+        return self.family.load_model(str(self.folder)).eval()
+
+    def batch(self, *records, separate=False):
+        trees = [self.encoder.encode(record) for record in records]
+        if separate:
+            trees = [branch for tree in trees for branch in tree.branches()]
+        return Collator(self.encoder, any(r.images for r in records))(trees)
+
+
+@pytest.fixture(scope="session")
+def tiny_of(tmp_path_factory):
+    opened = {}
+
+    def open_once(name):
+        if name not in opened:
+            opened[name] = Tiny(name, tmp_path_factory.mktemp("family") / name)
+        return opened[name]
+
+    return open_once
+
+
+@pytest.fixture(params=list(BUILDERS))
+def tiny(request, tiny_of):
+    return tiny_of(request.param)
+
+
+@pytest.fixture(params=TREES)
+def tree_tiny(request, tiny_of):
+    return tiny_of(request.param)
+
+
+def messages(one):
+    """A record as its own processor's chat messages."""
+    made = []
+    for turn in one.turns:
+        parts = []
+        for number, words in enumerate(turn.text.split("<image>")):
+            parts += [{"type": "image"}] if number else []
+            parts += [{"type": "text", "text": words.strip()}] if words.strip() else []
+        made.append({"role": turn.role, "content": parts})
+    return made
+
+
+SIZES = [(40, 30), (30, 70), (64, 64)]
+SEVERAL = record("And <image>\nthis?", images=(), history=("<image>\n<image>\nWhat is this?", "A star."))
+SEVERAL = type(SEVERAL)(
+    **SEVERAL.__dict__ | {"images": tuple(picture(n, size) for n, size in enumerate(SIZES))}
+)
+
+
+def processed(tiny, one):
+    """A prompt as the family's own processor makes it."""
+    text = tiny.processor.apply_chat_template(messages(one), tokenize=False, add_generation_prompt=True)
+    images = list(one.images) or None
+    made = tiny.processor(text=text, images=images, add_special_tokens=False, return_tensors="pt")
+    if (
+        tiny.family is FAMILIES["gemma3"]
+    ):  # it writes line breaks that merge with those of the text around them
+        made["input_ids"] = tiny.batch(without_responses(one)).input_ids
+        made["attention_mask"] = torch.ones_like(made["input_ids"])
+        made["token_type_ids"] = (made["input_ids"] == tiny.encoder.image_id).long()
+    return made
+
+
+@pytest.mark.parametrize("one", [RECORDS[0], SEVERAL, RECORDS[2]], ids=["one", "several", "text"])
+def test_a_prompt_gives_the_logits_that_its_own_processor_leads_to(one, tiny):
+    expected = processed(tiny, one)
+    batch = tiny.batch(without_responses(one))
+    assert batch.input_ids.tolist() == expected["input_ids"].tolist()
+    model = tiny.model
+    with torch.no_grad():
+        ours = model.lm_head(tiny.family.hidden_states(model, batch))
+        theirs = model(**expected).logits
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
+
+
+def test_prompts_in_a_batch_do_not_change_each_other(tiny):
+    policy = Policy(tiny.model, tiny.family)
+    together = policy(tiny.batch(*RECORDS))
+    alone = [policy(tiny.batch(one)) for one in RECORDS]
+    torch.testing.assert_close(together, torch.cat(alone), atol=2e-5, rtol=0)
+
+
+def with_gradients(module, values):
+    module.zero_grad()
+    (values * torch.linspace(-1, 1, len(values))).sum().backward()
+    return {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("wrap", [Policy, ValueModel])
+def test_branches_of_a_tree_equal_separate_rows(wrap, tree_tiny):
+    torch.manual_seed(0)
+    module = wrap(tree_tiny.model, tree_tiny.family)
+    records = [*RECORDS, type(SEVERAL)(**SEVERAL.__dict__ | {"responses": ("A circle.", "No, a blue one.")})]
+    found = []
+    for separate in (False, True):
+        batch = tree_tiny.batch(*records, separate=separate)
+        if wrap is ValueModel:
+            values = module(batch, batch.last_token)
+        else:
+            learned = batch.response >= 0  # earlier turns are learned once in a tree
+            values = segment_sum(module(batch)[learned], batch.response[learned], batch.num_responses)
+        found.append((values, with_gradients(module, values)))
+    (ours, our_gradients), (theirs, their_gradients) = found
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
+    assert our_gradients.keys() == their_gradients.keys()
+    for name, gradient in their_gradients.items():
+        scale = gradient.abs().max().clamp(min=1)
+        torch.testing.assert_close(our_gradients[name] / scale, gradient / scale, atol=2e-5, rtol=0, msg=name)
+
+
+def test_another_picture_changes_what_is_said_of_every_response(tiny):
+    torch.manual_seed(0)
+    other = record(RECORDS[0].turns[0].text, *RECORDS[0].responses, images=(5,))
+    for wrap in (Policy, ValueModel):
+        module = wrap(tiny.model, tiny.family)
+        values = []
+        for one in (RECORDS[0], other):
+            batch = tiny.batch(one)
+            values.append(module(batch, batch.last_token) if wrap is ValueModel else module(batch))
+        assert (values[0] - values[1]).abs().min() > 1e-6
+
+
+def test_generation_together_equals_transformers_one_at_a_time(tiny):
+    encoder, model = tiny.encoder, tiny.model
+    forbidden = tuple(encoder.structural_ids - encoder.stop_ids)
+    sampling = Sampling(8, temperature=0, stop_ids=tuple(encoder.stop_ids), forbidden_ids=forbidden)
+    records = (*RECORDS, SEVERAL)
+    prompts = [encoder.encode(without_responses(one)) for one in records]
+    answers = generate(Policy(model, tiny.family), prompts, sampling, num_samples=2)
+    for one, samples in zip(records, answers, strict=True):
+        inputs = processed(tiny, one)
+        expected = model.generate(
+            **inputs,
+            max_new_tokens=8,
+            do_sample=False,
+            suppress_tokens=[i for i in forbidden if i < model.lm_head.out_features],
+        )[0, inputs["input_ids"].shape[1] :]
+        assert samples == [expected.tolist()] * 2
+
+
+@pytest.mark.parametrize(("vision", "language"), [(False, False), (False, True), (True, False), (True, True)])
+def test_exactly_the_asked_parts_are_trained(vision, language, tiny):
+    model = tiny.model
+    parts = {
+        "vision": ("vision_tower", "vision_model", "visual"),
+        "language": ("language_model", "text_model", "lm_head"),
+    }
+    projector = ("multi_modal_projector", "connector", "image_newline", "visual.merger", "deepstack_merger")
+    tiny.family.freeze(model, vision=vision, language=language)
+    for name, parameter in model.named_parameters():
+        if any(part in name for part in projector):
+            expected = True
+        else:
+            expected = vision if any(part in name for part in parts["vision"]) else language
+        assert parameter.requires_grad == expected, name

@@ -1,0 +1,13 @@
+"""LLaVA-NeXT (LLaVA-1.6): LLaVA on an overview and tiles of each image, with vicuna or mistral inside."""
+
+from transformers import PretrainedConfig
+
+from .family import PaddedImages
+
+
+class LlavaNext(PaddedImages):
+    model_types = ("llava_next",)
+
+    def template_name(self, name: str, config: PretrainedConfig) -> str:
+        is_mistral = config.get_text_config().model_type == "mistral"
+        return "mistral" if name == "llava_next" and is_mistral else name

@@ -1,0 +1,104 @@
+"""Llama-3.2-Vision: a LLaMA with layers that attend to the images. An image is one token of the text.
+
+Notation: B rows, T tokens of a row, I images in all, S image slots of a row, C tiles of an image, K states of a tile.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..data.tree import Batch
+from .family import PaddedImages
+
+
+class Mllama(PaddedImages):
+    model_types = ("mllama",)
+
+    def read_image(self, processor, out: dict[str, Tensor]) -> tuple[list[int], dict[str, Tensor]]:
+        _, tensors = super().read_image(processor, out)
+        tensors.pop("cross_attention_mask")  # of this image alone
+        return [processor.image_token_id], tensors
+
+    def backbone(self, model: PreTrainedModel) -> nn.Module:
+        return model.model.language_model
+
+    def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
+        text = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask(),
+            "position_ids": batch.position_ids,
+        }
+        if not batch.vision:
+            return text
+        row, place = (batch.input_ids == model.config.image_token_index).nonzero(as_tuple=True)  # [I]
+        slot = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+        # One slot more than images: what attends to an empty slot gets 0, as a text without images should.
+        num_rows, num_slots = len(batch.input_ids), int(slot.max()) + 2
+
+        states = model.model.vision_model(**batch.vision).last_hidden_state  # [I, 1, C, K, vision size]
+        states = model.model.multi_modal_projector(states)[:, 0]  # [I, C, K, D]
+        slots = states.new_zeros(num_rows, num_slots, *states.shape[1:])
+        slots[row, slot] = states
+
+        sees = torch.zeros_like(batch.tree, dtype=torch.bool)[..., None].repeat(1, 1, num_slots)
+        sees[row, :, slot] = image_is_seen(batch, row, place)
+        tree_of_slot = torch.full((num_rows, num_slots), -1, device=row.device)
+        tree_of_slot[row, slot] = batch.tree[row, place]
+        tiles = torch.ones(num_rows, num_slots, states.shape[1], dtype=torch.bool, device=row.device)
+        tiles[row, slot] = batch.vision["aspect_ratio_mask"][:, 0].bool()
+        mask, has_image = cross_attention(sees, tree_of_slot, tiles, batch.tree)
+        mask = mask.repeat_interleave(states.shape[2], -1)[:, None]  # [B, 1, T, S * C * K]
+        return text | {
+            "cross_attention_states": slots.flatten(1, 3),
+            "cross_attention_mask": torch.zeros_like(mask, dtype=states.dtype).masked_fill(
+                ~mask, torch.finfo(states.dtype).min
+            ),
+            "full_text_row_masked_out_mask": has_image[:, None, :, None].to(states.dtype),
+        }
+
+    def carried(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        masks = ("cross_attention_mask", "full_text_row_masked_out_mask")
+        return {name: inputs[name][:, :, -1:] for name in masks if name in inputs}
+
+
+def cross_attention(sees: Tensor, tree_of_slot: Tensor, tiles: Tensor, tree: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tiles each token attends to, [B, T, S * C], and whether it sees an image at all, [B, T].
+
+    A token that sees none attends to all of its own tree's images in transformers, and skips the rest of the layer;
+    so it does here. Where its tree has no image it attends to an empty slot.
+
+    Args:
+        sees: image in slot is seen by token, [B, T, S].
+        tree_of_slot: -1 where a slot is empty, [B, S].
+        tiles: which tiles hold a part of the image, [B, S, C].
+        tree: of each token, [B, T].
+    """
+    has_image = sees.any(-1)
+    own = tree_of_slot[:, None, :] == tree[:, :, None]
+    own = torch.where(own.any(-1, keepdim=True), own, tree_of_slot[:, None, :] == -1)
+    seen = sees[..., None] & tiles[:, None]
+    blind = own[..., None].expand_as(seen)
+    return torch.where(has_image[..., None, None], seen, blind).flatten(2), has_image
+
+
+def image_is_seen(batch: Batch, row: Tensor, place: Tensor) -> Tensor:
+    """Which tokens of its row attend to an image, [I, T].
+
+    From its own token to the next image of the same tree that does not stand directly behind it, as Llama-3.2 was
+    trained; an image that none follows is seen to the end of the prompt and by all responses.
+
+    Args:
+        row, place: where the image tokens are, in order, [I].
+    """
+    length = batch.tree.shape[1]
+    tree = batch.tree[row]  # [I, T]
+    own_tree = tree.gather(1, place[:, None])  # [I, 1]
+    end = [length] * len(place)
+    places, keys = place.tolist(), list(zip(row.tolist(), own_tree[:, 0].tolist(), strict=True))
+    for image in range(len(places) - 2, -1, -1):
+        if keys[image] == keys[image + 1]:
+            adjoins = places[image + 1] == places[image] + 1
+            end[image] = end[image + 1] if adjoins else places[image + 1]
+    at = torch.arange(length, device=place.device)
+    ends = torch.tensor(end, device=place.device)
+    return (tree == own_tree) & (at >= place[:, None]) & (at < ends[:, None])

@@ -29,7 +29,10 @@ def config(model, tmp_path, **more):
     ("more", "message"),
     [
         ({"template": "lava"}, "--template lava: unknown; expected one of auto, default, llama_2, .*llava"),
-        ({"model_architecture": "lava"}, "--model_architecture lava: unknown; expected one of auto, llava, llava_next, llama"),
+        (
+            {"model_architecture": "lava"},
+            "--model_architecture lava: unknown; expected one of auto, llava, llava_next, llama",
+        ),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(more, message, tiny_llava, tmp_path):

@@ -183,3 +183,20 @@ def test_exactly_the_asked_parts_are_trained(vision, language, tiny):
         else:
             expected = vision if any(part in name for part in parts["vision"]) else language
         assert parameter.requires_grad == expected, name
+
+
+def test_a_frozen_tower_changes_nothing_and_is_saved_with_the_rest(tiny, tmp_path):
+    batch = tiny.batch(*RECORDS)
+    with torch.no_grad():
+        expected = Policy(tiny.model, tiny.family)(batch)
+        model = tiny.model
+        tiny.family.freeze(model, vision=False, language=True)
+        frozen = Policy(model, tiny.family)
+        torch.testing.assert_close(frozen(batch), expected, atol=1e-5, rtol=0)
+        for parameter in frozen.parameters():  # projector and language model
+            parameter.mul_(1.1)
+        moved = frozen(batch)
+        tiny.family.save_model(model, tmp_path, model.state_dict())
+        loaded = Policy(tiny.family.load_model(str(tmp_path)).eval(), tiny.family)
+        torch.testing.assert_close(loaded(batch), moved, atol=1e-5, rtol=0)
+        assert (moved - expected).abs().max() > 1e-3

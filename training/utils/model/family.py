@@ -74,12 +74,16 @@ class Family:
         """
         model.requires_grad_(False)
         tower = self.tower(model).requires_grad_(vision)
+        if not vision:
+            setattr(model.model, self.tower_name(model), self.frozen_tower(tower))
         self.language_model(model).requires_grad_(language)
         model.lm_head.requires_grad_(language)
         for part in self.projector(model):
             part.requires_grad_(True)
-        if not any(parameter.requires_grad for parameter in tower.parameters()):
-            setattr(model.model, self.tower_name(model), FrozenTower(tower))
+
+    def frozen_tower(self, tower: nn.Module) -> FrozenTower | nn.Module:
+        """What takes the place of a tower that is not trained; its `whole()` is the tower."""
+        return FrozenTower(tower)
 
     def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
         """Writes config, generation config and weights, as transformers loads them.
@@ -88,10 +92,9 @@ class Family:
             weights: state dict of `model`, without a frozen tower.
         """
         name, tower = self.tower_name(model), self.tower(model)
-        if isinstance(tower, FrozenTower):
-            prefix = f"model.{name}."
-            weights = weights | {prefix + key: t.cpu() for key, t in tower.tower.state_dict().items()}
-            setattr(model.model, name, tower.tower)  # its config is part of the model
+        if hasattr(tower, "whole"):
+            setattr(model.model, name, whole := tower.whole())
+            weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
         try:
             model.save_pretrained(folder, state_dict=weights)
         finally:

@@ -3,12 +3,15 @@
 Notation: B rows, T tokens of a row, P prompts, L tokens of the longest prompt.
 """
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..data.tree import IN_PROMPT, Batch
 from .family import Family
+from .tower import FrozenTower
 
 
 class QwenVL(Family):
@@ -17,8 +20,64 @@ class QwenVL(Family):
     def image_text(self, processor) -> str:
         return f"<|vision_start|>{self.marker(processor)}<|vision_end|>"
 
+    def frozen_tower(self, tower: nn.Module) -> nn.Module:
+        return FrozenVisual(tower)
+
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         return super().inputs(model, batch) | {"position_ids": tree_positions(model, batch)}
+
+
+class FrozenVisual(nn.Module):
+    """Qwen's vision tower, frozen, behind its mergers: those are the projector and stay part of the model."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.merger = visual.merger
+        groups: dict[str, nn.Module] = {"merger": GroupPatches(visual.spatial_merge_size)}
+        if hasattr(visual, "deepstack_merger_list"):
+            self.deepstack_merger_list = visual.deepstack_merger_list
+            groups["deepstack_merger_list"] = nn.ModuleList(
+                GroupPatches(visual.spatial_merge_size) for _ in self.deepstack_merger_list
+            )
+        self.trunk = FrozenTower(_with_parts(visual, groups))
+
+    def whole(self) -> nn.Module:
+        return _with_parts(self.trunk.tower, {n: part for n, part in self._modules.items() if n != "trunk"})
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.trunk.tower, name)  # the model asks its tower for dtype and merge size
+
+    def forward(self, pixel_values: Tensor, *args, **kwargs):
+        out = self.trunk(pixel_values, *args, **kwargs)
+        size = out.last_hidden_state.shape[-1]
+        out.pooler_output = self.merger(out.pooler_output.view(-1, size))
+        if "deepstack_merger_list" in self._modules:
+            out.deepstack_features = [
+                merge(grouped.view(-1, size))
+                for merge, grouped in zip(self.deepstack_merger_list, out.deepstack_features, strict=True)
+            ]
+        return out
+
+
+class GroupPatches(nn.Module):
+    """Stands where a merger was: the patches that it would merge, side by side."""
+
+    def __init__(self, merge_size: int) -> None:
+        super().__init__()
+        self.unit = merge_size**2
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden.reshape(-1, self.unit * hidden.shape[-1])
+
+
+def _with_parts(module: nn.Module, parts: dict[str, nn.Module]) -> nn.Module:
+    """The same module with some of its parts exchanged."""
+    other = copy.copy(module)
+    other._modules = module._modules | parts
+    return other
 
 
 def tree_positions(model: PreTrainedModel, batch: Batch) -> Tensor:

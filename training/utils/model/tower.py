@@ -30,6 +30,10 @@ class FrozenTower(nn.Module):
             return self.__dict__[name]
         return getattr(self.tower, name)  # families ask their tower for its dtype, patch size, ...
 
+    def whole(self) -> nn.Module:
+        """The tower itself."""
+        return self.tower
+
     @torch.no_grad()
     def forward(self, pixel_values: Tensor, *args, **kwargs):
         asked = (pixel_values, *args, *(kwargs[name] for name in sorted(kwargs)))

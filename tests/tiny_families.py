@@ -1,10 +1,14 @@
 """A tiny model of each family: the real classes with random weights, a real tokenizer and processor."""
 
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import open_clip
 import torch
 
 from data.demo_model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
+from training.utils.model.assemble import AssembleConfig, assemble
 
 import transformers as hf  # isort: skip  (after `training` has repaired torchvision)
 
@@ -227,7 +231,40 @@ def gemma3():
     return model, processor
 
 
-# By the name of the family: how to build one, and what a chat template writes for an image.
+def write_parts(folder: Path) -> tuple[str, str]:
+    """Folders of a tiny LLaMA with its tokenizer, and of a tiny CLIP with its image processor."""
+    words = build_tokenizer(TinyConfig(output="", texts=str(SAMPLES), vocab_size=400), {"x": "<unused>"})
+    lm, vision = str(folder / "lm"), str(folder / "clip")
+    hf.LlamaForCausalLM(text_config(hf.LlamaConfig, words)).save_pretrained(lm)
+    words.save_pretrained(lm)
+    hf.CLIPVisionModel(clip_config()).save_pretrained(vision)
+    clip_images(do_center_crop=False).save_pretrained(vision)
+    return lm, vision
+
+
+def from_scratch(vis_proj: str, mmca: bool = False, vision: str | None = None):
+    """A model assembled from parts, as a user does it."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        lm, clip = write_parts(folder)
+        parts = AssembleConfig(lm, vision or clip, vis_proj, num_queries=4, enable_mmca_attention=mmca)
+        assemble(parts, str(folder / "whole"), seed=0)
+        processor = hf.LlavaProcessor.from_pretrained(folder / "whole")
+        return hf.AutoModelForImageTextToText.from_pretrained(folder / "whole"), processor
+
+
+def open_clip_name() -> str:
+    """A tiny architecture that open_clip knows from then on."""
+    vision = {"image_size": IMAGE_PX, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 16, "width": 16, "heads": 2, "layers": 1}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "tiny-vit.json"
+        file.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+        open_clip.add_model_config(file)
+    return "open_clip:tiny-vit"
+
+
+# By the name of the family, and a variant of it: how to build one, and what a chat template writes for an image.
 BUILDERS = {
     "llava": (llava, "<image>"),
     "llava_next": (llava_next, "<image>"),
@@ -238,6 +275,12 @@ BUILDERS = {
     "idefics3": (lambda: idefics(smol=False), "<image>"),
     "smolvlm": (lambda: idefics(smol=True), "<image>"),
     "gemma3": (gemma3, "<start_of_image>"),
+    "default:baseline": (lambda: from_scratch("baseline"), "<image>"),
+    "default:vit": (lambda: from_scratch("vit"), "<image>"),
+    "default:perceiver": (lambda: from_scratch("perceiver"), "<image>"),
+    "default:mlp2x_gelu": (lambda: from_scratch("mlp2x_gelu"), "<image>"),
+    "default:mmca": (lambda: from_scratch("baseline", mmca=True), "<image>"),
+    "default:open_clip": (lambda: from_scratch("baseline", vision=open_clip_name()), "<image>"),
 }
 
 

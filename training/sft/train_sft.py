@@ -7,6 +7,7 @@ from training.utils.cli import run_stage
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.fit import fit
+from training.utils.model.assemble import assemble_once
 from training.utils.model.build_model import build_policy
 from training.utils.prepare import build_encoder, build_sampler, load_data
 from training.utils.stage_config import SFTConfig
@@ -14,6 +15,8 @@ from training.utils.tally import Figures
 
 
 def main(config: SFTConfig) -> None:
+    if config.has_parts:
+        assemble_once(config, config.from_checkpoint, config.seed)
     encoder = build_encoder(config, config.from_checkpoint)
     train, held_out = load_data(config, encoder, min_responses=1)
     sampler = build_sampler(config, len(train))

@@ -61,6 +61,23 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class PartsConfig:
+    """What a model is built from, where there is no checkpoint of a whole one."""
+
+    lm_model_name_or_path: str = flag("", "Build a model from parts: folder of the language model.")
+    vision_model_name_or_path: str = flag(
+        "", "Build a model from parts: folder of a CLIP, or open_clip:NAME=WEIGHTS."
+    )
+    vis_proj: str = flag("baseline", "Its projector: baseline, vit, perceiver or mlp2x_gelu.")
+    num_queries: int = flag(256, "Tokens of an image with the perceiver, a square number.")
+    enable_mmca_attention: bool = flag(False, "Give it multi-modal causal attention (arXiv 2309.14327).")
+
+    @property
+    def has_parts(self) -> bool:
+        return not {self.lm_model_name_or_path, self.vision_model_name_or_path} & {"", "none"}
+
+
+@dataclass(frozen=True)
 class DataConfig:
     data_path: str = flag("", "File of records, or a data set folder; see data/README.md.")
     image_folder: str | None = flag(None, "Folder that image paths start from; none: the folder of the data.")

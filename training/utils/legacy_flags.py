@@ -25,7 +25,7 @@ WITHOUT_MEANING = {
     "lm_model_name_or_path": "--from_checkpoint holds the language model",
     "vision_model_name_or_path": "--from_checkpoint holds the vision tower",
     "vis_proj": "--from_checkpoint holds the projector",
-    "enable_mmca_attention": "it belongs to models built from scratch",
+    "enable_mmca_attention": "--from_checkpoint knows its attention",
     "lang_lora_dim": "it belongs to models built from scratch; all weights are trained",
     "lang_lora_module_name": "it belongs to models built from scratch",
     "vis_lora_dim": "it belongs to models built from scratch; all weights are trained",
@@ -50,7 +50,7 @@ def read_legacy_flags(argv: Sequence[str], known: set[str]) -> list[str]:
         while following < len(argv) and not argv[following].startswith("--"):
             following += 1
         values = [value] if equals else list(argv[place + 1 : following])
-        if name in WITHOUT_MEANING:
+        if name in WITHOUT_MEANING and name not in known:
             if not values or not set(values) <= OFF:
                 print(f"--{' '.join([name, *values])}: has no effect: {WITHOUT_MEANING[name]}", flush=True)
         elif name in SILENT:

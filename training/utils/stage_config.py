@@ -1,13 +1,19 @@
 """The flags of each stage: those that stages share (`config.py`), and its own."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from .config import DataConfig, ModelConfig, TrainConfig, flag, require
+from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, flag, require
 
 
 @dataclass(frozen=True)
-class SFTConfig(TrainConfig, DataConfig, ModelConfig):
+class SFTConfig(TrainConfig, DataConfig, PartsConfig, ModelConfig):
     """Supervised fine-tuning."""
+
+    def __post_init__(self) -> None:
+        if self.has_parts:  # the model is built first
+            object.__setattr__(self, "from_checkpoint", str(Path(self.output_dir) / "assembled"))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

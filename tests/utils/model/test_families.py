@@ -13,7 +13,7 @@ from training.utils.model.generate import Sampling, generate
 from training.utils.model.policy import Policy
 from training.utils.model.value_head import ValueModel
 
-TREES = [name for name in BUILDERS if FAMILIES[name].takes_trees]
+TREES = [name for name in BUILDERS if FAMILIES[name.partition(":")[0]].takes_trees]
 
 
 class Tiny:
@@ -21,7 +21,7 @@ class Tiny:
 
     def __init__(self, name, folder):
         self.folder = build_tiny(name, folder)
-        self.family = get_family(name, folder)
+        self.family = get_family(name.partition(":")[0], folder)
         self.processor = self.family.load_processor(str(folder))
         self.encoder = Encoder(self.processor, self.family, "auto", max_seq_len=1024)
 
@@ -42,7 +42,7 @@ def tiny_of(tmp_path_factory):
 
     def open_once(name):
         if name not in opened:
-            opened[name] = Tiny(name, tmp_path_factory.mktemp("family") / name)
+            opened[name] = Tiny(name, tmp_path_factory.mktemp("family") / name.replace(":", "-"))
         return opened[name]
 
     return open_once

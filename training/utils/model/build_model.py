@@ -13,6 +13,7 @@ from ..checkpoint import HEAD_FILE, resolve_checkpoint
 from ..config import ModelConfig
 from ..data.record import DataError
 from .family import Family, OtherFamily
+from .from_scratch import FromScratch
 from .gemma3 import Gemma3
 from .idefics import Idefics
 from .internvl import InternVL
@@ -34,6 +35,7 @@ FAMILIES: dict[str, Family] = {
     "idefics3": Idefics(),
     "smolvlm": Idefics(),
     "gemma3": Gemma3(),
+    "default": FromScratch(),
 }
 
 

@@ -1,0 +1,149 @@
+"""A model from parts: a vision tower, a new projector and a language model, as one checkpoint folder.
+
+    python -m training.utils.model.assemble --vision_model_name_or_path CLIP --lm_model_name_or_path LLAMA \\
+        --vis_proj baseline --output_dir models/from-scratch
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPImageProcessor,
+    HfArgumentParser,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedModel,
+)
+
+from .. import dist
+from ..config import PartsConfig, flag
+from ..data.record import DataError
+from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
+from .open_clip_tower import OpenClipVision
+from .projectors import PROJECTORS
+
+IMAGE_TOKEN, PAD_TOKEN = "<image>", "<pad>"
+OPEN_CLIP = "open_clip:"
+
+
+@dataclass(frozen=True)
+class AssembleConfig(PartsConfig):
+    output_dir: str = flag("", "Folder to write the model into.")
+    seed: int = flag(1234, "Seed of the projector.")
+
+
+def assemble(parts: PartsConfig, folder: str, seed: int) -> None:
+    """Writes model and processor into `folder`, in the precision of the language model.
+
+    Raises:
+        DataError: a part is not there, or does not go with the others.
+    """
+    if parts.vis_proj not in PROJECTORS:
+        raise DataError(f"--vis_proj {parts.vis_proj}: unknown; expected one of {', '.join(PROJECTORS)}")
+    for name in ("lm_model_name_or_path", "vision_model_name_or_path"):
+        path = getattr(parts, name)
+        if not path.startswith(OPEN_CLIP) and not (Path(path) / "config.json").is_file():
+            raise DataError(f"--{name} {path}: holds no config.json; expected a model folder")
+    torch.manual_seed(seed)
+    tokenizer = load_tokenizer(parts.lm_model_name_or_path)
+    lm = AutoModelForCausalLM.from_pretrained(parts.lm_model_name_or_path, dtype="auto")
+    lm.resize_token_embeddings(len(tokenizer))
+    tower = load_tower(parts.vision_model_name_or_path).to(lm.dtype)
+    model = put_together(parts, tower, lm, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+    model.generation_config = lm.generation_config
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    build_processor(parts, model, tokenizer).save_pretrained(folder)
+
+
+def assemble_once(parts: PartsConfig, folder: str, seed: int) -> None:
+    """The same, unless it was done before. All processes must call it."""
+    if dist.is_main() and not Path(folder).is_dir():
+        partial = Path(folder).with_name(f".{Path(folder).name}.partial")
+        assemble(parts, str(partial), seed)
+        partial.rename(folder)
+    dist.barrier()
+
+
+def load_tokenizer(folder: str):
+    """The language model's, with tokens for image and padding."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+    return tokenizer
+
+
+def load_tower(path: str) -> PreTrainedModel:
+    """A vision tower with its trained weights; of a CLIP, the vision half."""
+    if path.startswith(OPEN_CLIP):
+        name, _, weights = path.removeprefix(OPEN_CLIP).partition("=")
+        return OpenClipVision.of(name, weights)
+    config = AutoConfig.from_pretrained(path)
+    config = getattr(config, "vision_config", config)
+    return AutoModel.from_config(config).__class__.from_pretrained(path, config=config)
+
+
+def put_together(
+    parts: PartsConfig, tower: PreTrainedModel, lm: PreTrainedModel, image_id: int
+) -> LlavaForConditionalGeneration:
+    is_llava = parts.vis_proj == "mlp2x_gelu"
+    settings = {
+        "vision_config": tower.config,
+        "text_config": lm.config,
+        "image_token_index": image_id,
+        # LLaVA reads the layer before the last, without the class token.
+        "vision_feature_layer": -2 if is_llava else -1,
+        "vision_feature_select_strategy": "default" if is_llava or parts.vis_proj == "perceiver" else "full",
+    }
+    if is_llava and not parts.enable_mmca_attention and tower.config.model_type == "clip_vision_model":
+        model_class, config = LlavaForConditionalGeneration, LlavaConfig(**settings)
+    else:
+        model_class = FromScratchForConditionalGeneration
+        config = FromScratchConfig(
+            **settings,
+            projector=parts.vis_proj,
+            num_queries=parts.num_queries,
+            enable_mmca_attention=parts.enable_mmca_attention,
+        )
+    with torch.device("meta"):
+        model = model_class(config)
+    model.model.vision_tower, model.model.language_model, model.lm_head = tower, lm.model, lm.lm_head
+    projector = PROJECTORS[parts.vis_proj](config).to(lm.dtype)
+    model.model.multi_modal_projector = projector
+    return model
+
+
+def build_processor(parts: PartsConfig, model: LlavaForConditionalGeneration, tokenizer) -> LlavaProcessor:
+    vision = model.config.vision_config
+    size = {"height": vision.image_size, "width": vision.image_size}
+    if parts.vision_model_name_or_path.startswith(OPEN_CLIP):
+        images = CLIPImageProcessor(size={"shortest_edge": vision.image_size}, crop_size=size)
+    else:
+        images = AutoImageProcessor.from_pretrained(parts.vision_model_name_or_path)
+    patch_size = vision.patch_size
+    if parts.vis_proj == "perceiver":  # the processor counts patches: as many as there are queries
+        patch_size = vision.image_size // round(parts.num_queries**0.5)
+    return LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=patch_size,
+        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+        num_additional_image_tokens=1,
+    )
+
+
+def main(config: AssembleConfig) -> None:
+    assemble(config, config.output_dir, config.seed)
+    print(f"wrote {config.output_dir}; train its projector by scripts/run_pre_training.sh")
+
+
+if __name__ == "__main__":
+    main(HfArgumentParser(AssembleConfig).parse_args_into_dataclasses()[0])

@@ -117,6 +117,17 @@ class TrainConfig:
 
     vis_encoder_update: bool = flag(False, "Train the vision tower.")
     lang_decoder_update: bool = flag(False, "Train the language model. The projector is always trained.")
+    lang_lora_dim: int = flag(
+        0, "Rank of LoRA adapters of the language model, in place of its weights; 0: none."
+    )
+    lang_lora_module_name: str = flag("layers.", "Linear layers of the language model that get adapters.")
+    vis_lora_dim: int = flag(
+        0, "Rank of LoRA adapters of the vision tower, in place of its weights; 0: none."
+    )
+    vis_lora_module_name: str = flag("", "Linear layers of the vision tower that get adapters.")
+    lora_alpha: float = flag(0.0, "Adapters are scaled by this over their rank; 0: by 1.")
+    only_optimize_lora: bool = flag(False, "Freeze the projector too, so that adapters alone are trained.")
+    load_in_4bit: bool = flag(False, "Keep the frozen language model in 4 bit (QLoRA; GPU only).")
     gradient_checkpointing: bool = flag(False, "Recompute activations in the backward pass: less memory.")
 
     per_device_train_batch_size: int = flag(2, "Records of a micro-batch on each process.")
@@ -159,6 +170,15 @@ class TrainConfig:
         require(
             0 < self.data_train_split_ratio <= 1,
             f"--data_train_split_ratio {self.data_train_split_ratio}: expected more than 0, at most 1",
+        )
+        require(
+            not self.only_optimize_lora or self.lang_lora_dim + self.vis_lora_dim > 0,
+            "--only_optimize_lora: needs --lang_lora_dim or --vis_lora_dim above 0",
+        )
+        require(
+            not self.load_in_4bit
+            or (self.lang_lora_dim > 0 and torch.cuda.is_available() and self.zero_stage < 3),
+            "--load_in_4bit: needs --lang_lora_dim, a GPU and ZeRO 2 or less",
         )
         unknown = set(self.report_to) - {"tensorboard", "wandb"}
         require(not unknown, f"--report_to {' '.join(unknown)}: unknown; expected tensorboard, wandb")

@@ -25,12 +25,17 @@ WITHOUT_MEANING = {
     "lm_model_name_or_path": "--from_checkpoint holds the language model",
     "vision_model_name_or_path": "--from_checkpoint holds the vision tower",
     "vis_proj": "--from_checkpoint holds the projector",
+    **{
+        name: "a checkpoint holds merged weights"
+        for name in (
+            "lang_lora_dim",
+            "lang_lora_module_name",
+            "vis_lora_dim",
+            "vis_lora_module_name",
+            "only_optimize_lora",
+        )
+    },
     "enable_mmca_attention": "--from_checkpoint knows its attention",
-    "lang_lora_dim": "it belongs to models built from scratch; all weights are trained",
-    "lang_lora_module_name": "it belongs to models built from scratch",
-    "vis_lora_dim": "it belongs to models built from scratch; all weights are trained",
-    "vis_lora_module_name": "it belongs to models built from scratch",
-    "only_optimize_lora": "it belongs to models built from scratch",
 }
 SILENT = ("local_rank",)  # the launcher's own
 OFF = {"none", "None", "", "0"}  # values that ask for nothing

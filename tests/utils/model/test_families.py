@@ -8,10 +8,11 @@ from tests.tiny_families import BUILDERS, build_tiny
 from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.loader import Collator
 from training.utils.losses import segment_sum
-from training.utils.model.build_model import FAMILIES, get_family
+from training.utils.model.build_model import FAMILIES, build_policy, get_family
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.policy import Policy
 from training.utils.model.value_head import ValueModel
+from training.utils.stage_config import SFTConfig
 
 TREES = [name for name in BUILDERS if FAMILIES[name.partition(":")[0]].takes_trees]
 
@@ -183,6 +184,33 @@ def test_exactly_the_asked_parts_are_trained(vision, language, tiny):
         else:
             expected = vision if any(part in name for part in parts["vision"]) else language
         assert parameter.requires_grad == expected, name
+
+
+def test_adapters_alone_move_and_are_merged_when_saved(tiny, tmp_path):
+    settings = {"lang_lora_dim": 2, "vis_lora_dim": 2, "lora_alpha": 6.0}
+    config = SFTConfig(from_checkpoint=str(tiny.folder), data_path="x", output_dir="x", **settings)
+    policy = build_policy(config, tiny.folder, tiny.family)
+    trained = {name for name, p in policy.named_parameters() if p.requires_grad}
+    assert {name for name in trained if ".lora_" in name} == {n for n in policy.state_dict() if ".lora_" in n}
+    others = {id(p) for part in tiny.family.projector(policy.model) for p in _parameters(part)}
+    assert {id(p) for p in policy.parameters() if p.requires_grad} - others == {
+        id(p) for n, p in policy.named_parameters() if ".lora_" in n
+    }
+    batch = tiny.batch(*RECORDS)
+    with torch.no_grad():
+        before = policy(batch)
+        for name, parameter in policy.named_parameters():
+            if ".lora_B" in name:
+                parameter.normal_(0, 0.3)
+        after = policy.eval()(batch)
+        tiny.family.save_model(policy.model, tmp_path, policy.model.state_dict())
+        loaded = Policy(tiny.family.load_model(str(tmp_path)).eval(), tiny.family)
+        torch.testing.assert_close(loaded(batch), after, atol=5e-5, rtol=0)
+    assert (after - before).abs().max() > 1e-2
+
+
+def _parameters(part):
+    return part.parameters() if isinstance(part, torch.nn.Module) else [part]
 
 
 def test_a_frozen_tower_changes_nothing_and_is_saved_with_the_rest(tiny, tmp_path):

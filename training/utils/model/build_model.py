@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 from safetensors.torch import load_file
-from transformers import AutoConfig
+from torch.nn import Module
+from transformers import AutoConfig, PreTrainedModel
 
+from .. import dist
 from ..checkpoint import HEAD_FILE, resolve_checkpoint
-from ..config import ModelConfig
+from ..config import ModelConfig, TrainConfig
 from ..data.record import DataError
 from .family import Family, OtherFamily
 from .from_scratch import FromScratch
@@ -19,6 +21,7 @@ from .idefics import Idefics
 from .internvl import InternVL
 from .llava import Llava
 from .llava_next import LlavaNext
+from .lora import add_lora, four_bit
 from .mllama import Mllama
 from .policy import Policy
 from .qwen_vl import QwenVL
@@ -92,21 +95,41 @@ def build_value_model(
     return model
 
 
-def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool):
-    model = family.load_model(
-        str(folder),
-        dtype=config.torch_dtype,
-        attn_implementation=config.attention,
-        trust_remote_code=config.trust_remote_code,
-    )
+def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) -> PreTrainedModel:
+    settings = {
+        "dtype": config.torch_dtype,
+        "attn_implementation": config.attention,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    if trainable and config.load_in_4bit:
+        settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
+    model = family.load_model(str(folder), **settings)
     if trainable:
-        family.freeze(model, vision=config.vis_encoder_update, language=config.lang_decoder_update)
+        _make_trainable(config, model, family)
         if config.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
     else:
         family.freeze(model, vision=False, language=False)
         model.requires_grad_(False).eval()
     return model
+
+
+def _make_trainable(config: TrainConfig, model: PreTrainedModel, family: Family) -> None:
+    """Freezes what the flags do not ask for, and adds the adapters that they ask for."""
+    family.freeze(
+        model,
+        vision=config.vis_encoder_update or config.vis_lora_dim > 0,
+        language=config.lang_decoder_update and config.lang_lora_dim == 0,
+    )
+    projector = family.projector(model)
+    if config.lang_lora_dim:
+        part = family.language_model(model)
+        add_lora(part, config.lang_lora_dim, config.lora_alpha, config.lang_lora_module_name)
+    if config.vis_lora_dim:
+        part, others = family.tower(model), [part for part in projector if isinstance(part, Module)]
+        add_lora(part, config.vis_lora_dim, config.lora_alpha, config.vis_lora_module_name, without=others)
+    for part in projector:
+        part.requires_grad_(not config.only_optimize_lora)
 
 
 def read_metadata(folder: Path) -> dict:

@@ -14,18 +14,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PretrainedConfig, PreTrainedModel
 
 from ..data.tree import Batch
+from .lora import merged
+from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
 from .tower import FrozenTower
-
-# What transformers calls the parts of `model.model`; a model has some of these.
-VISION_TOWERS = ("vision_tower", "vision_model", "visual")
-PROJECTORS = (
-    "multi_modal_projector",
-    "connector",
-    "image_newline",
-    "visual.merger",
-    "visual.deepstack_merger_list",
-)
-LANGUAGE_MODELS = ("language_model", "text_model")
 
 
 class Family:
@@ -54,17 +45,17 @@ class Family:
     # -- parts --------------------------------------------------------------------------------------
 
     def tower_name(self, model: PreTrainedModel) -> str:
-        return _present(model.model, VISION_TOWERS)[0]
+        return present(model.model, VISION_TOWERS)[0]
 
     def tower(self, model: PreTrainedModel) -> nn.Module:
         return getattr(model.model, self.tower_name(model))
 
     def projector(self, model: PreTrainedModel) -> list[nn.Module | nn.Parameter]:
         """What stands between the vision tower and the language model."""
-        return [attrgetter(name)(model.model) for name in _present(model.model, PROJECTORS)]
+        return [attrgetter(name)(model.model) for name in present(model.model, PROJECTORS)]
 
     def language_model(self, model: PreTrainedModel) -> nn.Module:
-        return getattr(model.model, _present(model.model, LANGUAGE_MODELS)[0])
+        return getattr(model.model, present(model.model, LANGUAGE_MODELS)[0])
 
     def freeze(self, model: PreTrainedModel, vision: bool, language: bool) -> None:
         """Freezes what is not to be trained. The projector is always trained.
@@ -92,6 +83,7 @@ class Family:
             weights: state dict of `model`, without a frozen tower.
         """
         name, tower = self.tower_name(model), self.tower(model)
+        weights = merged(model, weights)
         if hasattr(tower, "whole"):
             setattr(model.model, name, whole := tower.whole())
             weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
@@ -197,16 +189,3 @@ def _cat_padded(tensors: list[Tensor]) -> Tensor:
         padded[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
         start += len(tensor)
     return padded
-
-
-def _present(module: nn.Module, names: Sequence[str]) -> list[str]:
-    """Which of these dotted names lead to a part of the module."""
-    found = []
-    for name in names:
-        try:
-            part = attrgetter(name)(module)
-        except AttributeError:
-            continue
-        if part is not None:
-            found.append(name)
-    return found

@@ -1,12 +1,13 @@
 """Multi-modal causal attention (DeepSpeed-VisualChat, arXiv 2309.14327), by the name "mmca" in transformers.
 
-    token       <s>  [img]  [img]  what  ?
-    [img] 2 sees               x             itself alone
-    ?       sees  x               |  x   x    one softmax over the text so far, its own token included,
-                  |  x       x    |           and one over the images so far; the two results are added
+    attends to        <s>  [img]  [img]  what   ?
+    the second [img]                x                itself alone
+    ?                  x                   x    x    the text so far, its own token included: one softmax
+    ?                        x      x                the images so far: another; the two results are added
 
 A model loaded with `attn_implementation="mmca"` wants the keyword `is_image` in every forward, also in the steps
 of cached generation. (`generate` of transformers does not accept it; ours passes what a family gives it.)
+The keys must be those of all tokens so far, as a `DynamicCache` keeps them, not a `StaticCache`.
 
 Notation: B rows, H heads, T queries, S keys, P tokens of the prompt.
 """

@@ -135,7 +135,7 @@ def build_tiny_llava(config: TinyConfig) -> None:
         )
     )
     model.generation_config = GenerationConfig(**special)
-    model.save_pretrained(config.output)
+    model.save_pretrained(config.output, save_original_format=False)
     processor.save_pretrained(config.output)
     print(f"{config.output}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens")
 

@@ -30,19 +30,20 @@ def main(config: PPOConfig) -> None:
     run = Run(config, encoder)
 
     # Four models. They share one vision tower where it is frozen and the same.
-    policy = build_policy(config, config.from_checkpoint, encoder.family)
-    reference = build_policy(config, config.from_checkpoint, encoder.family, trainable=False)
+    for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
+    policy = build_policy(for_actor, config.from_checkpoint, family)
+    reference = build_policy(for_actor, config.from_checkpoint, family, trainable=False)
     reward_model = build_value_model(
-        config, config.reward_model_ckpt_path, encoder.family, trainable=False, needs_head=True
+        for_critic, config.reward_model_ckpt_path, family, trainable=False, needs_head=True
     )
-    value_model = build_value_model(config, config.critic_checkpoint, encoder.family)
+    value_model = build_value_model(for_critic, config.critic_checkpoint, family)
     share_towers(policy, reference, reward_model, value_model, remembered_batches=sampler.accumulation)
 
     num_updates = sampler.num_steps * config.ppo_epochs * config.num_minibatches
-    actor = Engine(policy, config.for_actor, total_steps=num_updates)
-    critic = Engine(value_model, config.for_critic, total_steps=num_updates)
-    reference = inference_engine(reference, config.for_actor)
-    reward_model = inference_engine(reward_model, config.for_critic)
+    actor = Engine(policy, for_actor, total_steps=num_updates)
+    critic = Engine(value_model, for_critic, total_steps=num_updates)
+    reference = inference_engine(reference, for_actor)
+    reward_model = inference_engine(reward_model, for_critic)
 
     kl_controller = KLController(config.kl_coef, config.kl_target, config.kl_horizon)
     moments = RunningMoments()

@@ -170,6 +170,35 @@ def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
     return engine
 
 
+@contextmanager
+def sharded_loading(config: TrainConfig) -> Iterator[None]:
+    """Where transformers loads a model: under ZeRO-3 straight into this process's share of each weight."""
+    if config.zero_stage < 3:
+        yield
+        return
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    known = HfDeepSpeedConfig(_deepspeed_config(config))  # transformers asks it while it lives
+    try:
+        yield
+    finally:
+        del known
+        unset_hf_deepspeed_config()
+
+
+def made_whole(module: nn.Module) -> nn.Module:
+    """The module with weights of its own on this process, where they were shared out. All processes must call it."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if hasattr(parameter, "ds_id"):
+                import deepspeed
+
+                with deepspeed.zero.GatheredParameters([parameter]):
+                    whole = parameter.detach().clone()
+                setattr(part, name, nn.Parameter(whole, requires_grad=parameter.requires_grad))
+    return module
+
+
 def _parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Trained parameters by learning rate and weight decay: none on biases and norms (one-dimensional)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -4,6 +4,7 @@ To add a family, write a file like `llava.py` beside this one and add a line to 
 """
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -14,6 +15,7 @@ from .. import dist
 from ..checkpoint import HEAD_FILE, resolve_checkpoint
 from ..config import ModelConfig, TrainConfig
 from ..data.record import DataError
+from ..engine import sharded_loading
 from .family import Family, OtherFamily
 from .from_scratch import FromScratch
 from .gemma3 import Gemma3
@@ -103,7 +105,8 @@ def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) ->
     }
     if trainable and config.load_in_4bit:
         settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
-    model = family.load_model(str(folder), **settings)
+    with sharded_loading(config) if isinstance(config, TrainConfig) else nullcontext():
+        model = family.load_model(str(folder), **settings)
     if trainable:
         _make_trainable(config, model, family)
         if config.gradient_checkpointing:

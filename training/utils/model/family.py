@@ -88,7 +88,8 @@ class Family:
             setattr(model.model, name, whole := tower.whole())
             weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
         try:
-            model.save_pretrained(folder, state_dict=weights)
+            # By the names of the modules: those of the file it came from depend on how it was loaded.
+            model.save_pretrained(folder, state_dict=weights, save_original_format=False)
         finally:
             setattr(model.model, name, tower)
 

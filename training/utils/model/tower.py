@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import dist
+from ..engine import made_whole
 
 
 class FrozenTower(nn.Module):
@@ -19,9 +20,8 @@ class FrozenTower(nn.Module):
 
     def __init__(self, tower: nn.Module, remembered_batches: int = 1) -> None:
         super().__init__()
-        self.__dict__["tower"] = (
-            tower.requires_grad_(False).eval().to(dist.device())
-        )  # hidden from nn.Module's bookkeeping
+        tower = made_whole(tower).requires_grad_(False).eval().to(dist.device())
+        self.__dict__["tower"] = tower  # hidden from nn.Module's bookkeeping
         self.__dict__["memory"] = deque(maxlen=remembered_batches)
         self.num_images_encoded = 0
 

@@ -14,7 +14,9 @@ class ValueHead(nn.Linear):
     def __init__(self, size: int) -> None:
         super().__init__(size, 1, bias=False)
         # Small, so that training starts from scores near 0 and the backbone sees gentle gradients.
-        nn.init.normal_(self.weight, std=0.1 / size**0.5)
+        # From the seed alone, however many random numbers were drawn before.
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+        nn.init.normal_(self.weight, std=0.1 / size**0.5, generator=generator)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[n, D] -> [n]"""

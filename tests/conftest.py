@@ -1,5 +1,6 @@
 """Tiny models of the real classes, with a real tokenizer and processor, built once for all tests."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,22 @@ RECORDS = [
     record("And why?", "It is blue.", "No", images=(1, 2), history=("<image> or <image>?", "The first.")),
     record("How are you?", "Well.", "Badly, as always.", images=()),
 ]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of families and stages (tests/stages/test_matrix.py): which cells passed."""
+    cells: dict[str, dict[str, str]] = {}
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if "test_matrix.py" in report.nodeid and (found := re.search(r"::(.+)\[(.+)\]", report.nodeid)):
+                test, case = found.groups()
+                is_ppo = "ppo" in test
+                family, stage = (case, "ppo, predict") if is_ppo else case.rsplit("-", 1)
+                cells.setdefault(family, {})[stage] = outcome
+    if not cells:
+        return
+    terminalreporter.section("families and stages")
+    stages = sorted({stage for row in cells.values() for stage in row})
+    terminalreporter.write_line(f"{'':22}" + "".join(f"{stage:>16}" for stage in stages))
+    for family, row in cells.items():
+        terminalreporter.write_line(f"{family:22}" + "".join(f"{row.get(stage, ''):>16}" for stage in stages))

@@ -7,6 +7,7 @@ import torch
 
 from tests.conftest import SAMPLES
 from tests.stages.conftest import STAGES, command, log, run, weights
+from tests.tiny_families import build_tiny
 from training.utils.data.sampler import StepSampler
 
 SEED, STEPS = 7, 3
@@ -79,3 +80,19 @@ def test_ppo_runs_on_two_processes_that_agree(zero_stage, tiny_llava, reward_mod
     run(command("ppo", tiny_llava, output, *more, "--max_steps", 2, data=mixed_data["ppo"]), processes=2)
     assert [line["step"] for line in log(output)] == [1, 2]
     assert all(torch.isfinite(tensor).all() for tensor in weights(output).values())
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("family", ["llava_next", "llama-3.2-vision", "qwen2_5_vl"])
+def test_two_processes_equal_one_in_other_families(family, mixed_data, tmp_path):
+    model = build_tiny(family, tmp_path / "model")
+    done = {}
+    for name, zero_stage, batch, processes in (("one", 0, 4, 1), ("two", 3, 2, 2)):
+        done[name] = tmp_path / name
+        arguments = command(
+            "sft", model, done[name], *flags("sft", zero_stage, batch, None), data=mixed_data["sft"]
+        )
+        run(arguments, processes=processes)
+    for one, two in zip(log(done["one"]), log(done["two"]), strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-4)

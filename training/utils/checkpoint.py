@@ -44,6 +44,8 @@ def resolve_checkpoint(path: str | Path) -> Path:
     latest = path / "latest"
     if latest.is_file() and (path / latest.read_text().strip() / "config.json").is_file():
         return path / latest.read_text().strip()
+    if any(path.glob("pytorch_model*.bin")):
+        raise DataError(f"{path}: weights without config.json; see training/utils/model/legacy_weights.py")
     found = "no such folder" if not path.is_dir() else "holds no config.json and no finished epoch"
     raise DataError(f"{path}: {found}; expected a model folder or the output folder of a training stage")
 

@@ -5,12 +5,20 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from . import dist, jsonl
 from .config import TrainConfig
 
-UNITS = {"kl": "nats", "lr": "per step", "response_len": "tokens", "tokens_per_s": "tokens/s", "loss": "nats"}
+UNITS = {
+    "kl": "nats",
+    "lr": "per step",
+    "response_len": "tokens",
+    "tokens_per_s": "tokens/s",
+    "peak_gib": "GiB",
+    "loss": "nats",
+}
 HIDDEN = {"step", "epoch", "elapsed_s", "eta_s", "lr", "grad_norm", "tokens_per_s"}  # not in the bar
 QUIET_S = 10.0  # seconds between lines where there is no terminal
 
@@ -63,6 +71,8 @@ class Meter:
         elapsed = now - self.started
         done = step - self.start_step
         figures["elapsed_s"] = elapsed
+        if torch.cuda.is_available():
+            figures["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30  # of this process, so far
         figures["eta_s"] = elapsed / done * (self.total_steps - step)
         self.last = now
         self._log(step, figures)

@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import RECORDS
+from training.utils.checkpoint import resolve_checkpoint
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
-from training.utils.model.legacy_weights import load_strictly, read_legacy
+from training.utils.model.build_model import build_value_model, read_metadata
+from training.utils.model.legacy_weights import ConvertConfig, convert, load_strictly, read_legacy
 from training.utils.model.llava import Llava
+from training.utils.stage_config import RewardScoreConfig
 
 LLAVA = {
     "model.language_model.": "language_model.model.",
@@ -202,3 +205,20 @@ def test_what_is_not_a_state_dict_is_refused(tmp_path):
     (tmp_path / "pytorch_model.bin.index.json").write_text('{"weight_map": {"weight": "gone.bin"}}')
     with pytest.raises(DataError, match="gone.bin: not there"):
         read_legacy(tmp_path)
+
+
+def test_a_reward_model_becomes_a_checkpoint_of_this_project(model, tiny_llava, tmp_path):
+    weights = {f"rwtranrsformer.{key}": tensor for key, tensor in renamed(model, LLAVA).items()}
+    weights.pop("rwtranrsformer.language_model.lm_head.weight")
+    head = torch.arange(48.0)[None]
+    (tmp_path / "old").mkdir()
+    written(tmp_path / "old", weights | {"v_head.weight": head})
+    with pytest.raises(DataError, match="weights without config.json; see .*legacy_weights.py"):
+        resolve_checkpoint(tmp_path / "old")
+    convert(ConvertConfig(str(tmp_path / "old"), str(tiny_llava), str(tmp_path / "new"), template="llava"))
+    config = RewardScoreConfig(from_checkpoint=str(tmp_path / "new"), data_path="x", output_path="x")
+    loaded = build_value_model(config, tmp_path / "new", Llava(), trainable=False, needs_head=True)
+    assert torch.equal(loaded.v_head.weight, head)
+    for name, tensor in loaded.model.model.language_model.state_dict().items():
+        assert torch.equal(tensor, model.model.language_model.state_dict()[name])
+    assert read_metadata(tmp_path / "new") == {"template": "llava"}

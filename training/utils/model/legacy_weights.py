@@ -4,22 +4,29 @@
     a reward model          v_head.weight, rwtranrsformer.<names of the backbone>
     a from-scratch model    vis_encoder..., projection..., lang_embed..., lang_decoder...
 
-They are pickles, so they are read without running what they might hold.
+They are pickles, so they are read without running what they might hold. As a checkpoint of this project:
+
+    python -m training.utils.model.legacy_weights --weights OLD --base LLAVA --output_dir models/reward_model
+
+where LLAVA is the model that training began with, or for a from-scratch model what `assemble.py` makes of its parts.
 """
 
 import json
 import logging
 import pickle
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import HfArgumentParser, PreTrainedModel
 
+from ..checkpoint import HEAD_FILE, METADATA_FILE, resolve_checkpoint
 from ..data.record import DataError
+from .build_model import get_family
 
 logger = logging.getLogger(__name__)
 
@@ -131,3 +138,34 @@ def _rename(key: str) -> str:
         if key.startswith(old):
             return new + key.removeprefix(old)
     return key
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    weights: str = field(metadata={"help": "Folder that holds pytorch_model.bin."})
+    base: str = field(
+        metadata={"help": "Folder of the model that training began with: config and processor."}
+    )
+    output_dir: str = field(metadata={"help": "Folder to write into."})
+    template: str = field(default="auto", metadata={"help": "The template that it was trained with."})
+
+
+def convert(config: ConvertConfig) -> None:
+    """Writes a checkpoint of the original as one that each stage, and transformers, load."""
+    base, folder = resolve_checkpoint(config.base), Path(config.output_dir)
+    family = get_family("auto", base)
+    backbone, head = read_legacy(config.weights)
+    model = family.load_model(str(base), dtype="auto")
+    if not any(key.endswith("lm_head.weight") for key in backbone):  # a reward model needs none
+        backbone["lm_head.weight"] = model.lm_head.weight
+    load_strictly(model, backbone)
+    family.save_model(model, folder, model.state_dict())
+    family.load_processor(str(base)).save_pretrained(folder)
+    (folder / METADATA_FILE).write_text(json.dumps({"template": config.template}, indent=2) + "\n")
+    if head:
+        save_file(head, folder / HEAD_FILE)
+    print(f"wrote {folder}" + (", a reward model" if head else ""))
+
+
+if __name__ == "__main__":
+    convert(HfArgumentParser(ConvertConfig).parse_args_into_dataclasses()[0])

@@ -27,6 +27,7 @@ from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
+from training.utils.model.tree_attention import use_tree_attention
 from training.utils.model.value_head import ValueModel
 
 from transformers import (  # isort: skip
@@ -59,6 +60,14 @@ def build() -> LlavaForConditionalGeneration:
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE_ID)
     return LlavaForConditionalGeneration(config)
+
+
+def build_ours(language: bool) -> LlavaForConditionalGeneration:
+    """The same as this project trains it, with a frozen tower."""
+    model = build()
+    use_tree_attention(model.model.language_model)
+    Llava().freeze(model, vision=False, language=language)
+    return model
 
 
 def trees(num_responses: int) -> list[Tree]:
@@ -102,15 +111,13 @@ def tree_batch(made: list[Tree]) -> Batch:
 
 
 def trained(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    return torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), fused=True)
 
 
 def dpo_step_of_trees() -> Callable[[], None]:
     family, batch = Llava(), tree_batch(trees(2))
-    policy, reference = build(), build()
-    family.freeze(policy, vision=False, language=True)
-    family.freeze(reference, vision=False, language=False)
-    policy, reference = Policy(policy, family), Policy(reference, family).requires_grad_(False)
+    policy = Policy(build_ours(language=True), family)
+    reference = Policy(build_ours(language=False), family).requires_grad_(False)
     share_towers(policy, reference)
     optimizer = trained(policy)
 
@@ -142,8 +149,7 @@ def dpo_step_of_rows() -> Callable[[], None]:
 
 def reward_step_of_trees() -> Callable[[], None]:
     family, batch = Llava(), tree_batch(trees(4))
-    model = build()
-    family.freeze(model, vision=False, language=True)
+    model = build_ours(language=True)
     model.lm_head.requires_grad_(False)
     reward_model = ValueModel(model, family)
     optimizer = trained(reward_model)
@@ -174,9 +180,8 @@ def reward_step_of_rows() -> Callable[[], None]:
 
 def generation(at_a_time: int, num_samples: int) -> Callable[[], None]:
     """8 samples for each of 8 prompts, some prompts and some samples in a batch."""
-    family, model = Llava(), build()
-    family.freeze(model, vision=False, language=False)
-    policy = Policy(model, family)
+    model = build_ours(language=False)
+    policy = Policy(model, Llava())
     prompts = [tree for _ in range(4) for tree in trees(1)]
     sampling = Sampling(max_new_tokens=32, forbidden_ids=(IMAGE_ID,))
 

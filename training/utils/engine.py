@@ -37,7 +37,7 @@ class Engine:
             _parameter_groups(module, config),
             lr=config.learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
-            fused=torch.cuda.is_available() and not config.offload,
+            fused=True,
         )
         warmup = config.num_warmup_steps
         scheduler = get_scheduler(

@@ -92,7 +92,7 @@ def llama():
 @pytest.mark.parametrize("additive", [False, True])
 def test_equals_a_loop_over_all_pairs_of_tokens(pad_left, additive):
     batch = batch_of([[tree] for tree in trees()], pad_left)
-    mask = batch.attention_mask()
+    mask = batch.attention_mask
     is_image = (batch.input_ids == IMAGE) | ((torch.rand(batch.input_ids.shape) < 0.2) & (batch.tree >= 0))
     inputs = heads(*batch.input_ids.shape)
     given = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min) if additive else mask
@@ -187,7 +187,7 @@ def test_trees_equal_separate_rows(llama, pad_left):
         batch = batch_of(rows, pad_left)
         hidden = llama.model(
             batch.input_ids,
-            attention_mask=batch.attention_mask(),
+            attention_mask=batch.attention_mask,
             position_ids=batch.position_ids,
             is_image=batch.input_ids == IMAGE,
         ).last_hidden_state

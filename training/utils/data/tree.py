@@ -12,6 +12,7 @@ Notation: B rows, T tokens of a row, P prompts, R responses, N learned tokens.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -74,6 +75,7 @@ class Batch:
     ended: Tensor  # [R] bool: the response has its end of turn
     vision: dict[str, Tensor]  # images in the order of their tokens
     is_causal: bool  # every row is one tree with at most one response: the plain causal mask is right
+    causal_len: int  # tokens that every row begins with for which it is right in any case: a prompt
 
     @property
     def num_responses(self) -> int:
@@ -91,6 +93,7 @@ class Batch:
     def num_tokens(self) -> int:
         return int((self.tree >= 0).sum())
 
+    @cached_property
     def attention_mask(self) -> Tensor:
         """True where a token may be attended to: [B, T] if causal order says the rest, else [B, 1, T, T]."""
         if self.is_causal:
@@ -99,7 +102,9 @@ class Batch:
         own = (self.branch[:, None, :] == IN_PROMPT) | (self.branch[:, :, None] == self.branch[:, None, :])
         length = self.tree.shape[1]
         earlier = torch.ones(length, length, dtype=torch.bool, device=self.tree.device).tril()
-        return ((query == key) & own & earlier)[:, None]
+        mask = ((query == key) & own & earlier)[:, None]
+        mask.causal_len = self.causal_len  # for tree_attention.py: transformers hands layers the mask as it is
+        return mask
 
     def to(self, device: torch.device | str) -> "Batch":
         moved = {}
@@ -203,4 +208,5 @@ def collate(
         ended=torch.tensor([end for tree in trees for end in tree.ended], dtype=torch.bool),
         vision=stack_vision([tree.vision for tree in trees if tree.vision]),
         is_causal=all(len(row) == 1 and len(row[0].responses) <= 1 for row in rows),
+        causal_len=0 if pad_left else min(len(row[0].prompt_ids) for row in rows),
     )

@@ -27,6 +27,7 @@ from .lora import add_lora, four_bit
 from .mllama import Mllama
 from .policy import Policy
 from .qwen_vl import QwenVL
+from .tree_attention import use_tree_attention
 from .value_head import ValueModel
 
 # The names of `--model_architecture`.
@@ -107,6 +108,8 @@ def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) ->
         settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
     with sharded_loading(config) if isinstance(config, TrainConfig) else nullcontext():
         model = family.load_model(str(folder), **settings)
+    if family.takes_trees:
+        use_tree_attention(family.language_model(model))
     if trainable:
         _make_trainable(config, model, family)
         if config.gradient_checkpointing:

@@ -144,7 +144,7 @@ class Family:
         """What the backbone is called with for a batch, its images included."""
         return {
             "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask(),
+            "attention_mask": batch.attention_mask,
             "position_ids": batch.position_ids,
             **batch.vision,
         }

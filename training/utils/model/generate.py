@@ -1,16 +1,29 @@
-"""Sampling: the prompt and its images are computed once for all samples, and finished samples stop costing."""
+"""Sampling on trees: the samples of a prompt are branches of one row, as in training.
+
+The prompt with its images is computed once and its keys are read once for all samples, and finished samples stop
+costing.
+
+    keys      <s> USER: [img] what ? ASSISTANT: | a   two  a   | cat dogs dog | ...
+    sample    (all)                             | 0   1    2   | 0   1    2   |
+
+Notation: P prompts, R rows that are still written, W samples of a row that are still written, S keys so far,
+V vocabulary.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from ..data.tree import Tree, collate
+from .cache import growing_cache
 from .policy import Policy
 
-COMPACT_AT = 0.25  # share of finished rows at which they are taken out of the cache
+MAX_SAMPLES_OF_ROW = 8  # a sample's keys are read, and masked, by the others of its row
+COMPACT_AT = 0.25  # share of finished samples at which they are taken out
+NOBODY = -1  # in place of a sample
 
 
 @dataclass(frozen=True)
@@ -60,44 +73,73 @@ def generate(
     generator: torch.Generator | None = None,
     pad_id: int = 0,
 ) -> list[list[list[int]]]:
-    """Token ids of `num_samples` responses for each prompt, end of turn included where it was reached.
-
-    Notation: P prompts, S rows that are still written, T tokens of the longest prompt, V vocabulary.
-    """
+    """Token ids of `num_samples` responses for each prompt, end of turn included where it was reached."""
     model, family = policy.model, policy.family
     device = model.lm_head.weight.device
     batch = collate([[prompt] for prompt in prompts], pad_id, family.stack_vision, pad_left=True).to(device)
     inputs = family.inputs(model, batch)
-    cache = DynamicCache(config=model.config.get_text_config())
+    cache = growing_cache(model.config)
     logits = model.lm_head(family.cached_hidden_states(model, inputs, cache)[:, -1])  # [P, V]
 
-    cache.batch_repeat_interleave(num_samples)
-    logits = logits.repeat_interleave(num_samples, 0)  # [S, V]
-    position = inputs["position_ids"][..., -1:].repeat_interleave(num_samples, -2)  # [..., S, 1]
-    carried = {"attention_mask": inputs["attention_mask"], **family.carried(inputs)}
-    carried = {name: tensor.repeat_interleave(num_samples, 0) for name, tensor in carried.items()}
+    # Each prompt's samples side by side, over as many rows as they need.
+    copies = ceil(num_samples / (MAX_SAMPLES_OF_ROW if family.takes_trees else 1))
+    sample = _layout(len(prompts), num_samples, copies).to(device)  # [R, W]
+    cache.batch_repeat_interleave(copies)
+    position = inputs["position_ids"][..., -1:].repeat_interleave(copies, -2)  # [..., R, 1]
+    rows = {"prompt": batch.tree >= 0, **family.carried(inputs)}
+    rows = {name: tensor.repeat_interleave(copies, 0) for name, tensor in rows.items()}
+    rows["owner"] = sample[:, :0]  # [R, S - prompt] whose each generated key is
+    logits = logits.repeat_interleave(copies, 0)[:, None].expand(-1, sample.shape[1], -1)  # [R, W, V]
+
     stops = torch.tensor(sampling.stop_ids, device=device)
-    responses: list[list[int]] = [[] for _ in range(len(logits))]
-    rows = torch.arange(len(logits), device=device)  # which response each row of the cache writes
-    done = torch.zeros(len(logits), dtype=torch.bool, device=device)
+    responses: list[list[int]] = [[] for _ in range(len(prompts) * num_samples)]
     for step in range(sampling.max_new_tokens):
-        tokens = sampling.choose(logits, generator)  # [S]
-        for row, token, finished in zip(rows.tolist(), tokens.tolist(), done.tolist(), strict=True):
-            if not finished:
-                responses[row].append(token)
-        done = done | torch.isin(tokens, stops)
-        num_done = int(done.sum())
-        if num_done == len(done) or step + 1 == sampling.max_new_tokens:
+        tokens = sampling.choose(logits.flatten(0, 1), generator).view_as(sample)
+        for number, token in zip(sample.flatten().tolist(), tokens.flatten().tolist(), strict=True):
+            if number != NOBODY:
+                responses[number].append(token)
+        sample = sample.masked_fill(torch.isin(tokens, stops), NOBODY)
+        alive = (sample != NOBODY).sum(-1)  # [R]
+        num_rows, num_columns = int((alive > 0).sum()), int(alive.max())
+        if num_columns == 0 or step + 1 == sampling.max_new_tokens:
             break
-        if num_done >= COMPACT_AT * len(done):
-            keep = (~done).nonzero()[:, 0]
-            cache.batch_select_indices(keep)
-            tokens, rows, done = tokens[keep], rows[keep], done[keep]
-            position = position.index_select(-2, keep)
-            carried = {name: tensor[keep] for name, tensor in carried.items()}
-        mask = carried["attention_mask"]
-        carried["attention_mask"] = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        if num_rows * num_columns <= (1 - COMPACT_AT) * sample.numel():
+            keep = alive.nonzero()[:, 0]
+            if len(keep) < len(alive):
+                cache.batch_select_indices(keep)
+                sample, tokens, position = sample[keep], tokens[keep], position.index_select(-2, keep)
+                rows = {name: tensor[keep] for name, tensor in rows.items()}
+            columns = (sample == NOBODY).int().argsort(dim=-1, stable=True)[:, :num_columns]  # the living first
+            sample, tokens = sample.gather(1, columns), tokens.gather(1, columns)
+        rows["owner"] = torch.cat([rows["owner"], sample], dim=1)
         position = position + 1
-        following = {"input_ids": tokens[:, None], "position_ids": position, **carried}
-        logits = model.lm_head(family.cached_hidden_states(model, following, cache)[:, -1])
+        following = {
+            "input_ids": tokens,
+            "position_ids": position.expand(*position.shape[:-1], sample.shape[1]),
+            "attention_mask": _attention_mask(rows["prompt"], rows["owner"], sample),
+            **{name: tensor for name, tensor in rows.items() if name not in ("prompt", "owner")},
+        }
+        logits = model.lm_head(family.cached_hidden_states(model, following, cache))
     return [responses[p * num_samples : (p + 1) * num_samples] for p in range(len(prompts))]
+
+
+def _layout(num_prompts: int, num_samples: int, copies: int) -> Tensor:
+    """The number of the sample that stands in each row and column, [R, W]; NOBODY where none is left."""
+    width = ceil(num_samples / copies)
+    number = torch.arange(copies * width).view(copies, width)
+    number = number.masked_fill(number >= num_samples, NOBODY).expand(num_prompts, -1, -1)
+    first = num_samples * torch.arange(num_prompts)[:, None, None]
+    return torch.where(number == NOBODY, NOBODY, number + first).flatten(0, 1)
+
+
+def _attention_mask(prompt: Tensor, owner: Tensor, sample: Tensor) -> Tensor:
+    """Each sample attends to the prompt and to its own tokens: [R, S] for one sample a row, else [R, 1, W, S].
+
+    Args:
+        prompt: where the row has tokens of the prompt, [R, S of the prompt].
+        owner: [R, S of the responses].
+        sample: [R, W].
+    """
+    own = owner[:, None, :] == sample[:, :, None]
+    mask = torch.cat([prompt[:, None].expand(-1, sample.shape[1], -1), own], dim=-1)  # [R, W, S]
+    return mask[:, 0] if sample.shape[1] == 1 else mask[:, None]

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 CHUNK_LEN = 1024  # tokens whose logits are in memory at a time
@@ -26,8 +27,10 @@ def token_logps(
     """
 
     def chunk_logps(h: Tensor, labels: Tensor) -> Tensor:
-        logits = lm_head(h).float() / temperature  # [n, V]
-        return logits.gather(-1, labels[:, None])[:, 0] - logits.logsumexp(-1)
+        logits = lm_head(h).float()  # [n, V]
+        if temperature != 1:
+            logits = logits / temperature
+        return -cross_entropy(logits, labels, reduction="none")
 
     # One chunk at least: under ZeRO-3 every rank must call lm_head, whatever its number of tokens.
     pieces = list(zip(hidden.split(chunk_len), label_ids.split(chunk_len), strict=True))

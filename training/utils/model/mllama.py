@@ -25,7 +25,7 @@ class Mllama(PaddedImages):
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         text = {
             "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask(),
+            "attention_mask": batch.attention_mask,
             "position_ids": batch.position_ids,
         }
         if not batch.vision:

@@ -11,10 +11,11 @@ cd "$(dirname "$0")/.."
 
 DEMO=${DEMO:-models/demo}
 SEED=${SEED:-0}
-SCENES=6000 SFT_STEPS=500 SAMPLED=2500 RM_STEPS=250 DPO_STEPS=120 PPO_STEPS=80 NUM_TEST=500 BATCH_SIZE=64
+SCENES=6000 SFT_STEPS=500 SAMPLED=2500 RM_STEPS=250 DPO_STEPS=120 PPO_STEPS=80 NUM_VAL=300 NUM_TEST=500 BATCH_SIZE=64
 for argument in "$@"; do
   case $argument in
-    --quick) DEMO=${DEMO}-quick SCENES=300 SFT_STEPS=12 SAMPLED=24 RM_STEPS=6 DPO_STEPS=4 PPO_STEPS=3 NUM_TEST=24 BATCH_SIZE=16 ;;
+    --quick) DEMO=${DEMO}-quick SCENES=300 SFT_STEPS=12 SAMPLED=24 RM_STEPS=6 DPO_STEPS=4 PPO_STEPS=3 NUM_VAL=24
+             NUM_TEST=24 BATCH_SIZE=16 ;;
     --fresh) FRESH=1 ;;
     *) echo "error: $argument: unknown; expected --quick or --fresh" >&2; exit 2 ;;
   esac
@@ -51,7 +52,7 @@ measure() {
 
 say "the demo world and a tiny LLaVA"
 if [[ ! -f $WORLD/sft_test_new.json ]]; then
-  python -m data.demo_world --output "$WORLD" --num_train $SCENES --num_val 300 --num_test $NUM_TEST --seed "$SEED"
+  python -m data.demo_world --output "$WORLD" --num_train $SCENES --num_val $NUM_VAL --num_test $NUM_TEST --seed "$SEED"
 fi
 if [[ ! -f $DEMO/tiny/config.json ]]; then
   python -m data.demo_model --output "$DEMO/tiny" --texts "$WORLD" --seed "$SEED"
@@ -59,8 +60,8 @@ fi
 
 say "supervised fine-tuning on captions that invent partners"
 MODEL=$DEMO/tiny DATA=$WORLD/sft_train.json OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-3 WARMUP=0.08 \
-  ZERO_STAGE=0 bash run_sft.sh --vis_encoder_update --gradient_checkpointing false --max_steps $SFT_STEPS --eval_data_path "$WORLD/sft_val.json" \
-  --eval_step 10000 --seed "$SEED"
+  MAX_SEQ_LEN=128 ZERO_STAGE=0 bash run_sft.sh --vis_encoder_update --packing --gradient_checkpointing false \
+  --max_steps $SFT_STEPS --eval_data_path "$WORLD/sft_val.json" --eval_step 10000 --seed "$SEED"
 measure sft "$DEMO/sft"
 
 say "answers of that model, ranked by the truth, with edited captions: preference data"
@@ -70,8 +71,8 @@ python -m data.demo_pairs --truth "$WORLD/truth_train.json" --predictions "$DEMO
 
 say "reward model"
 MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/reward_model BATCH=$BATCH_SIZE ACCUMULATION=1 LR=3e-4 \
-  ZERO_STAGE=0 bash run_rm_training.sh --max_steps $RM_STEPS --eval_data_path "$WORLD/pairs_val.json" --eval_step 150 \
-  --gradient_checkpointing false --seed "$SEED"
+  MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_rm_training.sh --packing --gradient_checkpointing false \
+  --max_steps $RM_STEPS --eval_data_path "$WORLD/pairs_val.json" --eval_step 150 --seed "$SEED"
 score_pairs() {
   [[ -f $DEMO/scores/$1.jsonl ]] && return
   local name=$1 data=$2; shift 2
@@ -92,8 +93,8 @@ python -m eval.score --bench amber --best --truth "$WORLD/truth_$SPLIT.json" \
 
 say "DPO"
 MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/dpo BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-4 \
-  ZERO_STAGE=0 bash run_dpo_training.sh --sft_coef 1 --max_steps $DPO_STEPS --eval_data_path "$WORLD/pairs_val.json" \
-  --eval_step 60 --gradient_checkpointing false --seed "$SEED"
+  MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_dpo_training.sh --sft_coef 1 --packing --gradient_checkpointing false \
+  --max_steps $DPO_STEPS --eval_data_path "$WORLD/pairs_val.json" --eval_step 60 --seed "$SEED"
 measure dpo "$DEMO/dpo"
 
 say "PPO"

@@ -33,7 +33,9 @@ class ModelConfig:
     template: str = flag("auto", "Prompt template; `auto` is the one the checkpoint was trained with.")
     max_seq_len: int = flag(4096, "Longest prompt with response in tokens, image tokens included.")
     precision: str = flag("auto", "bf16, fp16, fp32 or auto: bf16 on a GPU, fp32 on a CPU.")
-    attn_implementation: str = flag("auto", "Attention kernel: sdpa, eager, flash_attention_2, or auto.")
+    attn_implementation: str = flag(
+        "auto", "Attention: eager, or auto: PyTorch's fused kernels, flash attention where it fits."
+    )
     trust_remote_code: bool = flag(False, "Run Python code that comes with the checkpoint.")
     seed: int = flag(1234, "Seed of every random choice.")
 
@@ -46,6 +48,10 @@ class ModelConfig:
         require(
             self.precision != "fp16" or torch.cuda.is_available(),
             "--precision fp16: needs a GPU; use bf16 or fp32 on a CPU",
+        )
+        require(
+            self.attn_implementation in ("auto", "eager"),
+            f"--attn_implementation {self.attn_implementation}: unknown; expected auto or eager",
         )
         require(self.max_seq_len > 1, f"--max_seq_len {self.max_seq_len}: expected 2 tokens or more")
 

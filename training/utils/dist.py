@@ -20,15 +20,9 @@ def init_distributed(seed: int) -> None:
     }
     if "RANK" not in os.environ:
         os.environ.update(alone)
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    import deepspeed  # reads DS_ACCELERATOR when imported
-
-    # Built at first use by a compiler; a process killed meanwhile leaves a lock that later runs wait for.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+    torch_dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

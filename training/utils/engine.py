@@ -1,8 +1,11 @@
 """DeepSpeed ZeRO behind a small interface. No other file knows DeepSpeed's keys."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,6 +15,19 @@ from transformers import get_scheduler
 from . import dist
 from .config import TrainConfig
 from .data.tree import Batch
+
+
+@cache
+def _deepspeed() -> ModuleType:
+    """DeepSpeed, imported where an engine is wanted: that takes seconds."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when it is imported
+    import deepspeed
+
+    # Built at first use by a compiler; a process killed meanwhile leaves a lock that later runs wait for.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(verbose=False)  # takes over the process group that is there
+    return deepspeed
 
 
 class NonFiniteLoss(RuntimeError):
@@ -30,8 +46,6 @@ class Engine:
         Args:
             total_steps: optimizer steps of the whole run, for the learning-rate schedule.
         """
-        import deepspeed
-
         self.zero_stage = config.zero_stage
         optimizer = torch.optim.AdamW(
             _parameter_groups(module, config),
@@ -46,7 +60,7 @@ class Engine:
             num_warmup_steps=int(warmup * total_steps if warmup <= 1 else warmup),
             num_training_steps=total_steps,
         )
-        self.ds, *_ = deepspeed.initialize(
+        self.ds, *_ = _deepspeed().initialize(
             model=module,
             optimizer=optimizer,
             lr_scheduler=scheduler,
@@ -115,10 +129,8 @@ class Engine:
         if self.zero_stage < 3:
             yield self.module
             return
-        import deepspeed
-
         offload = self.ds.optimizer.parameter_offload
-        with deepspeed.zero.GatheredParameters(list(self.module.parameters())):
+        with _deepspeed().zero.GatheredParameters(list(self.module.parameters())):
             for hook in [*offload.forward_hooks, *offload.backward_hooks]:
                 hook.remove()
             offload.forward_hooks, offload.backward_hooks = [], []
@@ -134,11 +146,9 @@ class Engine:
         if self.zero_stage < 3:
             state = self.module.state_dict() if dist.is_main() else {}
             return {name: tensor.detach().cpu() for name, tensor in state.items()}
-        import deepspeed
-
         state = {}
         for name, parameter in self.module.named_parameters(remove_duplicate=False):
-            with deepspeed.zero.GatheredParameters([parameter]):
+            with _deepspeed().zero.GatheredParameters([parameter]):
                 if dist.is_main():
                     state[name] = parameter.detach().cpu().clone()
         if dist.is_main():
@@ -163,9 +173,7 @@ def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
     module = module.requires_grad_(False).eval()
     if config.zero_stage < 3:
         return module.to(dist.device())
-    import deepspeed
-
-    engine, *_ = deepspeed.initialize(model=module, config=_deepspeed_config(config))
+    engine, *_ = _deepspeed().initialize(model=module, config=_deepspeed_config(config))
     engine.eval()  # DeepSpeed's returns nothing
     return engine
 
@@ -176,6 +184,7 @@ def sharded_loading(config: TrainConfig) -> Iterator[None]:
     if config.zero_stage < 3:
         yield
         return
+    _deepspeed()
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
 
     known = HfDeepSpeedConfig(_deepspeed_config(config))  # transformers asks it while it lives
@@ -191,9 +200,7 @@ def made_whole(module: nn.Module) -> nn.Module:
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             if hasattr(parameter, "ds_id"):
-                import deepspeed
-
-                with deepspeed.zero.GatheredParameters([parameter]):
+                with _deepspeed().zero.GatheredParameters([parameter]):
                     whole = parameter.detach().clone()
                 setattr(part, name, nn.Parameter(whole, requires_grad=parameter.requires_grad))
     return module

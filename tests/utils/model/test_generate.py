@@ -1,9 +1,15 @@
 """Generation: one prefill for all samples, and the same words as one at a time."""
 
+from dataclasses import dataclass, field, replace
+
+import pytest
 import torch
+from transformers.cache_utils import DynamicLayer
 
 from tests.conftest import RECORDS
 from training.utils.data.encode import without_responses
+from training.utils.model import generate as generate_module
+from training.utils.model.cache import GrowingLayer
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
@@ -45,6 +51,37 @@ def test_finished_samples_are_dropped_and_the_others_go_on_unchanged(model, enco
         assert after[0] == before[0][:place]
 
 
+@dataclass(frozen=True)
+class PartingWays(Sampling):
+    """Greedy, but sample number k of a prompt begins with the k-th likeliest token."""
+
+    begun: list = field(default_factory=list)
+
+    def choose(self, logits, generator):
+        tokens = super().choose(logits, generator)
+        if not self.begun:
+            self.begun.append(True)
+            tokens = logits.argsort(descending=True)[torch.arange(len(logits)), torch.arange(len(logits))]
+        return tokens
+
+
+@pytest.mark.parametrize("samples_of_row", [8, 2, 1])
+def test_samples_that_part_ways_go_on_as_if_each_were_alone(samples_of_row, model, encoder, monkeypatch):
+    """In one row or over several, also after others of their row have ended."""
+    monkeypatch.setattr(generate_module, "MAX_SAMPLES_OF_ROW", samples_of_row)
+    policy, prompt, plain = Policy(model, Llava()), prompts(encoder)[0], greedy(encoder)
+    settings = {"temperature": 0, "forbidden_ids": plain.forbidden_ids}
+    free = generate(policy, [prompt], PartingWays(12, **settings), num_samples=5)[0]
+    settings["stop_ids"] = (free[1][3], free[4][6])  # some end early
+    samples = generate(policy, [prompt], PartingWays(12, **settings), num_samples=5)[0]
+    assert min(map(len, samples)) < 12
+    assert len({tuple(ids) for ids in samples}) == 5
+    for ids in samples:
+        begun = replace(prompt, prompt_ids=[*prompt.prompt_ids, ids[0]], prompt_learned=[False] * 500)
+        alone = generate(policy, [begun], Sampling(11, **settings))[0][0]
+        assert ids[1:] == ([] if ids[0] in settings["stop_ids"] else alone)
+
+
 def test_a_placeholder_is_never_sampled(model, encoder):
     with torch.no_grad():
         model.lm_head.weight[encoder.image_id] = 100 * model.lm_head.weight.sum(0)
@@ -72,3 +109,15 @@ def test_samples_follow_the_probabilities_of_the_policy():
     logits = torch.tensor([[0.7, 0.2, 0.1]]).log().repeat(20_000, 1)
     counts = torch.bincount(Sampling(1).choose(logits, None), minlength=3) / 20_000
     torch.testing.assert_close(counts, torch.tensor([0.7, 0.2, 0.1]), atol=0.015, rtol=0)
+
+
+def test_a_cache_with_room_holds_what_transformers_own_does():
+    plain, roomy = DynamicLayer(), GrowingLayer()
+    for step, length in enumerate((5, 3, *[1] * 80, 2)):
+        keys, values = torch.randn(2, 4 if step < 40 else 2, 3, length, 8)
+        for ours, theirs in zip(roomy.update(keys, values), plain.update(keys, values), strict=True):
+            assert torch.equal(ours, theirs)
+        if step == 39:  # two of the four rows go on, and their room is used again
+            for layer in (plain, roomy):
+                layer.batch_select_indices(torch.tensor([3, 1]))
+    assert roomy.get_seq_length() == 90

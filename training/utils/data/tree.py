@@ -103,7 +103,9 @@ class Batch:
         length = self.tree.shape[1]
         earlier = torch.ones(length, length, dtype=torch.bool, device=self.tree.device).tril()
         mask = ((query == key) & own & earlier)[:, None]
-        mask.causal_len = self.causal_len  # for tree_attention.py: transformers hands layers the mask as it is
+        mask.causal_len = (
+            self.causal_len
+        )  # for tree_attention.py: transformers hands layers the mask as it is
         return mask
 
     def to(self, device: torch.device | str) -> "Batch":

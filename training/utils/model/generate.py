@@ -48,9 +48,12 @@ class Sampling:
 
     def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Next tokens, [B], from logits [B, V]."""
-        logits = logits.float()
-        # Mllama's image token has no logit at all.
-        logits[:, [i for i in self.forbidden_ids if i < logits.shape[-1]]] = -torch.inf
+        forbidden = [
+            i for i in self.forbidden_ids if i < logits.shape[-1]
+        ]  # Mllama's image token has no logit
+        logits = logits.float().index_fill(
+            -1, torch.tensor(forbidden, device=logits.device).long(), -torch.inf
+        )
         if self.temperature == 0:
             return logits.argmax(-1)
         logits = logits / self.temperature
@@ -109,7 +112,9 @@ def generate(
                 cache.batch_select_indices(keep)
                 sample, tokens, position = sample[keep], tokens[keep], position.index_select(-2, keep)
                 rows = {name: tensor[keep] for name, tensor in rows.items()}
-            columns = (sample == NOBODY).int().argsort(dim=-1, stable=True)[:, :num_columns]  # the living first
+            columns = (
+                (sample == NOBODY).int().argsort(dim=-1, stable=True)[:, :num_columns]
+            )  # the living first
             sample, tokens = sample.gather(1, columns), tokens.gather(1, columns)
         rows["owner"] = torch.cat([rows["owner"], sample], dim=1)
         position = position + 1

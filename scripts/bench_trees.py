@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-import training  # noqa: F401  (repairs torchvision)
 from training.utils.data.tree import Batch, Tree, collate
 from training.utils.losses import dpo_loss, ordered_pairs, plackett_luce_loss, segment_sum
 from training.utils.model.generate import Sampling, generate
@@ -29,13 +29,6 @@ from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.tree_attention import use_tree_attention
 from training.utils.model.value_head import ValueModel
-
-from transformers import (  # isort: skip
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-)
 
 VOCABULARY, IMAGE_LEN, PROMPT_LEN, RESPONSE_LEN, BATCH = 32_064, 576, 40, 120, 2
 IMAGE_ID = 32_000

@@ -91,7 +91,8 @@ def build_value_model(
             f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh"
         )
     model = ValueModel(_load(config, folder, family, trainable), family)
-    model.model.lm_head.requires_grad_(False)  # not part of the value
+    if model.model.lm_head.weight is not model.model.get_input_embeddings().weight:
+        model.model.lm_head.requires_grad_(False)  # not part of the value
     if head.is_file():
         model.v_head.load_state_dict(load_file(head))
     model.v_head.to(model.model.dtype).requires_grad_(trainable)

@@ -6,6 +6,7 @@ of the samples; then `response` is the best of them (best-of-n). A run that was 
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main(config: PredictConfig) -> None:
         ).to(dist.device())
         share_towers(policy, reward_model)
 
+    started, num_tokens = time.monotonic(), 0
     mine = todo[dist.rank() :: dist.world_size()]
     collate = Collator(encoder, has_images=False)
     for numbers in tqdm(list(_chunks(mine, config.batch_size)), unit="batch", disable=not dist.is_main()):
@@ -59,10 +61,13 @@ def main(config: PredictConfig) -> None:
             if reward_model
             else [None] * len(prompts)
         )
+        num_tokens += sum(len(ids) for texts in responses for ids in texts)
         for number, texts, values in zip(numbers, responses, scores, strict=True):
             lines.write(number, prediction(records[number], [encoder.decode(ids) for ids in texts], values))
-    dist.barrier()
+    num_tokens = int(dist.sum_over_ranks(num_tokens))  # every process has written its lines by now
+    seconds = time.monotonic() - started
     if dist.is_main():
+        print(f"{num_tokens:,} tokens in {seconds:.1f} s, {num_tokens / seconds:,.0f} tokens/s", flush=True)
         lines.merge(len(records))
         if config.legacy_output:
             write_legacy(output)

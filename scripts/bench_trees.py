@@ -2,8 +2,8 @@
 
     python -m scripts.bench_trees
 
-Times alternate in one process; peak memory is that of one step in a process of its own, above what models and
-optimizer hold before it (Linux).
+Times alternate in one process, fp32 on a CPU and bf16 on a GPU. Peak memory is that of one step in a process of its
+own, above what models and optimizer hold before it.
 
 A LLaVA with random weights: hidden size 256, 4 layers, vocabulary 32,064, 576 image tokens, 40 prompt and 120
 response tokens, batch 2. "Separate" is what most systems do: a row for each response, full logits, and the images
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from training.utils import dist
 from training.utils.data.tree import Batch, Tree, collate
 from training.utils.losses import dpo_loss, ordered_pairs, plackett_luce_loss, segment_sum
 from training.utils.model.generate import Sampling, generate
@@ -32,6 +33,8 @@ from training.utils.model.value_head import ValueModel
 
 VOCABULARY, IMAGE_LEN, PROMPT_LEN, RESPONSE_LEN, BATCH = 32_064, 576, 40, 120, 2
 IMAGE_ID = 32_000
+ON_GPU = torch.cuda.is_available()
+DTYPE = torch.bfloat16 if ON_GPU else torch.float32
 
 
 def build() -> LlavaForConditionalGeneration:
@@ -52,7 +55,7 @@ def build() -> LlavaForConditionalGeneration:
         vocab_size=VOCABULARY,
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE_ID)
-    return LlavaForConditionalGeneration(config)
+    return LlavaForConditionalGeneration(config).to(dist.device(), DTYPE)
 
 
 def build_ours(language: bool) -> LlavaForConditionalGeneration:
@@ -89,7 +92,7 @@ def separate_rows(made: list[Tree]) -> tuple[torch.Tensor, torch.Tensor]:
     """Input ids [B * K, T] and pixel values of a row for each response."""
     ids = [tree.prompt_ids + response for tree in made for response in tree.responses]
     pixels = [tree.vision["pixel_values"] for tree in made for _ in tree.responses]
-    return torch.tensor(ids), torch.cat(pixels)
+    return torch.tensor(ids, device=dist.device()), torch.cat(pixels).to(dist.device(), DTYPE)
 
 
 def full_logps(model, ids: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -100,7 +103,7 @@ def full_logps(model, ids: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def tree_batch(made: list[Tree]) -> Batch:
-    return collate([[tree] for tree in made], 0, Llava().stack_vision)
+    return collate([[tree] for tree in made], 0, Llava().stack_vision).to(dist.device())
 
 
 def trained(model: nn.Module) -> torch.optim.Optimizer:
@@ -144,7 +147,7 @@ def reward_step_of_trees() -> Callable[[], None]:
     family, batch = Llava(), tree_batch(trees(4))
     model = build_ours(language=True)
     model.lm_head.requires_grad_(False)
-    reward_model = ValueModel(model, family)
+    reward_model = ValueModel(model, family).to(dist.device())
     optimizer = trained(reward_model)
 
     def step() -> None:
@@ -157,15 +160,15 @@ def reward_step_of_trees() -> Callable[[], None]:
 
 def reward_step_of_rows() -> Callable[[], None]:
     ids, pixels = separate_rows(trees(4))
-    model, head = build(), nn.Linear(256, 1, bias=False)
+    model, head = build(), nn.Linear(256, 1, bias=False, device=dist.device())
     model.model.vision_tower.requires_grad_(False)
     model.lm_head.requires_grad_(False)
-    prompts = torch.arange(BATCH).repeat_interleave(4)
+    prompts = torch.arange(BATCH, device=dist.device()).repeat_interleave(4)
     optimizer = trained(model)
 
     def step() -> None:
         out = model(input_ids=ids, pixel_values=pixels, output_hidden_states=True, use_cache=False)
-        scores = head(out.hidden_states[-1][:, -1])[:, 0]
+        scores = head(out.hidden_states[-1][:, -1].float())[:, 0]
         move(plackett_luce_loss(scores, prompts, BATCH).mean(), optimizer)
 
     return step
@@ -204,6 +207,8 @@ CASES = {
 def seconds(function: Callable[[], None]) -> float:
     started = time.perf_counter()
     function()
+    if ON_GPU:
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
@@ -216,8 +221,14 @@ def resident_mib(field: str) -> float:
 def print_peak(make: Callable[[], Callable[[], None]]) -> None:
     step = make()
     step()  # the optimizer's state is there from now on
+    if ON_GPU:
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        print((torch.cuda.max_memory_allocated() - before) / 2**20)
+        return
     before = resident_mib("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again (Linux)
     step()
     print(resident_mib("VmHWM") - before)
 

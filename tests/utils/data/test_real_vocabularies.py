@@ -1,0 +1,114 @@
+"""Templates on the vocabularies of Llama-2 and Llama-3, token by token."""
+
+import pytest
+
+from tests.conftest import record
+from tests.real_vocabularies import llama_2, llama_3, llava_processor
+from training.utils.data.encode import Encoder, without_responses
+from training.utils.model.llava import Llava
+
+IMAGE_LEN = 4  # tokens of an image
+# Facts about Llama-2's vocabulary, from the published tokenizer.
+USER, ASSISTANT = [3148, 1001, 29901], [319, 1799, 9047, 13566, 29901]  # "USER:", "ASSISTANT:"
+NEWLINE, BOS, EOS = 13, 1, 2
+
+
+@pytest.fixture(scope="module")
+def vicuna(tmp_path_factory):
+    return llava_processor(llama_2(tmp_path_factory.mktemp("llama-2")))
+
+
+def encode(processor, template, *args, **kwargs):
+    encoder = Encoder(processor, Llava(), template, max_seq_len=4096)
+    one = record(*args, **kwargs)
+    tree = encoder.encode(one)
+    assert encoder.encode(without_responses(one)).prompt_ids == tree.prompt_ids  # as generation sees it
+    return encoder, tree
+
+
+def test_llava_reads_as_its_authors_tokenised_it(vicuna):
+    encoder, tree = encode(vicuna, "llava", "<image>\nWhat is this?", "A dog.", images=(0,))
+    image = [encoder.image_id] * IMAGE_LEN
+    # USER:_<image>\nWhat is this? ASSISTANT:
+    question = [NEWLINE, 5618, 338, 445, 29973]
+    assert tree.prompt_ids[0] == BOS
+    assert tree.prompt_ids[-(len(USER) + 1 + IMAGE_LEN + len(question) + len(ASSISTANT)) :] == [
+        *USER,
+        29871,
+        *image,
+        *question,
+        *ASSISTANT,
+    ]
+    assert tree.responses == [[319, 11203, 29889, EOS]]  # _A _dog . </s>
+
+
+@pytest.mark.parametrize("template", ["llava", "vicuna", "default", "llama_2"])
+def test_segments_together_are_the_tokens_of_the_whole_text(template, vicuna):
+    """Where prompt and answer meet, no token differs from what the tokenizer makes of both in one string."""
+    encoder, tree = encode(vicuna, template, "What is this?", "A dog, é and 狗.", images=())
+    prompts = encoder.template.prompts(list(record("What is this?", images=()).turns), "<image>")
+    whole = "".join(p.text for p in [*prompts[0], *encoder.template.answer("A dog, é and 狗.")])
+    assert tree.prompt_ids + tree.responses[0] == vicuna.tokenizer(whole).input_ids
+
+
+def test_a_later_turn_follows_the_end_of_the_answer_before_it(vicuna):
+    history = ("<image>\nWhat is this?", "A dog.")
+    _, tree = encode(vicuna, "llava", "Its colour?", "Brown.", images=(0,), history=history)
+    end = tree.prompt_ids.index(EOS)
+    learned = [i for i, is_learned in zip(tree.prompt_ids, tree.prompt_learned, strict=True) if is_learned]
+    assert learned == [319, 11203, 29889, EOS]
+    assert tree.prompt_ids[end + 1 : end + 1 + 3] == [
+        11889,
+        29901,
+        8011,
+    ]  # "USER:_Its" without a space before it
+    assert tree.prompt_ids[-len(ASSISTANT) :] == ASSISTANT
+
+
+def reference_dialog(*turns):
+    """What the published code of Llama-3 makes of a dialog."""
+    from llama_models.datatypes import RawMessage, StopReason
+    from llama_models.llama3.chat_format import ChatFormat
+    from llama_models.llama3.tokenizer import Tokenizer
+
+    messages = []
+    for number, text in enumerate(turns):
+        if number % 2:
+            messages.append(RawMessage(role="assistant", content=text, stop_reason=StopReason.end_of_turn))
+        else:
+            messages.append(RawMessage(role="user", content=text))
+    return ChatFormat(Tokenizer.get_instance()).encode_dialog_prompt(messages).tokens
+
+
+@pytest.mark.parametrize(
+    "turns", [["What is this?"], ["Is it 12,345?", "No, é and 狗.", "What then?\n\nSay!"]]
+)
+def test_llama_3_2_reads_as_its_authors_code_writes_it(turns):
+    history = tuple(turns[:-1])
+    _, tree = encode(
+        llava_processor(llama_3()), "llama-3.2-vision", turns[-1], "A dog.", images=(), history=history
+    )
+    assert tree.prompt_ids == reference_dialog(*turns)
+    assert tree.responses == [[32, 5679, 13, 128009]]  # A _dog . <|eot_id|>
+
+
+def test_the_image_of_llama_3_2_stands_in_front_of_the_words():
+    encoder, tree = encode(
+        llava_processor(llama_3()), "llama-3.2-vision", "<image>\nWhat is this?", "A dog.", images=(0,)
+    )
+    begin, user, after, break_, end = 128000, 882, 128007, 271, 128009
+    assert tree.prompt_ids == [
+        *[begin, 128006, user, after, break_],
+        *[encoder.image_id] * IMAGE_LEN,
+        *[3923, 374, 420, 30, end],
+        *[128006, 78191, after, break_],
+    ]
+
+
+def test_llama_3_has_a_system_turn_and_the_image_inside_the_turn_of_the_user():
+    encoder, tree = encode(llava_processor(llama_3()), "llama_3", "<image>\nWhat?", "A dog.", images=(0,))
+    headers = [place for place, i in enumerate(tree.prompt_ids) if i == 128006]
+    roles = [encoder.tokenizer.decode([tree.prompt_ids[place + 1]]) for place in headers]
+    assert roles == ["system", "user", "assistant"]
+    assert headers[1] < tree.prompt_ids.index(encoder.image_id) < headers[2]
+    assert tree.prompt_ids.count(128009) == 2  # system and user turn end; the answer's end is its own

@@ -253,15 +253,23 @@ def from_scratch(vis_proj: str, mmca: bool = False, vision: str | None = None):
         return hf.AutoModelForImageTextToText.from_pretrained(folder / "whole"), processor
 
 
-def open_clip_name() -> str:
+OPEN_CLIP = {
+    "vit": {"image_size": IMAGE_PX, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16},
+    "resnet": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+    "siglip": {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "none"},
+    "convnext": {"image_size": 64, "timm_model_name": "test_convnext", "timm_proj": "linear"},
+}
+
+
+def open_clip_name(kind: str) -> str:
     """A tiny architecture that open_clip knows from then on."""
-    vision = {"image_size": IMAGE_PX, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
+    vision = OPEN_CLIP[kind]
     text = {"context_length": 8, "vocab_size": 16, "width": 16, "heads": 2, "layers": 1}
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "tiny-vit.json"
+        file = Path(folder) / f"tiny-{kind}.json"
         file.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
         open_clip.add_model_config(file)
-    return "open_clip:tiny-vit"
+    return f"open_clip:tiny-{kind}"
 
 
 # By the name of the family, and a variant of it: how to build one, and what a chat template writes for an image.
@@ -280,7 +288,7 @@ BUILDERS = {
     "default:perceiver": (lambda: from_scratch("perceiver"), "<image>"),
     "default:mlp2x_gelu": (lambda: from_scratch("mlp2x_gelu"), "<image>"),
     "default:mmca": (lambda: from_scratch("baseline", mmca=True), "<image>"),
-    "default:open_clip": (lambda: from_scratch("baseline", vision=open_clip_name()), "<image>"),
+    "default:open_clip": (lambda: from_scratch("baseline", vision=open_clip_name("vit")), "<image>"),
 }
 
 

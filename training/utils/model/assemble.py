@@ -5,6 +5,7 @@
 """
 
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 
 import torch
@@ -91,17 +92,42 @@ def load_tower(path: str) -> PreTrainedModel:
     return AutoModel.from_config(config).__class__.from_pretrained(path, config=config)
 
 
+def token_grid(tower: PreTrainedModel, layer: int) -> tuple[int, bool]:
+    """How a tower divides an image: patches along its side, and whether a class token stands in front of them.
+
+    It is asked on a blank image, whatever its config calls these things.
+    """
+    size = tower.config.image_size
+    with torch.no_grad():
+        blank = torch.zeros(1, 3, size, size, dtype=tower.dtype)
+        _, num_tokens, size = tower.eval()(blank, output_hidden_states=True).hidden_states[layer].shape
+    if size != tower.config.hidden_size:
+        raise DataError(
+            f"--vision_model_name_or_path: layer {layer} of the tower has {size} features, the last one "
+            f"{tower.config.hidden_size}; choose a projector that reads the last layer, as --vis_proj baseline"
+        )
+    side = isqrt(num_tokens)
+    if num_tokens - side**2 > 1:
+        raise DataError(
+            f"--vision_model_name_or_path: the tower makes {num_tokens} tokens of an image, which are no square grid"
+        )
+    return side, num_tokens > side**2
+
+
 def put_together(
     parts: PartsConfig, tower: PreTrainedModel, lm: PreTrainedModel, image_id: int
 ) -> LlavaForConditionalGeneration:
     is_llava = parts.vis_proj == "mlp2x_gelu"
+    # LLaVA reads the layer before the last, without the class token.
+    layer = -2 if is_llava else -1
+    _, has_class_token = token_grid(tower, layer)
+    without_class_token = has_class_token and (is_llava or parts.vis_proj == "perceiver")
     settings = {
         "vision_config": tower.config,
         "text_config": lm.config,
         "image_token_index": image_id,
-        # LLaVA reads the layer before the last, without the class token.
-        "vision_feature_layer": -2 if is_llava else -1,
-        "vision_feature_select_strategy": "default" if is_llava or parts.vis_proj == "perceiver" else "full",
+        "vision_feature_layer": layer,
+        "vision_feature_select_strategy": "default" if without_class_token else "full",
     }
     if is_llava and not parts.enable_mmca_attention and tower.config.model_type == "clip_vision_model":
         model_class, config = LlavaForConditionalGeneration, LlavaConfig(**settings)
@@ -128,15 +154,16 @@ def build_processor(parts: PartsConfig, model: LlavaForConditionalGeneration, to
         images = CLIPImageProcessor(size={"shortest_edge": vision.image_size}, crop_size=size)
     else:
         images = AutoImageProcessor.from_pretrained(parts.vision_model_name_or_path)
-    patch_size = vision.patch_size
+    side, has_class_token = token_grid(model.model.vision_tower, model.config.vision_feature_layer)
+    strategy = model.config.vision_feature_select_strategy
     if parts.vis_proj == "perceiver":  # the processor counts patches: as many as there are queries
-        patch_size = vision.image_size // round(parts.num_queries**0.5)
+        side, has_class_token, strategy = isqrt(parts.num_queries), False, "full"
     return LlavaProcessor(
         images,
         tokenizer,
-        patch_size=patch_size,
-        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
-        num_additional_image_tokens=1,
+        patch_size=vision.image_size // side,
+        vision_feature_select_strategy=strategy,
+        num_additional_image_tokens=int(has_class_token),
     )
 
 

@@ -1,0 +1,40 @@
+"""Takes a LLaVA apart: its vision tower and its language model, each as a checkpoint of its own.
+
+So that the demo can build models from parts:
+
+    python -m data.demo_parts --model models/demo/tiny --output models/demo/parts
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import training  # noqa: F401  (repairs torchvision before transformers needs it)
+
+from transformers import (  # isort: skip
+    AutoProcessor,
+    HfArgumentParser,
+    LlamaForCausalLM,
+    LlavaForConditionalGeneration,
+)
+
+
+@dataclass(frozen=True)
+class PartsConfig:
+    model: str = field(metadata={"help": "Folder of the LLaVA."})
+    output: str = field(metadata={"help": "Folder to write `vision` and `language` into."})
+
+
+def take_apart(config: PartsConfig) -> None:
+    model = LlavaForConditionalGeneration.from_pretrained(config.model)
+    processor = AutoProcessor.from_pretrained(config.model)
+    folder = Path(config.output)
+    model.model.vision_tower.save_pretrained(folder / "vision")
+    processor.image_processor.save_pretrained(folder / "vision")
+    language = LlamaForCausalLM(model.config.text_config)
+    language.model, language.lm_head = model.model.language_model, model.lm_head
+    language.save_pretrained(folder / "language")
+    processor.tokenizer.save_pretrained(folder / "language")
+
+
+if __name__ == "__main__":
+    take_apart(HfArgumentParser(PartsConfig).parse_args_into_dataclasses()[0])

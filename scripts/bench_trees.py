@@ -23,13 +23,14 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from training.utils import dist
 from training.utils.data.tree import Batch, Tree, collate
-from training.utils.losses import dpo_loss, ordered_pairs, plackett_luce_loss, segment_sum
+from training.utils.losses import ordered_pairs, plackett_luce_loss, segment_sum
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.tree_attention import use_tree_attention
 from training.utils.model.value_head import ValueModel
+from training.utils.preference_losses import dpo_loss
 
 VOCABULARY, IMAGE_LEN, PROMPT_LEN, RESPONSE_LEN, BATCH = 32_064, 576, 40, 120, 2
 IMAGE_ID = 32_000
@@ -123,7 +124,8 @@ def dpo_step_of_trees() -> Callable[[], None]:
         with torch.no_grad():
             ref = segment_sum(reference(batch), batch.response, batch.num_responses)
         better, worse = ordered_pairs(batch.prompt_of_response)
-        move(dpo_loss(logps[better], logps[worse], ref[better], ref[worse], 0.1)[0].mean(), optimizer)
+        log_ratios = logps - ref
+        move(dpo_loss(0.1 * (log_ratios[better] - log_ratios[worse])).mean(), optimizer)
 
     return step
 
@@ -138,7 +140,8 @@ def dpo_step_of_rows() -> Callable[[], None]:
         logps = full_logps(policy, ids, pixels)
         with torch.no_grad():
             ref = full_logps(reference, ids, pixels)
-        move(dpo_loss(logps[::2], logps[1::2], ref[::2], ref[1::2], 0.1)[0].mean(), optimizer)
+        log_ratios = logps - ref
+        move(dpo_loss(0.1 * (log_ratios[::2] - log_ratios[1::2])).mean(), optimizer)
 
     return step
 

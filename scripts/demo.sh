@@ -93,7 +93,7 @@ python -m eval.score --bench amber --best --truth "$WORLD/truth_$SPLIT.json" \
 
 say "DPO"
 MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/dpo BATCH=$BATCH_SIZE ACCUMULATION=1 LR=1e-4 \
-  MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_dpo_training.sh --sft_coef 1 --packing --gradient_checkpointing false \
+  MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_dpo_training.sh --loss_type sigmoid sft --packing --gradient_checkpointing false \
   --max_steps $DPO_STEPS --eval_data_path "$WORLD/pairs_val.json" --eval_step 60 --seed "$SEED"
 measure dpo "$DEMO/dpo"
 

@@ -1,11 +1,11 @@
 """Losses of given responses, as pure functions. Nothing is reduced: the caller divides by the global count.
 
-Notation: N learned tokens, R responses, P prompts, M pairs. Log-probabilities in nats.
+Notation: N learned tokens, R responses, P prompts, M pairs. Log-probabilities in nats. What compares a policy's
+log-probabilities with preferences is in `preference_losses.py`.
 """
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 
 def segment_sum(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
@@ -47,42 +47,19 @@ def plackett_luce_loss(scores: Tensor, prompt_of_response: Tensor, num_prompts: 
         scores: [R].
         prompt_of_response: [R].
     """
-    scores = _at_least_float(scores)
+    scores = at_least_float(scores)
+    return segment_sum(log_sums_from(scores, prompt_of_response) - scores, prompt_of_response, num_prompts)
+
+
+def log_sums_from(scores: Tensor, prompt_of_response: Tensor) -> Tensor:
+    """log sum_{j >= i} exp(s_j) over the responses of a prompt from the i-th on, [R]."""
     place = torch.arange(len(scores), device=scores.device)
     not_before = (prompt_of_response[:, None] == prompt_of_response[None, :]) & (
         place[:, None] <= place[None, :]
     )
-    log_sums = scores[None, :].masked_fill(~not_before, -torch.inf).logsumexp(-1)  # [R]
-    return segment_sum(log_sums - scores, prompt_of_response, num_prompts)
+    return scores[None, :].masked_fill(~not_before, -torch.inf).logsumexp(-1)
 
 
-def dpo_loss(
-    policy_chosen_logps: Tensor,
-    policy_rejected_logps: Tensor,
-    ref_chosen_logps: Tensor,
-    ref_rejected_logps: Tensor,
-    beta: float,
-    label_smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """DPO (arXiv 2305.18290, equation 7); with label smoothing cDPO (Mitchell 2023).
-
-    z = beta [(log pi - log ref)(chosen) - (log pi - log ref)(rejected)]
-    L = -(1 - eps) log sigmoid(z) - eps log sigmoid(-z)
-
-    Args:
-        policy_chosen_logps, ...: log-probabilities of whole responses, [M].
-        label_smoothing: eps, the share of labels taken to be wrong.
-
-    Returns:
-        Losses, rewards of the chosen and rewards of the rejected responses, [M] each; the rewards, beta times
-        the log-ratio, carry no gradient.
-    """
-    chosen = beta * (_at_least_float(policy_chosen_logps) - _at_least_float(ref_chosen_logps))
-    rejected = beta * (_at_least_float(policy_rejected_logps) - _at_least_float(ref_rejected_logps))
-    margin = chosen - rejected
-    losses = -(1 - label_smoothing) * logsigmoid(margin) - label_smoothing * logsigmoid(-margin)
-    return losses, chosen.detach(), rejected.detach()
-
-
-def _at_least_float(values: Tensor) -> Tensor:
+def at_least_float(values: Tensor) -> Tensor:
+    """The values, in fp32 if their precision is lower."""
     return values if values.dtype == torch.float64 else values.float()

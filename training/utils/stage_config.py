@@ -27,15 +27,25 @@ class RewardConfig(TrainConfig, DataConfig, ModelConfig):
 class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     """Direct preference optimisation."""
 
-    beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies.")
-    label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO), 0 to 0.5.")
-    sft_coef: float = flag(0.0, "Weight of the cross-entropy of the chosen response, a mean over its tokens.")
+    loss_type: list[str] = flag(
+        ["sigmoid"],
+        "Losses to add up, by their names in training/dpo/loss_types.py: sigmoid (DPO), robust, hinge, ipo, simpo, "
+        "orpo, sft, plackett_luce, biased_ranking.",
+    )
+    loss_weights: list[float] = flag([], "A weight for each loss; none: 1 each.")
+    beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies; of the odds ratio in ORPO.")
+    label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO, robust), 0 to 0.5.")
+    simpo_gamma: float = flag(0.5, "Margin that SimPO asks for.")
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
             0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
+        )
+        require(
+            self.label_smoothing < 0.5 or "robust" not in self.loss_type,
+            f"--label_smoothing {self.label_smoothing}: expected less than 0.5 with --loss_type robust",
         )
 
 

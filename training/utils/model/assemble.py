@@ -97,9 +97,9 @@ def token_grid(tower: PreTrainedModel, layer: int) -> tuple[int, bool]:
 
     It is asked on a blank image, whatever its config calls these things.
     """
-    size = tower.config.image_size
+    image_px = tower.config.image_size
     with torch.no_grad():
-        blank = torch.zeros(1, 3, size, size, dtype=tower.dtype)
+        blank = torch.zeros(1, 3, image_px, image_px, dtype=tower.dtype)
         _, num_tokens, size = tower.eval()(blank, output_hidden_states=True).hidden_states[layer].shape
     if size != tower.config.hidden_size:
         raise DataError(

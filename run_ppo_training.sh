@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PPO against a reward model. Settings can be given from outside: MODEL=... REWARD_MODEL=... bash run_ppo_training.sh
+# PPO, RLOO, GRPO or REINFORCE++ against a reward model. Settings can be given from outside: MODEL=... REWARD_MODEL=... bash run_ppo_training.sh
 set -euo pipefail
 cd "$(dirname "$0")"
 source scripts/launch.sh
@@ -20,8 +20,9 @@ SAMPLES=${SAMPLES:-1}                        # responses of a prompt
 MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of a sampled response
 ACTOR_LR=${ACTOR_LR:-1e-6}                   # peak learning rate of the policy
 CRITIC_LR=${CRITIC_LR:-2e-5}                 # peak learning rate of the critic
-KL_COEF=${KL_COEF:-0.1}                      # reward charged per nat of KL
-CRITIC_ONLY_STEPS=${CRITIC_ONLY_STEPS:-30}   # first steps in which the critic learns alone
+ESTIMATOR=${ESTIMATOR:-gae}                  # of advantages: gae (PPO), rloo, grpo, reinforce_plus_plus
+KL_COEF=${KL_COEF:-0.1}                      # what a nat of KL costs
+CRITIC_ONLY_STEPS=${CRITIC_ONLY_STEPS:-30}   # first steps in which the critic, if there is one, learns alone
 WARMUP=${WARMUP:-0.1}                        # share of all updates
 MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
 ACTOR_ZERO_STAGE=${ACTOR_ZERO_STAGE:-2}      # DeepSpeed ZeRO of policy and reference, 0 to 3
@@ -47,6 +48,7 @@ launch training.ppo.train_ppo \
   --max_generation_length_of_sampling "$MAX_RESPONSE_LEN" \
   --actor_learning_rate "$ACTOR_LR" \
   --critic_learning_rate "$CRITIC_LR" \
+  --advantage_estimator "$ESTIMATOR" \
   --kl_coef "$KL_COEF" \
   --skip_actor_model "$CRITIC_ONLY_STEPS" \
   --num_warmup_steps "$WARMUP" \

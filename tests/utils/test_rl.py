@@ -15,10 +15,13 @@ from training.utils.rl import (
     dense,
     flat,
     gae,
+    group_advantages,
     kl_k1,
     kl_k3,
+    leave_one_out_advantages,
     ppo_policy_loss,
     ppo_value_loss,
+    returns_to_go,
     token_rewards,
 )
 
@@ -76,6 +79,42 @@ def test_with_lambda_one_and_no_discount_the_return_is_the_sum_of_later_rewards(
     _, returns = gae(rewards, values, mask, 1.0, 1.0)
     expected = (rewards * mask).flip(1).cumsum(1).flip(1) * mask
     torch.testing.assert_close(returns, expected)
+
+
+def test_group_estimators_worked_by_hand():
+    """Totals 1, 2, 6 to one prompt and 4, 4 to another.
+
+    RLOO: 1 - 4, 2 - 3.5, 6 - 1.5. GRPO: mean 3, variance (4 + 1 + 9) / 2 = 7.
+    """
+    totals, group = torch.tensor([1.0, 2.0, 6.0, 4.0, 4.0]), torch.tensor([0, 0, 0, 1, 1])
+    torch.testing.assert_close(
+        leave_one_out_advantages(totals, group, 2), torch.tensor([-3.0, -1.5, 4.5, 0, 0])
+    )
+    expected = torch.tensor([-2.0, -1.0, 3.0, 0, 0]) / 7**0.5
+    torch.testing.assert_close(group_advantages(totals, group, 2), expected, atol=1e-3, rtol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(2, 5), min_size=1, max_size=3), st.integers(0, 10_000))
+def test_group_estimators_equal_the_papers_formulas(sizes, seed):
+    totals = np.random.default_rng(seed).normal(size=sum(sizes))
+    group = torch.tensor([number for number, size in enumerate(sizes) for _ in range(size)])
+    rloo, grpo, first = [], [], 0
+    for size in sizes:
+        mine = totals[first : first + size]
+        rloo += [mine[i] - np.delete(mine, i).mean() for i in range(size)]
+        grpo += list((mine - mine.mean()) / (mine.std(ddof=1) + 1e-4))
+        first += size
+    values = torch.tensor(totals), group, len(sizes)
+    np.testing.assert_allclose(leave_one_out_advantages(*values).numpy(), rloo, atol=1e-9)
+    np.testing.assert_allclose(group_advantages(*values).numpy(), grpo, atol=1e-9)
+
+
+def test_returns_to_go_worked_by_hand():
+    """Rewards 1, 0, 4 and discount 0.5: 4; 0 + 2; 1 + 1. Padding stays 0."""
+    mask = torch.tensor([[True, True, True, False]])
+    rewards = torch.tensor([[1.0, 0.0, 4.0, 9.0]])
+    torch.testing.assert_close(returns_to_go(rewards * mask, mask, 0.5), torch.tensor([[2.0, 2.0, 4.0, 0.0]]))
 
 
 def test_the_score_stands_on_the_last_token_and_the_kl_on_each():

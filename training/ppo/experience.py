@@ -1,4 +1,4 @@
-"""From sampled responses to what PPO learns from: rewards, advantages and returns of every token.
+"""From sampled responses to what the policy learns from: rewards, advantages and returns of every token.
 
 Notation: N response tokens (a flat list), R responses, L tokens of the longest.
 """
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.ppo.estimators import estimate_advantages
 from training.utils import dist
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.losses import segment_sum
-from training.utils.rl import RunningMoments, dense, flat, gae, kl_k1, kl_k3, token_rewards
+from training.utils.rl import RunningMoments, dense, flat, kl_k1, kl_k3, token_rewards
 from training.utils.stage_config import PPOConfig
 from training.utils.tally import Figures
 
@@ -23,11 +24,12 @@ class Experience:
 
     batch: Batch
     old_logps: Tensor  # [N] of the policy that sampled
-    values: Tensor  # [N]
+    ref_logps: Tensor  # [N]
     token_kl: Tensor  # [N] to the reference, nats
+    values: Tensor | None  # [N] where there is a critic
     scores: Tensor  # [R] as the reward model gave them
     advantages: Tensor | None = None  # [N]
-    returns: Tensor | None = None  # [N]
+    returns: Tensor | None = None  # [N] where there is a critic
 
     @property
     def kl(self) -> Tensor:
@@ -39,13 +41,14 @@ class Experience:
 def observe(
     batch: Batch,
     actor: Engine,
-    critic: Engine,
+    critic: Engine | None,
     reference: nn.Module,
     reward_model: nn.Module,
     config: PPOConfig,
 ) -> Experience:
-    """What the four models say of the responses."""
-    for engine in (actor, critic):
+    """What the models say of the responses."""
+    engines = [actor, critic] if critic else [actor]
+    for engine in engines:
         engine.module.eval()
     old_logps = actor(batch, config.temperature)
     ref_logps = reference(batch, config.temperature)
@@ -53,11 +56,12 @@ def observe(
     experience = Experience(
         batch=batch,
         old_logps=old_logps,
-        values=critic(batch, batch.predictor),
+        ref_logps=ref_logps,
         token_kl=estimator(old_logps, ref_logps),
+        values=critic(batch, batch.predictor) if critic else None,
         scores=reward_model(batch, batch.last_token),
     )
-    for engine in (actor, critic):
+    for engine in engines:
         engine.module.train()
     return experience
 
@@ -77,13 +81,15 @@ def assign_credit(
         if config.reward_clip:
             scores = scores.clamp(-config.reward_clip, config.reward_clip)
         scores = scores - config.missing_eos_penalty * (~batch.ended).float()
-        mask, token_kl, values = dense(
-            batch.response, batch.num_responses, experience.token_kl, experience.values
-        )
-        rewards = token_rewards(scores, token_kl, mask, kl_coef)
-        advantages, returns = gae(rewards, values, mask, config.gamma, config.lam)
-        experience.advantages, experience.returns = flat(advantages, mask), flat(returns, mask)
-    if config.whiten_advantages:
+        mask, token_kl = dense(batch.response, batch.num_responses, experience.token_kl)
+        rewards = token_rewards(scores, token_kl, mask, 0.0 if config.kl_in_loss else kl_coef)
+        values = None
+        if experience.values is not None:
+            _, values = dense(batch.response, batch.num_responses, experience.values)
+        advantages, returns = estimate_advantages(rewards, values, mask, batch, config)
+        experience.advantages = flat(advantages, mask)
+        experience.returns = None if returns is None else flat(returns, mask)
+    if config.whitens:
         advantages = torch.cat([experience.advantages for experience in experiences]).double()
         count = dist.sum_over_ranks(len(advantages))
         mean = dist.sum_over_ranks(advantages.sum()) / count

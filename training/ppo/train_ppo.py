@@ -1,7 +1,8 @@
 """Proximal policy optimisation (arXiv 1707.06347) against a vision reward model (arXiv 2203.02155).
 
 Each step samples responses, scores them with the reward model, charges the KL to the reference per token,
-estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clipped updates over them.
+estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clipped updates over them. With another
+`--advantage_estimator` it is RLOO, GRPO or REINFORCE++, which need no critic.
 """
 
 from math import ceil
@@ -29,25 +30,28 @@ def main(config: PPOConfig) -> None:
     sampler = build_sampler(config, len(prompts))
     run = Run(config, encoder)
 
-    # Four models. They share one vision tower where it is frozen and the same.
+    # Four models, or three without a critic. They share one vision tower where it is frozen and the same.
     for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
     policy = build_policy(for_actor, config.from_checkpoint, family)
     reference = build_policy(for_actor, config.from_checkpoint, family, trainable=False)
     reward_model = build_value_model(
         for_critic, config.reward_model_ckpt_path, family, trainable=False, needs_head=True
     )
-    value_model = build_value_model(for_critic, config.critic_checkpoint, family)
-    share_towers(policy, reference, reward_model, value_model, remembered_batches=sampler.accumulation)
+    models = [policy, reference, reward_model]
+    if config.has_critic:
+        models.append(build_value_model(for_critic, config.critic_checkpoint, family))
+    share_towers(*models, remembered_batches=sampler.accumulation)
 
     num_updates = sampler.num_steps * config.ppo_epochs * config.num_minibatches
     actor = Engine(policy, for_actor, total_steps=num_updates)
-    critic = Engine(value_model, for_critic, total_steps=num_updates)
+    critic = Engine(models[-1], for_critic, total_steps=num_updates) if config.has_critic else None
+    engines = {"actor": actor} | ({"critic": critic} if critic else {})
     reference = inference_engine(reference, for_actor)
     reward_model = inference_engine(reward_model, for_critic)
 
     kl_controller = KLController(config.kl_coef, config.kl_target, config.kl_horizon)
     moments = RunningMoments()
-    sampler.start_step, state = run.load_checkpoint({"actor": actor, "critic": critic})
+    sampler.start_step, state = run.load_checkpoint(engines)
     if state:
         kl_controller.load_state_dict(state["kl_controller"])
         moments.load_state_dict(state["moments"])
@@ -62,7 +66,7 @@ def main(config: PPOConfig) -> None:
         trees = sample(actor, encoder, prompt_trees, sampling, config.num_generations, config.seed, step)
         batches = [collate(micro_batch).to(dist.device()) for micro_batch in trees]
 
-        # 2. What the four models say of them.
+        # 2. What the models say of them.
         experiences = [observe(batch, actor, critic, reference, reward_model, config) for batch in batches]
 
         # 3. Rewards, advantages, returns: fixed from here on.
@@ -70,8 +74,9 @@ def main(config: PPOConfig) -> None:
 
         # 4. Clipped updates over the same responses. At first the critic learns alone.
         tally = Tally()
+        critic_only = config.has_critic and step <= config.skip_actor_model
         for minibatch in minibatches(experiences, config, step):
-            update(minibatch, actor, critic, tally, config, critic_only=step <= config.skip_actor_model)
+            update(minibatch, actor, critic, tally, config, kl_controller.coef, critic_only)
 
         # 5. Report, adapt the KL coefficient, save.
         for experience in experiences:
@@ -98,7 +103,7 @@ def main(config: PPOConfig) -> None:
         ends_epoch = is_last or step % sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):
             state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
-            run.save_checkpoint(step, {"actor": actor, "critic": critic}, state)
+            run.save_checkpoint(step, engines, state)
         if ends_epoch:
             run.save_model(f"epoch-{ceil(epoch) - 1}", actor)
     meter.close()

@@ -7,7 +7,7 @@ import torch
 from training.ppo.experience import Experience
 from training.utils import dist
 from training.utils.engine import Engine
-from training.utils.rl import ppo_policy_loss, ppo_value_loss
+from training.utils.rl import kl_k3, ppo_policy_loss, ppo_value_loss
 from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
@@ -24,9 +24,10 @@ def minibatches(experiences: list[Experience], config: PPOConfig, step: int) -> 
 def update(
     minibatch: list[Experience],
     actor: Engine,
-    critic: Engine,
+    critic: Engine | None,
     tally: Tally,
     config: PPOConfig,
+    kl_coef: float,
     critic_only: bool = False,
 ) -> None:
     """Moves the critic, and the actor unless `critic_only`, by the losses averaged over all response tokens."""
@@ -38,11 +39,15 @@ def update(
             losses, clipped = ppo_policy_loss(
                 logps, experience.old_logps, experience.advantages, config.cliprange
             )
+            if config.kl_in_loss:
+                losses = losses + kl_coef * kl_k3(logps, experience.ref_logps)
             actor.backward(losses.sum() / total)
             tally.add({"policy_loss": (losses.sum(), num_tokens), "clipped": (clipped.sum(), num_tokens)})
-        values = critic(batch, batch.predictor)
-        losses = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
-        critic.backward(losses.sum() / total)
-        tally.add({"value_loss": (losses.sum(), num_tokens)})
-    for engine in [critic] if critic_only else [actor, critic]:
+        if critic:
+            values = critic(batch, batch.predictor)
+            losses = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
+            critic.backward(losses.sum() / total)
+            tally.add({"value_loss": (losses.sum(), num_tokens)})
+    moving = ([] if critic_only else [actor]) + ([critic] if critic else [])
+    for engine in moving:
         engine.step([experience.batch for experience in minibatch])

@@ -70,6 +70,43 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     return advantages, advantages + values
 
 
+def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """The discounted sum of the rewards from each token on, [R, L]; 0 off the mask.
+
+    GAE with values of 0 and lambda = 1 is that sum.
+    """
+    advantages, _ = gae(rewards, torch.zeros_like(rewards), mask, gamma, lam=1.0)
+    return advantages
+
+
+def leave_one_out_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
+    """RLOO (arXiv 2402.14740, equation 6): each response against the mean of the others to its prompt, [R].
+
+    A_i = R_i - 1 / (G - 1) sum_{j != i} R_j
+
+    Args:
+        totals: sum of the rewards of each response, [R].
+        group: its prompt, [R]; two or more responses each.
+    """
+    sums, sizes = _group_sums(totals, group, num_groups), torch.bincount(group, minlength=num_groups)
+    return totals - (sums[group] - totals) / (sizes[group] - 1)
+
+
+def group_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
+    """GRPO (arXiv 2402.03300, section 4.1.2): A_i = (R_i - mean(R)) / std(R) over the responses to a prompt, [R].
+
+    The standard deviation is the sample's; where all rewards are equal the advantages are 0.
+    """
+    sizes = torch.bincount(group, minlength=num_groups)
+    deviations = totals - (_group_sums(totals, group, num_groups) / sizes)[group]
+    variances = _group_sums(deviations.square(), group, num_groups) / (sizes - 1)
+    return deviations / (variances.sqrt()[group] + 1e-4)
+
+
+def _group_sums(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
+    return values.new_zeros(num_groups).index_add(0, group, values)
+
+
 def ppo_policy_loss(
     logps: Tensor, old_logps: Tensor, advantages: Tensor, cliprange: float
 ) -> tuple[Tensor, Tensor]:

@@ -49,9 +49,12 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         )
 
 
+ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
+
+
 @dataclass(frozen=True)
 class PPOConfig(TrainConfig, DataConfig, ModelConfig):
-    """Proximal policy optimisation."""
+    """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
 
     reward_model_ckpt_path: str = flag("", "Folder of the trained reward model.")
     critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
@@ -72,7 +75,14 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
     topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
 
-    kl_coef: float = flag(0.1, "Reward charged per nat of KL to the reference.")
+    advantage_estimator: str = flag(
+        "gae", "gae (PPO, with a critic), rloo, grpo or reinforce_plus_plus; see training/ppo/estimators.py."
+    )
+    kl_coef: float = flag(0.1, "What a nat of KL to the reference costs.")
+    kl_placement: str = flag(
+        "auto",
+        "Where KL is charged: `reward`, `loss` (by k3), or auto: in the loss with grpo, else the reward.",
+    )
     kl_estimator: str = flag("k1", "Estimator of the KL of a token: k1 or k3.")
     kl_target: float = flag(
         0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
@@ -82,7 +92,9 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
     cliprange: float = flag(0.2, "Clip of the probability ratio.")
     cliprange_value: float = flag(0.2, "Clip of the change of a value.")
-    whiten_advantages: bool = flag(True, "Advantages of a step get mean 0 and standard deviation 1.")
+    whiten_advantages: bool = flag(
+        True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
+    )
     normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
     reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
     missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
@@ -101,6 +113,36 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
             f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
         )
         require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
+        require(
+            self.advantage_estimator in ESTIMATORS,
+            f"--advantage_estimator {self.advantage_estimator}: unknown; expected one of {', '.join(ESTIMATORS)}",
+        )
+        require(
+            self.num_generations > 1 or not self.compares_samples,
+            f"--num_generations {self.num_generations}: expected 2 or more with --advantage_estimator "
+            f"{self.advantage_estimator}, which compares the samples of a prompt",
+        )
+        require(
+            self.kl_placement in ("auto", "reward", "loss"),
+            f"--kl_placement {self.kl_placement}: unknown; expected auto, reward or loss",
+        )
+
+    @property
+    def has_critic(self) -> bool:
+        return self.advantage_estimator == "gae"
+
+    @property
+    def compares_samples(self) -> bool:
+        return self.advantage_estimator in ("rloo", "grpo")
+
+    @property
+    def whitens(self) -> bool:
+        return self.whiten_advantages and not self.compares_samples
+
+    @property
+    def kl_in_loss(self) -> bool:
+        is_grpo = self.advantage_estimator == "grpo"
+        return self.kl_placement == "loss" or (self.kl_placement == "auto" and is_grpo)
 
     @property
     def micro_batches(self) -> int:

@@ -201,9 +201,9 @@ def move(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
 
 # What is compared: with trees, the other way, rounds.
 CASES = {
-    "DPO step, 2 responses": (dpo_step_of_trees, dpo_step_of_rows, 3),
-    "reward-model step, 4 candidates": (reward_step_of_trees, reward_step_of_rows, 3),
-    "8 samples for each of 8 prompts": (lambda: generation(8, 8), lambda: generation(1, 1), 1),
+    "DPO step, 2 responses": (dpo_step_of_trees, dpo_step_of_rows, 9),
+    "reward-model step, 4 candidates": (reward_step_of_trees, reward_step_of_rows, 9),
+    "8 samples for each of 8 prompts": (lambda: generation(8, 8), lambda: generation(1, 1), 2),
 }
 
 

@@ -20,7 +20,7 @@ from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError, Record
 from training.utils.data.tree import Tree
-from training.utils.model.build_model import build_policy, build_value_model
+from training.utils.model.build_model import build_policy, build_value_model, require_reward_model
 from training.utils.model.generate import generate
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 
 def main(config: PredictConfig) -> None:
+    if config.reward_model_ckpt_path:
+        require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_checked(config.data_path, config, encoder, min_responses=0)
     output = Path(config.output_path)

@@ -16,7 +16,7 @@ from training.utils.cli import run_stage
 from training.utils.data.loader import Collator, step_trees
 from training.utils.engine import Engine, inference_engine
 from training.utils.meter import Meter
-from training.utils.model.build_model import build_policy, build_value_model
+from training.utils.model.build_model import build_policy, build_value_model, require_reward_model
 from training.utils.model.tower import share_towers
 from training.utils.prepare import build_encoder, build_sampler, build_sampling, load_data
 from training.utils.rl import KLController, RunningMoments
@@ -25,6 +25,7 @@ from training.utils.tally import Tally
 
 
 def main(config: PPOConfig) -> None:
+    require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
     prompts, held_out = load_data(config, encoder, min_responses=0)
     sampler = build_sampler(config, len(prompts))

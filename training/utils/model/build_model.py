@@ -84,12 +84,8 @@ def build_value_model(
     Raises:
         DataError: `needs_head`, and the folder holds no trained head.
     """
-    folder = resolve_checkpoint(checkpoint)
+    folder = require_reward_model(checkpoint) if needs_head else resolve_checkpoint(checkpoint)
     head = folder / HEAD_FILE
-    if needs_head and not head.is_file():
-        raise DataError(
-            f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh"
-        )
     model = ValueModel(_load(config, folder, family, trainable), family)
     if model.model.lm_head.weight is not model.model.get_input_embeddings().weight:
         model.model.lm_head.requires_grad_(False)  # not part of the value
@@ -97,6 +93,20 @@ def build_value_model(
         model.v_head.load_state_dict(load_file(head))
     model.v_head.to(model.model.dtype).requires_grad_(trainable)
     return model
+
+
+def require_reward_model(checkpoint: str | Path) -> Path:
+    """The folder of a reward model.
+
+    Raises:
+        DataError: it holds no trained head.
+    """
+    folder = resolve_checkpoint(checkpoint)
+    if not (folder / HEAD_FILE).is_file():
+        raise DataError(
+            f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh"
+        )
+    return folder
 
 
 def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) -> PreTrainedModel:

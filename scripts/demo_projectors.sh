@@ -18,7 +18,7 @@ source scripts/setup.sh
 [[ -d $OUT/parts ]] || python -m data.demo_parts --model "$DEMO/tiny" --output "$OUT/parts"
 for projector in $PROJECTORS; do
   printf '\n== %s\n' "$projector"
-  LM=$OUT/parts/language VISION=$OUT/parts/vision PROJECTOR=$projector TEMPLATE=llava DATA=$WORLD/sft_train.json \
+  LM=$OUT/parts/language VISION=$OUT/parts/vision PROJECTOR=$projector TEMPLATE=mistral DATA=$WORLD/sft_train.json \
     OUTPUT=$OUT/$projector BATCH=64 ACCUMULATION=1 LR=1e-3 WARMUP=0.08 MAX_SEQ_LEN=128 ZERO_STAGE=0 \
     bash scripts/run_pre_training.sh --num_queries 9 --vis_encoder_update --lang_decoder_update --packing \
     --gradient_checkpointing false --max_steps "$STEPS" --eval_data_path "$WORLD/sft_val.json" --eval_step 10000 \

@@ -15,7 +15,6 @@ from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils import dist
 from training.utils.stage_config import DPOConfig, PPOConfig, PredictConfig, RewardConfig, SFTConfig
 
 from tests.stages.conftest import log, weights  # isort: skip
@@ -29,11 +28,6 @@ PROMPTS = [
 ]
 SIZES = [(40, 30), (64, 64), (30, 70), (33, 33), (64, 32)]
 TRAINERS = {"sft": (train_sft, SFTConfig), "rm": (train_rm, RewardConfig), "dpo": (train_dpo, DPOConfig)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process():
-    dist.init_distributed(seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,8 @@ from tests.stages.conftest import log, weights
 from training.dpo.loss_types import LOSS_TYPES
 from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
-from training.utils import dist
 from training.utils.config import ConfigError
 from training.utils.stage_config import DPOConfig, PPOConfig
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process():
-    dist.init_distributed(seed=0)
 
 
 def settings(model, data, output, **more):

@@ -112,3 +112,16 @@ def test_llama_3_has_a_system_turn_and_the_image_inside_the_turn_of_the_user():
     assert roles == ["system", "user", "assistant"]
     assert headers[1] < tree.prompt_ids.index(encoder.image_id) < headers[2]
     assert tree.prompt_ids.count(128009) == 2  # system and user turn end; the answer's end is its own
+
+
+def test_llama_2_brackets_the_instruction_as_it_was_trained(vicuna):
+    """<s>_[INST] <<SYS>> ... _[/INST], then the answer; each later turn begins with <s> again."""
+    history = ("What is this?", "A dog.")
+    encoder, tree = encode(vicuna, "llama_2", "Why?", "Look.", images=(), history=history)
+    opening, closing = [518, 25580, 29962], [518, 29914, 25580, 29962]
+    assert tree.prompt_ids[:4] == [BOS, *opening]
+    assert tree.prompt_ids[-len(closing) :] == closing
+    assert tree.responses == [[7419, 29889, 29871, EOS]]  # _Look . _ </s>
+    second = len(tree.prompt_ids) - 1 - tree.prompt_ids[::-1].index(BOS)
+    assert tree.prompt_ids[second - 1] == EOS  # the first answer has ended
+    assert encoder.tokenizer.decode(tree.prompt_ids[second + 1 : second + 4]) == "[INST]"

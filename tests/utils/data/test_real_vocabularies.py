@@ -120,7 +120,9 @@ def test_llama_2_brackets_the_instruction_as_it_was_trained(vicuna):
     encoder, tree = encode(vicuna, "llama_2", "Why?", "Look.", images=(), history=history)
     opening, closing = [518, 25580, 29962], [518, 29914, 25580, 29962]
     assert tree.prompt_ids[:4] == [BOS, *opening]
-    assert tree.prompt_ids[-len(closing) :] == closing
+    _, alone = encode(vicuna, "llama_2", "Why?", "Look.", images=())
+    for prompt_ids in (tree.prompt_ids, alone.prompt_ids):
+        assert prompt_ids[-len(closing) :] == closing
     assert tree.responses == [[7419, 29889, 29871, EOS]]  # _Look . _ </s>
     second = len(tree.prompt_ids) - 1 - tree.prompt_ids[::-1].index(BOS)
     assert tree.prompt_ids[second - 1] == EOS  # the first answer has ended

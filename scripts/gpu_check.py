@@ -45,7 +45,12 @@ SHAPES = {
     ),
     "tiny": (
         CLIPVisionConfig(
-            hidden_size=64, intermediate_size=128, num_hidden_layers=2, image_size=56, patch_size=14
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=56,
+            patch_size=14,
         ),
         LlamaConfig(
             hidden_size=96,

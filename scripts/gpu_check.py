@@ -149,7 +149,8 @@ def report(config: CheckConfig) -> str:
         logged = [line for line in jsonl.read(runs / stage / "log.jsonl") if "tokens_per_s" in line]
         rate = median(line["tokens_per_s"] for line in logged[2:])
         seconds = (logged[-1]["elapsed_s"] - logged[1]["elapsed_s"]) / (len(logged) - 2)
-        used = OPERATIONS.get(stage, 0) * weights * rate / (config.peak_tflops * 1e12)
+        operations = OPERATIONS.get(stage, 0) if torch.cuda.is_available() else 0  # the peak is a GPU's
+        used = operations * weights * rate / (config.peak_tflops * 1e12)
         peak = f"{logged[-1]['peak_gib']:.1f}" if "peak_gib" in logged[-1] else ""
         lines.append(
             f"| {stage} | {seconds:.2f} | {rate:,.0f} | {f'{100 * used:.1f}' if used else ''} | {peak} |"

@@ -13,19 +13,18 @@ class GrowingLayer(DynamicLayer):
     buffers: tuple[Tensor, Tensor] | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
+        if start == 0:  # the prompt: it gets no room before it is known that something follows
+            return super().update(key_states, value_states, *args, **kwargs)
         end = start + key_states.shape[-2]
         if not self._fits(end):
-            room = end + max(ROOM, end // 4) if start else end
+            room = end + max(ROOM, end // 4)
             self.buffers = tuple(
                 states.new_empty(*states.shape[:-2], room, states.shape[-1])
                 for states in (key_states, value_states)
             )
-            if start:
-                for buffer, held in zip(self.buffers, (self.keys, self.values), strict=True):
-                    buffer[..., :start, :] = held
+            for buffer, held in zip(self.buffers, (self.keys, self.values), strict=True):
+                buffer[..., :start, :] = held
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[..., start:end, :] = states
         self.keys, self.values = (buffer[..., :end, :] for buffer in self.buffers)

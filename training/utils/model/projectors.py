@@ -3,6 +3,8 @@
 Notation: I images, N features of an image, V size of a feature, D size of a token, Q queries.
 """
 
+from math import isqrt
+
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig
@@ -35,7 +37,7 @@ class Vit(nn.Module):
 
 class Perceiver(nn.Module):
     """Learned queries on a square grid that attend to the features (arXiv 2308.12966, section 2), [I, N, V] ->
-    [I, Q, D]."""
+    [I, Q, D]. The features lie on a square grid too, over the same picture: where they are is added to their keys."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
@@ -48,10 +50,12 @@ class Perceiver(nn.Module):
         self.output = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, size))
 
     def forward(self, features: Tensor) -> Tensor:
-        keys = self.feature_norm(self.features(features))
-        queries = self.query_norm(self.queries) + grid_positions(*self.queries.shape).to(keys)
-        queries = queries.expand(len(keys), -1, -1)
-        return self.output(self.attention(queries, keys, keys, need_weights=False)[0])
+        values = self.feature_norm(self.features(features))
+        side, size = isqrt(len(self.queries)), self.queries.shape[1]
+        queries = self.query_norm(self.queries) + grid_positions(len(self.queries), size, side).to(values)
+        queries = queries.expand(len(values), -1, -1)
+        keys = values + grid_positions(values.shape[1], size, side).to(values)
+        return self.output(self.attention(queries, keys, values, need_weights=False)[0])
 
 
 PROJECTORS: dict[str, type[nn.Module]] = {
@@ -62,11 +66,16 @@ PROJECTORS: dict[str, type[nn.Module]] = {
 }
 
 
-def grid_positions(num_queries: int, size: int) -> Tensor:
-    """Sines and cosines of row and column of a square grid, [Q, D]: a half of D for each."""
-    side = round(num_queries**0.5)
-    row, column = torch.arange(num_queries) // side, torch.arange(num_queries) % side
+def grid_positions(num_points: int, size: int, frame: int) -> Tensor:
+    """Sines and cosines of row and column of a square grid of points, [num_points, D]: a half of D for each.
+
+    Args:
+        frame: the picture is this wide and high; the points divide it evenly.
+    """
+    side = isqrt(num_points)
+    place = (torch.arange(side) + 0.5) * frame / side - 0.5
+    row, column = place.repeat_interleave(side), place.repeat(side)
     frequency = 10_000 ** -(torch.arange(0, size // 4) / (size // 4))
-    angles = [place[:, None] * frequency for place in (row, column)]
+    angles = [at[:, None] * frequency for at in (row, column)]
     waves = torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
     return nn.functional.pad(waves, (0, size - waves.shape[1]))

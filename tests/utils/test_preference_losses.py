@@ -181,7 +181,7 @@ def test_several_losses_are_added_up_with_their_weights_and_pairs_of_a_prompt_ar
     for number, of_prompt in enumerate(pairs):
         dpo = np.mean([-np.log(sigmoid(0.3 * float(h[i] - h[j]))) for i, j in of_prompt])
         first = of_prompt[0][0]
-        expected = 0.5 * dpo - 2.0 * float(given.logps[first] / given.lengths[first])
+        expected = 0.5 * dpo - 2.0 * given.logps[first].item() / given.lengths[first].item()
         assert float(both[number]) == pytest.approx(expected, rel=1e-6)
 
 

@@ -104,6 +104,22 @@ def test_a_prompt_gives_the_logits_that_its_own_processor_leads_to(one, tiny):
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
+def test_responses_of_qwen_stand_where_transformers_puts_them(name, tiny_of):
+    tiny = tiny_of(name)
+    model = tiny.model
+    batch = tiny.batch(RECORDS[0], SEVERAL, separate=True)
+    on = batch.tree >= 0
+    expected, _ = model.model.get_rope_index(
+        batch.input_ids,
+        mm_token_type_ids=(batch.input_ids == model.config.image_token_id).int(),
+        image_grid_thw=batch.vision["image_grid_thw"],
+        attention_mask=on.long(),
+    )
+    positions = tiny.family.inputs(model, batch)["position_ids"]
+    assert torch.equal(positions[:, on], expected[:, on])
+
+
 def test_prompts_in_a_batch_do_not_change_each_other(tiny):
     policy = Policy(tiny.model, tiny.family)
     together = policy(tiny.batch(*RECORDS))

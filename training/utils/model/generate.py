@@ -16,6 +16,7 @@ from math import ceil
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..data.tree import Tree, collate
 from .cache import growing_cache
@@ -23,7 +24,7 @@ from .policy import Policy
 
 MAX_SAMPLES_OF_ROW = 8  # a sample's keys are read, and masked, by the others of its row
 COMPACT_AT = 0.25  # share of finished samples at which they are taken out
-NOBODY = -1  # in place of a sample
+NOBODY, EVERYBODY = -1, -2  # in place of a sample
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ def generate(
     # Each prompt's samples side by side, over as many rows as they need.
     copies = ceil(num_samples / (MAX_SAMPLES_OF_ROW if family.takes_trees else 1))
     sample = _layout(len(prompts), num_samples, copies).to(device)  # [R, W]
-    cache.batch_repeat_interleave(copies)
+    if copies > 1:
+        cache.batch_repeat_interleave(copies)
     position = inputs["position_ids"][..., -1:].repeat_interleave(copies, -2)  # [..., R, 1]
-    rows = {"prompt": batch.tree >= 0, **family.carried(inputs)}
-    rows = {name: tensor.repeat_interleave(copies, 0) for name, tensor in rows.items()}
-    rows["owner"] = sample[:, :0]  # [R, S - prompt] whose each generated key is
+    owner = torch.where(batch.tree >= 0, EVERYBODY, NOBODY).repeat_interleave(copies, 0)  # [R, S] of each key
+    carried = {name: t.repeat_interleave(copies, 0) for name, t in family.carried(inputs).items()}
     logits = logits.repeat_interleave(copies, 0)[:, None].expand(-1, sample.shape[1], -1)  # [R, W, V]
 
     stops = torch.tensor(sampling.stop_ids, device=device)
@@ -110,19 +111,18 @@ def generate(
             keep = alive.nonzero()[:, 0]
             if len(keep) < len(alive):
                 cache.batch_select_indices(keep)
-                sample, tokens, position = sample[keep], tokens[keep], position.index_select(-2, keep)
-                rows = {name: tensor[keep] for name, tensor in rows.items()}
-            columns = (
-                (sample == NOBODY).int().argsort(dim=-1, stable=True)[:, :num_columns]
-            )  # the living first
-            sample, tokens = sample.gather(1, columns), tokens.gather(1, columns)
-        rows["owner"] = torch.cat([rows["owner"], sample], dim=1)
+                sample, tokens, owner = sample[keep], tokens[keep], owner[keep]
+                position = position.index_select(-2, keep)
+                carried = {name: tensor[keep] for name, tensor in carried.items()}
+            living_first = (sample == NOBODY).int().argsort(dim=-1, stable=True)[:, :num_columns]
+            sample, tokens = sample.gather(1, living_first), tokens.gather(1, living_first)
+        owner = torch.cat([owner, sample], dim=1)
         position = position + 1
         following = {
             "input_ids": tokens,
             "position_ids": position.expand(*position.shape[:-1], sample.shape[1]),
-            "attention_mask": _attention_mask(rows["prompt"], rows["owner"], sample),
-            **{name: tensor for name, tensor in rows.items() if name not in ("prompt", "owner")},
+            "attention_mask": _attention_mask(owner, sample),
+            **carried,
         }
         logits = model.lm_head(family.cached_hidden_states(model, following, cache))
     return [responses[p * num_samples : (p + 1) * num_samples] for p in range(len(prompts))]
@@ -130,21 +130,17 @@ def generate(
 
 def _layout(num_prompts: int, num_samples: int, copies: int) -> Tensor:
     """The number of the sample that stands in each row and column, [R, W]; NOBODY where none is left."""
+    numbers = torch.arange(num_prompts * num_samples).view(num_prompts, num_samples)
     width = ceil(num_samples / copies)
-    number = torch.arange(copies * width).view(copies, width)
-    number = number.masked_fill(number >= num_samples, NOBODY).expand(num_prompts, -1, -1)
-    first = num_samples * torch.arange(num_prompts)[:, None, None]
-    return torch.where(number == NOBODY, NOBODY, number + first).flatten(0, 1)
+    return pad(numbers, (0, copies * width - num_samples), value=NOBODY).view(-1, width)
 
 
-def _attention_mask(prompt: Tensor, owner: Tensor, sample: Tensor) -> Tensor:
+def _attention_mask(owner: Tensor, sample: Tensor) -> Tensor:
     """Each sample attends to the prompt and to its own tokens: [R, S] for one sample a row, else [R, 1, W, S].
 
     Args:
-        prompt: where the row has tokens of the prompt, [R, S of the prompt].
-        owner: [R, S of the responses].
-        sample: [R, W].
+        owner: whose each key is, [R, S]; EVERYBODY in the prompt, NOBODY on padding.
+        sample: [R, W]. What NOBODY attends to does not matter, as long as it is something.
     """
-    own = owner[:, None, :] == sample[:, :, None]
-    mask = torch.cat([prompt[:, None].expand(-1, sample.shape[1], -1), own], dim=-1)  # [R, W, S]
+    mask = (owner == EVERYBODY)[:, None] | (owner[:, None] == sample[:, :, None])  # [R, W, S]
     return mask[:, 0] if sample.shape[1] == 1 else mask[:, None]

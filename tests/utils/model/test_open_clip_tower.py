@@ -9,7 +9,7 @@ from tests.conftest import picture
 from tests.tiny_families import OPEN_CLIP, open_clip_name, write_parts
 from training.utils.data.record import DataError
 from training.utils.model.assemble import AssembleConfig, assemble
-from training.utils.model.open_clip_tower import OpenClipVision
+from training.utils.model.open_clip_tower import OpenClipConfig, OpenClipVision
 
 # Tokens of an image, by hand: the class token, and the side of the grid of patches.
 TOKENS = {"vit": (1, 32 // 8), "resnet": (0, 64 // 32), "siglip": (0, 160 // 16), "convnext": (0, 64 // 32)}
@@ -54,6 +54,13 @@ def test_a_model_on_it_is_saved_and_loaded_and_reads_pictures(kind, projector, t
         with torch.no_grad():
             logits.append(model(**inputs).logits[0, -1])
     assert (logits[0] - logits[1]).abs().max() > 1e-5
+
+
+def test_the_layer_that_the_vit_projector_adds_is_as_wide_as_the_tower_s_own():
+    """ViT-bigG-14: width 1664, heads of 104, and 8192 in between, which is not four times the width."""
+    bigg = open_clip.get_model_config("ViT-bigG-14")["vision_cfg"]
+    config = OpenClipConfig(bigg, hidden_size=1664)
+    assert (config.num_attention_heads, config.intermediate_size) == (16, 8192)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():

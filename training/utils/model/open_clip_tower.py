@@ -40,10 +40,11 @@ class OpenClipConfig(PretrainedConfig):
         super().__init__(**kwargs)
         self.vision, self.quick_gelu = vision or {}, quick_gelu
         self.hidden_size, self.num_hidden_layers = hidden_size, num_hidden_layers
-        self.image_size = CLIPVisionCfg(**self.vision).image_size
+        sizes = CLIPVisionCfg(**self.vision)
+        self.image_size = sizes.image_size
         # As the projector `vit`, which adds a layer of CLIP's kind, wants to know them:
-        self.num_attention_heads = max(1, hidden_size // CLIPVisionCfg(**self.vision).head_width)
-        self.intermediate_size = 4 * hidden_size
+        self.num_attention_heads = max(1, hidden_size // sizes.head_width)
+        self.intermediate_size = int(hidden_size * sizes.mlp_ratio)
         self.hidden_act, self.layer_norm_eps, self.attention_dropout = "gelu", 1e-5, 0.0
 
 

@@ -7,6 +7,7 @@
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import (
@@ -57,11 +58,12 @@ def assemble(parts: PartsConfig, folder: str, seed: int) -> None:
     lm = AutoModelForCausalLM.from_pretrained(parts.lm_model_name_or_path, dtype="auto")
     lm.resize_token_embeddings(len(tokenizer))
     tower = load_tower(parts.vision_model_name_or_path).to(lm.dtype)
-    model = put_together(parts, tower, lm, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+    grid = token_grid(tower, feature_layer(parts))
+    model = put_together(parts, tower, grid, lm, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
     model.generation_config = lm.generation_config
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
-    build_processor(parts, model, tokenizer).save_pretrained(folder)
+    build_processor(parts, model, grid, tokenizer).save_pretrained(folder)
 
 
 def assemble_once(parts: PartsConfig, folder: str, seed: int) -> None:
@@ -92,10 +94,23 @@ def load_tower(path: str) -> PreTrainedModel:
     return AutoModel.from_config(config).__class__.from_pretrained(path, config=config)
 
 
-def token_grid(tower: PreTrainedModel, layer: int) -> tuple[int, bool]:
-    """How a tower divides an image: patches along its side, and whether a class token stands in front of them.
+def feature_layer(parts: PartsConfig) -> int:
+    """The layer of the tower that is read: LLaVA's projector reads the one before the last."""
+    return -2 if parts.vis_proj == "mlp2x_gelu" else -1
 
-    It is asked on a blank image, whatever its config calls these things.
+
+class TokenGrid(NamedTuple):
+    """How a tower divides an image."""
+
+    side: int  # patches along a side
+    has_class_token: bool  # in front of them
+
+
+def token_grid(tower: PreTrainedModel, layer: int) -> TokenGrid:
+    """The tower is asked on a blank image, whatever its config calls these things.
+
+    Raises:
+        DataError: its tokens are no square grid, or that layer's features have another size than the last one's.
     """
     image_px = tower.config.image_size
     with torch.no_grad():
@@ -111,22 +126,19 @@ def token_grid(tower: PreTrainedModel, layer: int) -> tuple[int, bool]:
         raise DataError(
             f"--vision_model_name_or_path: the tower makes {num_tokens} tokens of an image, which are no square grid"
         )
-    return side, num_tokens > side**2
+    return TokenGrid(side, num_tokens > side**2)
 
 
 def put_together(
-    parts: PartsConfig, tower: PreTrainedModel, lm: PreTrainedModel, image_id: int
+    parts: PartsConfig, tower: PreTrainedModel, grid: TokenGrid, lm: PreTrainedModel, image_id: int
 ) -> LlavaForConditionalGeneration:
     is_llava = parts.vis_proj == "mlp2x_gelu"
-    # LLaVA reads the layer before the last, without the class token.
-    layer = -2 if is_llava else -1
-    _, has_class_token = token_grid(tower, layer)
-    without_class_token = has_class_token and (is_llava or parts.vis_proj == "perceiver")
+    without_class_token = grid.has_class_token and (is_llava or parts.vis_proj == "perceiver")
     settings = {
         "vision_config": tower.config,
         "text_config": lm.config,
         "image_token_index": image_id,
-        "vision_feature_layer": layer,
+        "vision_feature_layer": feature_layer(parts),
         "vision_feature_select_strategy": "default" if without_class_token else "full",
     }
     if is_llava and not parts.enable_mmca_attention and tower.config.model_type == "clip_vision_model":
@@ -147,23 +159,24 @@ def put_together(
     return model
 
 
-def build_processor(parts: PartsConfig, model: LlavaForConditionalGeneration, tokenizer) -> LlavaProcessor:
+def build_processor(
+    parts: PartsConfig, model: LlavaForConditionalGeneration, grid: TokenGrid, tokenizer
+) -> LlavaProcessor:
     vision = model.config.vision_config
     size = {"height": vision.image_size, "width": vision.image_size}
     if parts.vision_model_name_or_path.startswith(OPEN_CLIP):
         images = CLIPImageProcessor(size={"shortest_edge": vision.image_size}, crop_size=size)
     else:
         images = AutoImageProcessor.from_pretrained(parts.vision_model_name_or_path)
-    side, has_class_token = token_grid(model.model.vision_tower, model.config.vision_feature_layer)
     strategy = model.config.vision_feature_select_strategy
     if parts.vis_proj == "perceiver":  # the processor counts patches: as many as there are queries
-        side, has_class_token, strategy = isqrt(parts.num_queries), False, "full"
+        grid, strategy = TokenGrid(isqrt(parts.num_queries), False), "full"
     return LlavaProcessor(
         images,
         tokenizer,
-        patch_size=vision.image_size // side,
+        patch_size=vision.image_size // grid.side,
         vision_feature_select_strategy=strategy,
-        num_additional_image_tokens=int(has_class_token),
+        num_additional_image_tokens=int(grid.has_class_token),
     )
 
 

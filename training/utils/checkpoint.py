@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from . import dist
 from .arguments import save_args
@@ -48,6 +49,20 @@ def resolve_checkpoint(path: str | Path) -> Path:
         raise DataError(f"{path}: weights without config.json; see training/utils/model/legacy_weights.py")
     found = "no such folder" if not path.is_dir() else "holds no config.json and no finished epoch"
     raise DataError(f"{path}: {found}; expected a model folder or the output folder of a training stage")
+
+
+def write_extras(folder: Path, head: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """What this project adds to a model folder of transformers: the value head, if there is one, and what later
+    stages need to know."""
+    if head:
+        save_file({name: tensor.contiguous() for name, tensor in head.items()}, folder / HEAD_FILE)
+    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What an earlier stage wrote about the checkpoint: its template."""
+    file = folder / METADATA_FILE
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 class AlreadyFinished(Exception):
@@ -135,14 +150,11 @@ class Run:
         if not dist.is_main():
             return
         module = engine.module
-        model, family = module.model, module.family
         head = {name.removeprefix("v_head."): t for name, t in state.items() if name.startswith("v_head.")}
         weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
-        family.save_model(model, folder, weights)
-        if head:
-            save_file({name: t.contiguous() for name, t in head.items()}, folder / HEAD_FILE)
+        module.family.save_model(module.model, folder, weights)
         self.processor.save_pretrained(folder)
-        (folder / METADATA_FILE).write_text(json.dumps(self.metadata, indent=2) + "\n")
+        write_extras(folder, head, self.metadata)
 
     @contextmanager
     def _written(self, name: str):

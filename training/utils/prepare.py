@@ -5,14 +5,14 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from . import dist
-from .checkpoint import resolve_checkpoint
+from .checkpoint import read_metadata, resolve_checkpoint
 from .config import DataConfig, ModelConfig, TrainConfig
 from .data.encode import Encoder
 from .data.images import open_image
 from .data.record import DataError, Record
 from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
-from .model.build_model import get_family, read_metadata
+from .model.build_model import get_family
 from .model.generate import Sampling
 from .stage_config import PPOConfig, PredictConfig
 

@@ -3,7 +3,6 @@
 To add a family, write a file like `llava.py` beside this one and add a line to `FAMILIES`.
 """
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -147,9 +146,3 @@ def _make_trainable(config: TrainConfig, model: PreTrainedModel, family: Family)
         add_lora(part, config.vis_lora_dim, config.lora_alpha, config.vis_lora_module_name, without=others)
     for part in projector:
         part.requires_grad_(not config.only_optimize_lora)
-
-
-def read_metadata(folder: Path) -> dict:
-    """What an earlier stage wrote about the checkpoint: its template, its reward statistics."""
-    file = folder / "alignment.json"
-    return json.loads(file.read_text()) if file.is_file() else {}

@@ -20,11 +20,11 @@ from zipfile import BadZipFile
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import HfArgumentParser, PreTrainedModel
 
-from ..checkpoint import HEAD_FILE, METADATA_FILE, resolve_checkpoint
+from ..checkpoint import resolve_checkpoint, write_extras
 from ..data.record import DataError
 from .build_model import get_family
 
@@ -161,9 +161,7 @@ def convert(config: ConvertConfig) -> None:
     load_strictly(model, backbone)
     family.save_model(model, folder, model.state_dict())
     family.load_processor(str(base)).save_pretrained(folder)
-    (folder / METADATA_FILE).write_text(json.dumps({"template": config.template}, indent=2) + "\n")
-    if head:
-        save_file(head, folder / HEAD_FILE)
+    write_extras(folder, head, {"template": config.template})
     print(f"wrote {folder}" + (", a reward model" if head else ""))
 
 

@@ -15,7 +15,7 @@ WORLD=$DEMO/world
 OUT=$DEMO/projectors
 source scripts/setup.sh
 
-[[ -d $OUT/parts ]] || python -m data.demo_parts --model "$DEMO/tiny" --output "$OUT/parts"
+[[ -d $OUT/parts ]] || python -m scripts.demo_parts --model "$DEMO/tiny" --output "$OUT/parts"
 for projector in $PROJECTORS; do
   printf '\n== %s\n' "$projector"
   LM=$OUT/parts/language VISION=$OUT/parts/vision PROJECTOR=$projector TEMPLATE=mistral DATA=$WORLD/sft_train.json \

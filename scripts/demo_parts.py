@@ -2,20 +2,13 @@
 
 So that the demo can build models from parts:
 
-    python -m data.demo_parts --model models/demo/tiny --output models/demo/parts
+    python -m scripts.demo_parts --model models/demo/tiny --output models/demo/parts
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import training  # noqa: F401  (repairs torchvision before transformers needs it)
-
-from transformers import (  # isort: skip
-    AutoProcessor,
-    HfArgumentParser,
-    LlamaForCausalLM,
-    LlavaForConditionalGeneration,
-)
+from transformers import AutoProcessor, HfArgumentParser, LlamaForCausalLM, LlavaForConditionalGeneration
 
 
 @dataclass(frozen=True)

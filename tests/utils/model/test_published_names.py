@@ -6,14 +6,9 @@ from safetensors.torch import save_file
 from transformers import AutoModelForImageTextToText
 
 from tests.tiny_families import build_tiny
+from tests.utils.model.test_legacy_weights import LLAVA, renamed
 
 # How the index of the published checkpoints (llava-hf, meta-llama, Qwen) calls what a module is called today.
-LLAVA = {
-    "model.language_model.": "language_model.model.",
-    "lm_head.": "language_model.lm_head.",
-    "model.vision_tower.": "vision_tower.vision_model.",
-    "model.multi_modal_projector.": "multi_modal_projector.",
-}
 PUBLISHED = {
     "llava": LLAVA,
     "llava_next": LLAVA | {"model.image_newline": "image_newline"},
@@ -54,14 +49,12 @@ EXAMPLES = {
 def test_every_tensor_of_a_published_checkpoint_finds_its_place(family, tmp_path):
     folder = build_tiny(family, tmp_path / "model")
     model = AutoModelForImageTextToText.from_pretrained(folder)
-    names = {}
-    for name in model.state_dict():
-        today = next(prefix for prefix in PUBLISHED[family] if name.startswith(prefix))
-        names[PUBLISHED[family][today] + name.removeprefix(today)] = name
-    assert set(EXAMPLES[family]) <= names.keys()
-    weights = {old: model.state_dict()[name] + 1 for old, name in names.items()}
+    weights = {old: tensor + 1 for old, tensor in renamed(model, PUBLISHED[family]).items()}
+    assert set(EXAMPLES[family]) <= weights.keys()
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     loaded, report = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
-    for old, name in names.items():
-        assert torch.equal(loaded.state_dict()[name], weights[old]), name
+    found = renamed(loaded, PUBLISHED[family])
+    assert found.keys() == weights.keys()
+    for old, tensor in weights.items():
+        assert torch.equal(found[old], tensor), old

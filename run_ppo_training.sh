@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# PPO, RLOO, GRPO or REINFORCE++ against a reward model. Settings can be given from outside: MODEL=... REWARD_MODEL=... bash run_ppo_training.sh
+# PPO, RLOO, GRPO or REINFORCE++ against a reward model. Settings can be given from outside:
+# MODEL=... REWARD_MODEL=... bash run_ppo_training.sh
 set -euo pipefail
 cd "$(dirname "$0")"
 source scripts/launch.sh

@@ -69,7 +69,10 @@ def main(config: PredictConfig) -> None:
     num_tokens = int(dist.sum_over_ranks(num_tokens))  # every process has written its lines by now
     seconds = time.monotonic() - started
     if dist.is_main():
-        print(f"{num_tokens:,} tokens in {seconds:.1f} s, {num_tokens / seconds:,.0f} tokens/s", flush=True)
+        if num_tokens:  # none where all was answered before
+            print(
+                f"{num_tokens:,} tokens in {seconds:.1f} s, {num_tokens / seconds:,.0f} tokens/s", flush=True
+            )
         lines.merge(len(records))
         if config.legacy_output:
             write_legacy(output)

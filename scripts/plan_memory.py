@@ -8,7 +8,7 @@ manner of arXiv 2205.05198, section 4, with a fused attention kernel. What the a
 comes on top: plan with a tenth to spare.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -131,7 +131,9 @@ def plan(config: PlanConfig) -> list[tuple[str, Parameters, dict[str, float]]]:
         model = build_on_meta(config.from_checkpoint)
         memory = {"activations": activations(model, config, is_trained, has_lm_head)}
         parameters = count(model, family, config, has_lm_head)
-        trained = parameters.trained if is_trained else 0
+        if not is_trained:
+            parameters = replace(parameters, trained=0)
+        trained = parameters.trained
         # A frozen tower is whole on each GPU, and the models of a stage share one.
         tower = 0 if config.vis_encoder_update else parameters.vision
         adapters = trained if config.lang_lora_dim else 0
@@ -150,11 +152,9 @@ def main(config: PlanConfig) -> None:
     purposes = ("weights", "gradients", "optimizer", "activations")
     print(f"{'':14}{'parameters':>16}{'trained':>16}" + "".join(f"{p:>13}" for p in purposes))
     rows = plan(config)
-    for (name, parameters, memory), (_, is_trained, _) in zip(rows, MODELS[config.stage], strict=True):
-        trained = parameters.trained if is_trained else 0
-        print(
-            f"{name:14}{parameters.total:16,}{trained:16,}" + "".join(f"{memory[p]:13.2f}" for p in purposes)
-        )
+    for name, parameters, memory in rows:
+        sizes = "".join(f"{memory[p]:13.2f}" for p in purposes)
+        print(f"{name:14}{parameters.total:16,}{parameters.trained:16,}{sizes}")
     # Activations of one model at a time: each is done with them before the next begins.
     held = sum(memory[p] for _, _, memory in rows for p in purposes[:3])
     peak = held + max(memory["activations"] for _, _, memory in rows)

@@ -182,7 +182,7 @@ def test_several_losses_are_added_up_with_their_weights_and_pairs_of_a_prompt_ar
         dpo = np.mean([-np.log(sigmoid(0.3 * float(h[i] - h[j]))) for i, j in of_prompt])
         first = of_prompt[0][0]
         expected = 0.5 * dpo - 2.0 * given.logps[first].item() / given.lengths[first].item()
-        assert float(both[number]) == pytest.approx(expected, rel=1e-6)
+        assert both[number].item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_only_losses_that_need_a_reference_ask_for_one():

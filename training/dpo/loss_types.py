@@ -35,6 +35,10 @@ class Ranked:
     def log_ratios(self) -> Tensor:
         return self.logps - self.ref_logps
 
+    def rewards(self, beta: float) -> Tensor:
+        """Implicit rewards, [R]."""
+        return beta * self.log_ratios
+
     @property
     def mean_logps(self) -> Tensor:
         """Per token."""
@@ -64,17 +68,17 @@ class Ranked:
 
 
 def sigmoid(ranked: Ranked, config: DPOConfig) -> Tensor:
-    margins = config.beta * ranked.margins(ranked.log_ratios)
+    margins = ranked.margins(ranked.rewards(config.beta))
     return ranked.per_prompt(dpo_loss(margins, config.label_smoothing))
 
 
 def robust(ranked: Ranked, config: DPOConfig) -> Tensor:
-    margins = config.beta * ranked.margins(ranked.log_ratios)
+    margins = ranked.margins(ranked.rewards(config.beta))
     return ranked.per_prompt(robust_dpo_loss(margins, config.label_smoothing))
 
 
 def hinge(ranked: Ranked, config: DPOConfig) -> Tensor:
-    return ranked.per_prompt(hinge_loss(config.beta * ranked.margins(ranked.log_ratios)))
+    return ranked.per_prompt(hinge_loss(ranked.margins(ranked.rewards(config.beta))))
 
 
 def ipo(ranked: Ranked, config: DPOConfig) -> Tensor:
@@ -100,12 +104,12 @@ def sft(ranked: Ranked, config: DPOConfig) -> Tensor:
 
 def plackett_luce(ranked: Ranked, config: DPOConfig) -> Tensor:
     """DPO over K ranked responses (arXiv 2305.18290, appendix A.3)."""
-    rewards = config.beta * ranked.log_ratios
+    rewards = ranked.rewards(config.beta)
     return plackett_luce_loss(rewards, ranked.prompt_of_response, ranked.num_prompts)
 
 
 def biased_ranking(ranked: Ranked, config: DPOConfig) -> Tensor:
-    rewards = config.beta * ranked.log_ratios
+    rewards = ranked.rewards(config.beta)
     return biased_ranking_loss(rewards, ranked.prompt_of_response, ranked.num_prompts, config.label_smoothing)
 
 

@@ -76,7 +76,7 @@ def preference_figures(ranked: Ranked, beta: float) -> Figures:
     if ranked.ref_logps is None:
         margins = ranked.margins(ranked.mean_logps)
         return figures | {"accuracy": ((margins > 0).sum(), num_pairs)}
-    rewards = beta * ranked.log_ratios
+    rewards = ranked.rewards(beta)
     margins = ranked.margins(rewards)
     return figures | {
         "chosen_reward": (rewards[chosen].sum(), num_pairs),

@@ -38,14 +38,15 @@ def main(config: PPOConfig) -> None:
     reward_model = build_value_model(
         for_critic, config.reward_model_ckpt_path, family, trainable=False, needs_head=True
     )
-    models = [policy, reference, reward_model]
-    if config.has_critic:
-        models.append(build_value_model(for_critic, config.critic_checkpoint, family))
+    value_model = (
+        build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None
+    )
+    models = [model for model in (policy, reference, reward_model, value_model) if model]
     share_towers(*models, remembered_batches=sampler.accumulation)
 
     num_updates = sampler.num_steps * config.ppo_epochs * config.num_minibatches
     actor = Engine(policy, for_actor, total_steps=num_updates)
-    critic = Engine(models[-1], for_critic, total_steps=num_updates) if config.has_critic else None
+    critic = Engine(value_model, for_critic, total_steps=num_updates) if value_model else None
     engines = {"actor": actor} | ({"critic": critic} if critic else {})
     reference = inference_engine(reference, for_actor)
     reward_model = inference_engine(reward_model, for_critic)

@@ -99,45 +99,53 @@ def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
 
 def build_tiny_llava(config: TinyConfig) -> None:
     tokenizer = build_tokenizer(config)
-    size = {"height": config.picture_px, "width": config.picture_px}
-    processor = LlavaProcessor(
-        image_processor=CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False),
-        tokenizer=tokenizer,
+    vision = CLIPVisionConfig(
+        hidden_size=config.vision_size,
+        intermediate_size=4 * config.vision_size,
+        num_hidden_layers=config.vision_layers,
+        num_attention_heads=max(1, config.vision_size // 32),
+        image_size=config.picture_px,
         patch_size=config.patch_px,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
-        chat_template=CHAT_TEMPLATE,
+        initializer_range=config.init_std,
     )
-    special = special_ids(tokenizer)
+    text = LlamaConfig(
+        hidden_size=config.hidden_size,
+        intermediate_size=3 * config.hidden_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=max(1, config.hidden_size // 48),
+        vocab_size=len(tokenizer),
+        max_position_embeddings=2048,
+        initializer_range=config.init_std,
+        **special_ids(tokenizer),
+    )
     torch.manual_seed(config.seed)
+    model = write_llava(Path(config.output), vision, text, tokenizer)
+    print(f"{config.output}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens")
+
+
+def write_llava(
+    folder: Path, vision: CLIPVisionConfig, text: LlamaConfig, tokenizer: PreTrainedTokenizerFast
+) -> LlavaForConditionalGeneration:
+    """A LLaVA of these shapes with random weights, and its processor, as a checkpoint folder."""
     model = LlavaForConditionalGeneration(
         LlavaConfig(
-            vision_config=CLIPVisionConfig(
-                hidden_size=config.vision_size,
-                intermediate_size=4 * config.vision_size,
-                num_hidden_layers=config.vision_layers,
-                num_attention_heads=max(1, config.vision_size // 32),
-                image_size=config.picture_px,
-                patch_size=config.patch_px,
-                initializer_range=config.init_std,
-            ),
-            text_config=LlamaConfig(
-                hidden_size=config.hidden_size,
-                intermediate_size=3 * config.hidden_size,
-                num_hidden_layers=config.num_layers,
-                num_attention_heads=max(1, config.hidden_size // 48),
-                vocab_size=len(tokenizer),
-                max_position_embeddings=2048,
-                initializer_range=config.init_std,
-                **special,
-            ),
+            vision_config=vision,
+            text_config=text,
             image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         )
     )
-    model.generation_config = GenerationConfig(**special)
-    model.save_pretrained(config.output, save_original_format=False)
-    processor.save_pretrained(config.output)
-    print(f"{config.output}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens")
+    model.generation_config = GenerationConfig(**special_ids(tokenizer))
+    model.save_pretrained(folder, save_original_format=False)
+    size = {"height": vision.image_size, "width": vision.image_size}
+    LlavaProcessor(
+        image_processor=CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False),
+        tokenizer=tokenizer,
+        patch_size=vision.patch_size,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+    return model
 
 
 if __name__ == "__main__":

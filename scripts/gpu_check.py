@@ -14,17 +14,14 @@ from statistics import median
 
 import torch
 from transformers import (
-    CLIPImageProcessor,
     CLIPVisionConfig,
-    GenerationConfig,
     HfArgumentParser,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    LlavaProcessor,
 )
 
-from data.demo_model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
+from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
 from training.utils import jsonl
 from training.utils.config import flag
 
@@ -79,29 +76,11 @@ def make(folder: Path, size: str) -> None:
     """A LLaVA with random weights, and records whose words are drawn from the samples."""
     vision, text = SHAPES[size]
     words = build_tokenizer(TinyConfig(output="", texts=str(SAMPLES)))
-    for name, value in special_ids(words).items():
-        setattr(text, name, value)
+    text.update(special_ids(words))
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = LlavaForConditionalGeneration(
-            LlavaConfig(
-                vision_config=vision,
-                text_config=text,
-                image_token_index=words.convert_tokens_to_ids("<image>"),
-            )
-        )
-    model.generation_config = GenerationConfig(**special_ids(words))
-    model.save_pretrained(folder)
-    square = {"height": vision.image_size, "width": vision.image_size}
-    LlavaProcessor(
-        CLIPImageProcessor(size={"shortest_edge": vision.image_size}, crop_size=square),
-        words,
-        patch_size=vision.patch_size,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
-    ).save_pretrained(folder)
+        write_llava(folder, vision, text, words)
 
     rng = random.Random(0)
     vocabulary = sorted(

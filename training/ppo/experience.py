@@ -71,10 +71,7 @@ def assign_credit(
 ) -> None:
     """Sets advantages and returns of the whole rollout, over all processes."""
     if config.normalize_rewards:
-        scores = torch.cat([experience.scores for experience in experiences]).double()
-        moments.update(
-            *(float(dist.sum_over_ranks(x)) for x in (len(scores), scores.sum(), scores.square().sum()))
-        )
+        moments.add(torch.cat([experience.scores for experience in experiences]))
     for experience in experiences:
         batch = experience.batch
         scores = moments.normalize(experience.scores) if config.normalize_rewards else experience.scores

@@ -87,7 +87,7 @@ class Rollouts:
         for micro_batch, experience in zip(trees, experiences, strict=True):
             scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
             for tree in micro_batch:
-                responses = [self.encoder.decode(ids) for ids in tree.responses]
+                responses = [self.encoder.decode(response.ids) for response in tree.responses]
                 line = {"step": step, "id": tree.id, "responses": responses}
                 line["scores"] = [next(scores) for _ in responses]
                 line["kl"] = [next(kl) for _ in responses]

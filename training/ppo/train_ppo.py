@@ -18,7 +18,7 @@ from training.utils.engine import Engine, inference_engine
 from training.utils.meter import Meter
 from training.utils.model.build_model import build_policy, build_value_model, require_reward_model
 from training.utils.model.tower import share_towers
-from training.utils.prepare import build_encoder, build_sampler, build_sampling, load_data
+from training.utils.prepare import build_encoder, build_sampling, load_data
 from training.utils.rl import KLController, RunningMoments
 from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
@@ -27,8 +27,8 @@ from training.utils.tally import Tally
 def main(config: PPOConfig) -> None:
     require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
-    prompts, held_out = load_data(config, encoder, min_responses=0)
-    sampler = build_sampler(config, len(prompts))
+    data = load_data(config, encoder, min_responses=0)
+    sampler = data.sampler
     run = Run(config, encoder)
 
     # Four models, or three without a critic. They share one vision tower where it is frozen and the same.
@@ -59,10 +59,10 @@ def main(config: PPOConfig) -> None:
         moments.load_state_dict(state["moments"])
 
     sampling = build_sampling(config, encoder, config.max_generation_length_of_sampling)
-    collate = Collator(encoder, any(record.images for record in prompts))
+    collate = Collator(encoder, any(record.images for record in data.train))
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     rollouts = Rollouts(config, encoder, sampler.start_step)
-    steps = step_trees(prompts, encoder, sampler, config.num_workers)
+    steps = step_trees(data, config.num_workers)
     for step, prompt_trees in enumerate(steps, sampler.start_step + 1):
         # 1. Sample responses of the current policy.
         trees = sample(actor, encoder, prompt_trees, sampling, config.num_generations, config.seed, step)
@@ -98,9 +98,9 @@ def main(config: PPOConfig) -> None:
         kl_controller.update(figures["kl"], num_responses=sampler.global_batch * config.num_generations)
 
         is_last = step == sampler.num_steps
-        if held_out and (is_last or step % config.eval_step == 0):
+        if data.held_out and (is_last or step % config.eval_step == 0):
             meter.log_eval(
-                step, **evaluate(actor, reward_model, encoder, collate, held_out, sampling, config)
+                step, **evaluate(actor, reward_model, encoder, collate, data.held_out, sampling, config)
             )
         ends_epoch = is_last or step % sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):

@@ -8,6 +8,7 @@ A folder is written under a temporary name and renamed when it is whole, so a ru
 leaves the one before untouched.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -63,6 +64,15 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """What an earlier stage wrote about the checkpoint: its template."""
     file = folder / METADATA_FILE
     return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights of a model folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 class AlreadyFinished(Exception):

@@ -20,7 +20,23 @@ class SFTConfig(TrainConfig, DataConfig, PartsConfig, ModelConfig):
 class RewardConfig(TrainConfig, DataConfig, ModelConfig):
     """Reward model."""
 
+    loss_type: str = flag("ranking", "`ranking` of responses, or `regression` on the scores of the records.")
+    margin: float = flag(
+        0.0, "How far better responses should be ahead; times the difference of their scores, where given."
+    )
+    centering_coef: float = flag(0.0, "Weight of the squared sum of a prompt's scores; 0.01 is usual.")
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.loss_type in ("ranking", "regression"),
+            f"--loss_type {self.loss_type}: unknown; expected ranking or regression",
+        )
+
+    @property
+    def regresses(self) -> bool:
+        return self.loss_type == "regression"
 
 
 @dataclass(frozen=True)
@@ -30,18 +46,38 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     loss_type: list[str] = flag(
         ["sigmoid"],
         "Losses to add up, by their names in training/dpo/loss_types.py: sigmoid (DPO), robust, hinge, ipo, simpo, "
-        "orpo, sft, plackett_luce, biased_ranking.",
+        "orpo, sft, kto, bco, mdpo, image_conditional, anchored, plackett_luce, biased_ranking.",
     )
     loss_weights: list[float] = flag([], "A weight for each loss; none: 1 each.")
     beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies; of the odds ratio in ORPO.")
     label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO, robust), 0 to 0.5.")
     simpo_gamma: float = flag(0.5, "Margin that SimPO asks for.")
+    desirable_weight: float = flag(1.0, "Weight of desirable responses in KTO.")
+    undesirable_weight: float = flag(1.0, "Weight of undesirable responses in KTO.")
+    other_image: str = flag(
+        "crop", "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`."
+    )
+    reference_cache: str = flag(
+        "", "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded."
+    )
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
             0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
+        )
+        require(
+            self.other_image in ("crop", "noise"),
+            f"--other_image {self.other_image}: unknown; expected crop or noise",
+        )
+        require(
+            "kto" not in self.loss_type or self.per_device_train_batch_size > 1,
+            "--loss_type kto: needs --per_device_train_batch_size 2 or more: it compares with answers to others",
+        )
+        require(
+            "kto" not in self.loss_type or not self.reference_cache,
+            "--reference_cache: not with --loss_type kto, which pairs each prompt with another answer in each epoch",
         )
         require(
             self.label_smoothing < 0.5 or "robust" not in self.loss_type,

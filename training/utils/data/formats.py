@@ -72,9 +72,12 @@ def normalise(entry: Any) -> Spelled:
         return _llava(entry)
     if {"chosen", "rejected"} <= entry.keys():
         return _preference(entry)
+    if {"prompt", "completion", "label"} <= entry.keys():
+        return _labelled(entry)
     raise DataError(
         f"found the keys {', '.join(sorted(entry)) or 'none'}; expected `conversations` (LLaVA), "
-        "or `chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V)"
+        "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), or `prompt`, `completion` and `label` "
+        "(TRL, unpaired)"
     )
 
 
@@ -105,6 +108,8 @@ def _llava(entry: dict) -> Spelled:
                 f"found {len(scores)} score(s) for {len(responses)} response(s); expected one for each"
             )
     label = entry.get("label")
+    if isinstance(label, bool):  # of one answer: desirable or not
+        label, scores = None, (float(label),) * len(responses)
     return Spelled(
         entry.get("id"),
         _images(entry.get("image")),
@@ -154,6 +159,16 @@ def _preference(entry: dict) -> Spelled:
     return Spelled(entry.get("id", entry.get("idx")), images, turns, [_answer(chosen), _answer(rejected)])
 
 
+def _labelled(entry: dict) -> Spelled:
+    """One answer, desirable or not: scores of 1 and 0."""
+    prompt, label = entry["prompt"], entry["label"]
+    if not isinstance(label, bool):
+        raise DataError(f"`label` is {label!r}; expected true or false")
+    turns = [Turn("user", prompt)] if isinstance(prompt, str) else [_message(message) for message in prompt]
+    images = _images(entry.get("images", entry.get("image")))
+    return Spelled(entry.get("id"), images, turns, [_answer(entry["completion"])], (float(label),))
+
+
 def _message(message: dict) -> Turn:
     if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
         raise DataError("a message lacks `role` or `content`")
@@ -171,7 +186,7 @@ def _answer(value: Any) -> str:
     if isinstance(value, list):
         if len(value) != 1:
             raise DataError(
-                f"`chosen` or `rejected` holds {len(value)} messages after the prompt; expected one"
+                f"`chosen`, `rejected` or `completion` holds {len(value)} messages after the prompt; expected one"
             )
         return _message(value[0]).text
     return value

@@ -3,7 +3,8 @@
 A checkpoint holds the merged weights, so every next stage, prediction and plain transformers load it as any other.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -34,6 +35,20 @@ def add_lora(part: nn.Module, dim: int, alpha: float, name: str, without: Collec
     ]
     config = LoraConfig(r=dim, lora_alpha=alpha or dim, target_modules=targets)
     inject_adapter_in_model(config, part, adapter_name=ADAPTER)
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """The model as it was before it got adapters."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+    # Not peft's own switch: it also freezes the adapters, and an optimizer holds them.
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
 
 
 @torch.no_grad()

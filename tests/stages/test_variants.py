@@ -1,5 +1,6 @@
 """Every loss type of DPO and every estimator of PPO, as whole runs in this process."""
 
+import json
 import shutil
 from statistics import mean
 
@@ -12,8 +13,10 @@ from tests.stages.conftest import log, weights
 from training.dpo.loss_types import LOSS_TYPES
 from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
+from training.reward_model.train_rm import main as train_rm
 from training.utils.config import ConfigError
-from training.utils.stage_config import DPOConfig, PPOConfig
+from training.utils.data.record import DataError
+from training.utils.stage_config import DPOConfig, PPOConfig, RewardConfig
 
 
 def settings(model, data, output, **more):
@@ -40,8 +43,52 @@ def test_a_loss_falls_and_its_accuracy_rises(loss_type, tiny_llava, tmp_path):
     assert lines[-1]["loss"] < lines[0]["loss"]
     needs_reference = any(LOSS_TYPES[name].reference for name in loss_type)
     assert ("margin" in lines[0]) == needs_reference
-    if loss_type[0] not in ("sft", "image_conditional", "anchored"):  # they do not look at the rejected answer
+    if loss_type[0] not in (
+        "sft",
+        "image_conditional",
+        "anchored",
+    ):  # they do not look at the rejected answer
         assert lines[-1]["accuracy"] >= 0.9
+
+
+def test_kto_learns_from_unpaired_answers_and_goes_on_with_its_memory(tiny_llava, tmp_path):
+    """Eight answers, good and bad ones of different pictures; bco with them, so that there is a running mean."""
+    records = json.loads((SAMPLES / "reward.json").read_text())[:8]
+    file = SAMPLES / "reward.json"
+    unpaired = []
+    for number, one in enumerate(records):
+        human, gpt = one["conversations"]
+        good = number % 2 == 0
+        answer = gpt["value"][0 if good else 1]
+        unpaired.append(one | {"label": good, "conversations": [human, gpt | {"value": answer}]})
+    file = tmp_path / "unpaired.json"
+    file.write_text(json.dumps(unpaired))
+    more = {"image_folder": str(SAMPLES), "loss_type": ["kto", "bco"], "learning_rate": 1e-3}
+    config = settings(tiny_llava, file, tmp_path / "whole", save_total_limit=0, max_steps=12, **more)
+    train_dpo(DPOConfig(**config))
+    lines = log(tmp_path / "whole")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["chosen_reward"] > lines[-1]["rejected_reward"] + 0.1
+    assert "margin" not in lines[-1]  # there are no pairs
+    with pytest.raises(DataError, match="--resume nowhere: no checkpoint; expected never, auto or a folder"):
+        train_dpo(DPOConfig(**config | {"resume": "nowhere", "output_dir": str(tmp_path / "b")}))
+    resumed = config | {"resume": str(tmp_path / "whole" / "checkpoint-6"), "output_dir": str(tmp_path / "b")}
+    train_dpo(DPOConfig(**resumed))
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(weights(tmp_path / "b")[name], tensor), name
+
+
+def test_a_reward_model_learns_the_scores_of_the_records(tiny_llava, tmp_path):
+    config = settings(tiny_llava, "reward_mse.json", tmp_path, loss_type="regression", max_steps=40)
+    train_rm(RewardConfig(**config | {"learning_rate": 3e-3}))
+    lines = log(tmp_path)
+    assert lines[-1]["loss"] < 0.2 * lines[0]["loss"]
+
+
+def test_regression_asks_for_scores(tiny_llava, tmp_path):
+    config = settings(tiny_llava, "reward.json", tmp_path, loss_type="regression")
+    with pytest.raises(DataError, match="has no `score`; --loss_type regression needs one"):
+        train_rm(RewardConfig(**config))
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,10 @@ class Run:
         if resume == "never":
             return None
         if resume != "auto":
+            if not (Path(resume) / STATE).is_dir():
+                raise DataError(
+                    f"--resume {resume}: no checkpoint; expected never, auto or a folder checkpoint-STEP"
+                )
             return Path(resume)
         states = [folder for folder in self.folder.glob("checkpoint-*") if (folder / STATE).is_dir()]
         return max(states, key=lambda folder: int(folder.name.split("-")[1]), default=None)

@@ -105,7 +105,7 @@ def taste(tiny_llava, tmp_path_factory):
 def test_the_reward_rises(estimator, tiny_llava, taste, tmp_path):
     ppo = {"advantage_estimator": estimator, "num_generations": 4, "max_generation_length_of_sampling": 3}
     ppo |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-3, "max_steps": 25, "kl_coef": 0.01}
-    config = settings(tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=str(taste), **ppo)
+    config = settings(tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=[str(taste)], **ppo)
     train_ppo(PPOConfig(**config))
     lines = log(tmp_path)
     first, last = (mean(line["reward"] for line in part) for part in (lines[:5], lines[-5:]))
@@ -116,7 +116,7 @@ def test_the_reward_rises(estimator, tiny_llava, taste, tmp_path):
 
 def test_an_estimator_that_compares_samples_asks_for_two(tiny_llava, tmp_path):
     config = settings(
-        tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path="x", advantage_estimator="grpo"
+        tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=["x"], advantage_estimator="grpo"
     )
     with pytest.raises(ConfigError, match="--num_generations 1: expected 2 or more with"):
         PPOConfig(**config)

@@ -92,7 +92,22 @@ ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
 class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
 
-    reward_model_ckpt_path: str = flag("", "Folder of the trained reward model.")
+    reward_model_ckpt_path: list[str] = flag(
+        [], "Trained reward models; each may be of another family, tokenizer or template than the policy."
+    )
+    reward_functions: list[str] = flag([], "Python functions that score answers, as module:function.")
+    reward_endpoints: list[str] = flag(
+        [], "Addresses that score answers; a key is read from $REWARD_API_KEY."
+    )
+    reward_weights: list[float] = flag(
+        [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
+    )
+    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.")
+    reward_retries: int = flag(5, "How often an endpoint is asked again.")
+    share_backbone: bool = flag(
+        False,
+        "One model in all roles: policy, critic and reward models are adapters of it (needs --lang_lora_dim).",
+    )
     critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
     actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
     critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
@@ -131,14 +146,47 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     whiten_advantages: bool = flag(
         True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
     )
+    entropy_coef: float = flag(0.0, "What a nat of entropy of a token is worth in the policy's loss.")
+    stop_at_kl: float = flag(
+        0.0,
+        "No more updates in a step once the policy is this far from where it sampled, nats a token; 0: never.",
+    )
+    dynamic_sampling: int = flag(
+        0, "How often prompts whose samples all have one score are replaced by others in a step (DAPO)."
+    )
     normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
     reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
     missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        num_rewards = (
+            len(self.reward_model_ckpt_path) + len(self.reward_functions) + len(self.reward_endpoints)
+        )
         require(
-            bool(self.reward_model_ckpt_path), "--reward_model_ckpt_path: missing; expected a reward model"
+            num_rewards > 0,
+            "--reward_model_ckpt_path: missing; expected a reward model, --reward_functions or --reward_endpoints",
+        )
+        require(
+            len(self.reward_weights) in (0, num_rewards),
+            f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
+        )
+        require(
+            self.critic_init == "policy" or bool(self.reward_model_ckpt_path) or not self.has_critic,
+            "--critic_init reward: there is no reward model to start from; use --critic_init policy",
+        )
+        require(
+            not self.share_backbone
+            or (self.lang_lora_dim > 0 and not self.vis_lora_dim and not self.vis_encoder_update),
+            "--share_backbone: needs --lang_lora_dim, and a vision tower that is not trained",
+        )
+        require(
+            not self.share_backbone or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
+            "--share_backbone: needs --actor_zero_stage and --critic_zero_stage 2 or less",
+        )
+        require(
+            self.dynamic_sampling == 0 or self.num_generations > 1,
+            "--dynamic_sampling: needs --num_generations 2 or more, to compare their scores",
         )
         require(
             self.critic_init in ("reward", "policy"),
@@ -207,7 +255,16 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     @property
     def critic_checkpoint(self) -> str:
-        return self.reward_model_ckpt_path if self.critic_init == "reward" else self.from_checkpoint
+        return self.reward_model_ckpt_path[0] if self.critic_is_reward_model else self.from_checkpoint
+
+    @property
+    def critic_is_reward_model(self) -> bool:
+        return self.has_critic and self.critic_init == "reward"
+
+    @property
+    def for_reward_models(self) -> ModelConfig:
+        """They know their own family and template."""
+        return replace(self, model_architecture="auto", template="auto")
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def settings_of(model):
 
 
 def test_a_reward_model_of_another_tokenizer_reads_the_words_as_its_own(encoder, trees, batch, foreign):
-    """The same scores as for the records encoded by the reward model's own encoder; in the end a cut answer has none."""
+    """The same scores as for the records encoded by the reward model's own encoder; a cut answer stays cut."""
     own = Encoder(encoder.family.load_processor(str(foreign)), encoder.family, "vicuna", max_seq_len=512)
     assert reads_the_same(encoder, encoder) and not reads_the_same(encoder, own)
     model = build_value_model(settings_of(foreign), foreign, encoder.family, trainable=False, needs_head=True)

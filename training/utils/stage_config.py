@@ -292,7 +292,10 @@ class RewardScoreConfig(DataConfig, ModelConfig):
 
     output_path: str = flag("", "JSON Lines file to write: id and scores.")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
-    shuffle_images: bool = flag(False, "Give each record another's pictures, to see whether they matter.")
+    health_path: str = flag(
+        "",
+        "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

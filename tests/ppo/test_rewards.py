@@ -42,7 +42,7 @@ def no_number(record, responses):
     return [float("nan") for _ in responses]
 
 
-HERE = "tests.stages.test_rewards"
+HERE = "tests.ppo.test_rewards"
 
 
 @pytest.fixture

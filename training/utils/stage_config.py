@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, flag, require
 
@@ -300,3 +301,23 @@ class RewardScoreConfig(DataConfig, ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
+
+
+@dataclass(frozen=True)
+class DriftConfig(DataConfig, ModelConfig):
+    """KL to a reference, and reward, on answers that a policy samples."""
+
+    reference: str = flag("", "The model that the policy is compared with.")
+    reward_model_ckpt_path: str = flag("", "Reward model that scores the answers; none: no scores.")
+    output_path: str = flag("", "JSON file to write.")
+    batch_size: int = flag(8, "Prompts at a time on each process.")
+    num_return_sequences: int = flag(4, "Answers to each prompt.")
+    temperature: ClassVar[float] = 1.0  # else the answers would be of another distribution
+    topk: ClassVar[int] = 0
+    topp: ClassVar[float] = 1.0
+    max_new_tokens: int = flag(512, "Longest answer in tokens.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("reference", "output_path"):
+            require(bool(getattr(self, name)), f"--{name}: missing")

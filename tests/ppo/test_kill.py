@@ -13,7 +13,7 @@ import os, signal, sys
 from training.ppo import {module} as module
 from training.ppo.train_ppo import main
 from training.utils.cli import run_stage
-from training.utils.stage_config import PPOConfig
+from training.utils.ppo_config import PPOConfig
 calls, original = [], {owner}.{name}
 def counted(*args, **more):
     calls.append(0)

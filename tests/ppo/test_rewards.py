@@ -26,7 +26,7 @@ from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.model.build_model import build_value_model
-from training.utils.stage_config import PPOConfig
+from training.utils.ppo_config import PPOConfig
 
 
 def num_characters(record, responses):

@@ -12,7 +12,8 @@ from training.utils import jsonl
 from training.utils.config import ConfigError
 from training.utils.data.record import DataError
 from training.utils.model import build_model
-from training.utils.stage_config import PPOConfig, RewardConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import RewardConfig
 
 LORA = {"lang_lora_dim": 4, "only_optimize_lora": True}
 

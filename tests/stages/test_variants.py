@@ -18,7 +18,8 @@ from training.reward_model.train_rm import main as train_rm
 from training.utils import jsonl
 from training.utils.config import ConfigError
 from training.utils.data.record import DataError
-from training.utils.stage_config import DPOConfig, PPOConfig, RewardConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, RewardConfig
 
 
 def settings(model, data, output, **more):

@@ -14,8 +14,8 @@ from training.ppo.rollout import Sampled
 from training.utils import dist
 from training.utils.data.tree import Batch, Tree
 from training.utils.losses import segment_sum
+from training.utils.ppo_config import PPOConfig
 from training.utils.rl import RunningMoments, dense, flat, kl_k1, kl_k3, token_rewards
-from training.utils.stage_config import PPOConfig
 from training.utils.tally import Figures
 
 

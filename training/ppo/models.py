@@ -33,8 +33,8 @@ from training.utils.model.lora import ADAPTER
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
+from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder
-from training.utils.stage_config import PPOConfig
 
 
 @dataclass

@@ -21,7 +21,7 @@ from training.utils.data.loader import Collator
 from training.utils.data.record import DataError, Record
 from training.utils.data.tree import Batch, Response, Tree
 from training.utils.http import Endpoint
-from training.utils.stage_config import PPOConfig
+from training.utils.ppo_config import PPOConfig
 
 KEY_NAME = "REWARD_API_KEY"
 

@@ -14,8 +14,8 @@ from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine import Engine
 from training.utils.model.generate import generate
+from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_sampling
-from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
 

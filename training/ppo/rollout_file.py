@@ -6,7 +6,7 @@ from pathlib import Path
 from training.ppo.experience import Experience
 from training.utils import dist, jsonl
 from training.utils.data.encode import Encoder
-from training.utils.stage_config import PPOConfig
+from training.utils.ppo_config import PPOConfig
 
 
 class Rollouts:

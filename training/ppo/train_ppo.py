@@ -17,9 +17,9 @@ from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
 from training.utils.data.loader import step_trees
 from training.utils.meter import Meter
+from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder, load_data
 from training.utils.rl import KLController, RunningMoments
-from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
 

@@ -7,8 +7,8 @@ import torch
 from training.ppo.experience import Experience
 from training.ppo.models import Models
 from training.utils import dist
+from training.utils.ppo_config import PPOConfig
 from training.utils.rl import kl_k3, ppo_policy_loss, ppo_value_loss
-from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
 

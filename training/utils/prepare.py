@@ -15,7 +15,8 @@ from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
-from .stage_config import DriftConfig, PPOConfig, PredictConfig
+from .ppo_config import PPOConfig
+from .stage_config import DriftConfig, PredictConfig
 
 
 def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:

@@ -12,7 +12,6 @@ import matplotlib
 from transformers import HfArgumentParser
 
 from data.demo_table import row, spread
-from training.utils import jsonl
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
@@ -63,11 +62,10 @@ def figures(run: Path) -> dict[str, float]:
     """The figures of one run."""
     drift = json.loads((run / "drift.json").read_text())
     found = {name: drift[name]["mean"] for name in ("reward", "kl")}
-    for decoding in ("greedy", "sampled"):
-        metrics = json.loads((run / f"{decoding}.json").read_text())["metrics"]
+    for decoding, file in (("greedy", "greedy"), ("sampled", "drift")):
+        metrics = json.loads((run / f"{file}-scores.json").read_text())["metrics"]
         found |= {f"{name} {decoding}": metrics[name] for name in ("Hal", "Cover")}
-    times = [line["elapsed_s"] for line in jsonl.read(run / "log.jsonl") if "elapsed_s" in line]
-    return found | ({"minutes": times[-1] / 60} if times else {})
+    return found
 
 
 def draw(runs: dict[str, list[dict[str, float]]], picture: Path) -> None:

@@ -3,7 +3,8 @@
     python -m eval.drift --from_checkpoint models/ppo --reference models/sft --data_path prompts.json \\
         --reward_model_ckpt_path models/reward_model --output_path drift.json
 
-The answers are sampled at temperature 1, so their mean log-ratio is an unbiased estimate of the KL of an answer.
+The answers are sampled at temperature 1, so their mean log-ratio is an unbiased estimate of the KL of an answer. They
+are written beside the figures, as drift.jsonl, for eval/score.py.
 """
 
 import json
@@ -40,7 +41,7 @@ def main(config: DriftConfig) -> None:
         models.append(reward_model)
     share_towers(*models)
 
-    figures = {"kl": [], "reward": []}
+    figures = {"kl": [], "reward": [], "answers": []}
     sampling = build_sampling(config, encoder, config.max_new_tokens)
     generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, dist.rank())))
     collate = Collator(encoder, any(record.images for record in records))
@@ -55,11 +56,14 @@ def main(config: DriftConfig) -> None:
         log_ratios = segment_sum(policy(batch) - reference(batch), batch.response, batch.num_responses)
         if counts:
             figures["kl"] += log_ratios.tolist()
+            texts = ([encoder.decode(response.ids) for response in tree.responses] for tree in trees)
+            figures["answers"] += zip(batch.ids, texts, strict=True)
         if counts and config.reward_model_ckpt_path:
             figures["reward"] += reward_model(batch, batch.last_token).tolist()
     shares = dist.gather_objects(figures)
     if dist.is_main():
         values = {name: [v for share in shares for v in share[name]] for name in figures}
+        answers = [{"id": name, "responses": texts} for name, texts in values.pop("answers")]
         result = {
             name: {"mean": mean(v), "standard_error": stdev(v) / len(v) ** 0.5 if len(v) > 1 else None}
             for name, v in values.items()
@@ -67,6 +71,8 @@ def main(config: DriftConfig) -> None:
         }
         Path(config.output_path).parent.mkdir(parents=True, exist_ok=True)
         Path(config.output_path).write_text(json.dumps(result | {"n": len(values["kl"])}, indent=1) + "\n")
+        lines = "".join(json.dumps(line) + "\n" for line in answers)
+        Path(config.output_path).with_suffix(".jsonl").write_text(lines)
         units = {"kl": " nats"}
         shown = ", ".join(
             f"{name} {figure['mean']:.3f}{units.get(name, '')}" for name, figure in result.items()

@@ -40,16 +40,16 @@ train() {
 
 # measure MODEL: greedy and sampled answers on the test pictures, what they are worth, and how far they are from SFT.
 measure() {
-  local decoding
-  for decoding in greedy sampled; do
-    [[ -f $RUN/$decoding.jsonl ]] || MODEL=$1 DATA=$FROM/world/prompts_test.json OUTPUT=$RUN NAME=$decoding.jsonl BATCH=64 \
-      MAX_RESPONSE_LEN=40 TEMPERATURE=$([[ $decoding == greedy ]] && echo 0 || echo 1) bash run_predict.sh --seed "$SEED"
-    python -m eval.score --bench amber --truth "$FROM/world/truth_test.json" --predictions "$RUN/$decoding.jsonl" \
-      --output "$RUN/$decoding.json"
-  done
+  local prompts=$FROM/world/prompts_test.json answers
+  [[ -f $RUN/greedy.jsonl ]] || MODEL=$1 DATA=$prompts OUTPUT=$RUN NAME=greedy.jsonl BATCH=64 MAX_RESPONSE_LEN=40 \
+    bash run_predict.sh --seed "$SEED"
   [[ -f $RUN/drift.json ]] || python -m eval.drift --from_checkpoint "$1" --reference "$FROM/sft" \
-    --reward_model_ckpt_path "$FROM/reward_model" --data_path "$FROM/world/prompts_test.json" \
-    --output_path "$RUN/drift.json" --batch_size 64 --max_new_tokens 40
+    --reward_model_ckpt_path "$FROM/reward_model" --data_path "$prompts" --output_path "$RUN/drift.json" --batch_size 64 \
+    --max_new_tokens 40 --seed "$SEED"
+  for answers in greedy drift; do
+    [[ -f $RUN/$answers-scores.json ]] || python -m eval.score --bench amber --truth "$FROM/world/truth_test.json" \
+      --predictions "$RUN/$answers.jsonl" --output "$RUN/$answers-scores.json"
+  done
 }
 
 for SEED in $SEEDS; do

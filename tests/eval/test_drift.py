@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from eval.drift import main as drift
 from tests.conftest import SAMPLES
+from training.utils import jsonl
 from training.utils.stage_config import DriftConfig
 
 
@@ -33,6 +34,8 @@ def measured(policy, reference, tmp_path, judge=""):
 
 def test_a_policy_is_at_no_distance_from_itself(tiny_llava, tmp_path):
     found = measured(tiny_llava, tiny_llava, tmp_path)
+    lines = jsonl.read(tmp_path / "drift.jsonl")
+    assert len(lines) == 6 and all(len(line["responses"]) == 40 for line in lines)
     assert found["n"] == 240 and abs(found["kl"]["mean"]) < 1e-5 and "reward" not in found
 
 

@@ -41,7 +41,7 @@ def read_entries(path: Path) -> Iterable[Any]:
     try:
         if text.lstrip().startswith("["):
             return json.loads(text)
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]  # a text may hold U+2028
     except json.JSONDecodeError as error:
         line = text.count("\n", 0, error.pos) + 1 if text.lstrip().startswith("[") else "?"
         raise DataError(

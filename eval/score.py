@@ -11,7 +11,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
 from transformers import HfArgumentParser
 
@@ -88,7 +88,7 @@ def generation(predictions: Path) -> dict:
 def mean_words(answers: Answers) -> dict[str, float]:
     """The mean length of the answers that are texts: a rate of hallucination means little without it."""
     lengths = [len(text.split()) for texts in answers.values() for text in texts if isinstance(text, str)]
-    return {"words": mean(lengths)} if lengths else {}
+    return {"words": fmean(lengths)} if lengths else {}
 
 
 def report(config: ScoreConfig) -> dict:

@@ -9,7 +9,7 @@ Each file is a split. With several the figures are the mean of theirs, as the pa
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question, from_llava
@@ -70,7 +70,7 @@ def score(questions: Sequence[Question], answers: Answers, parser: str = "offici
         splits[item["split"]].append(item)
     groups = {name: figures(items) for name, items in splits.items()}
     names = ("accuracy", "precision", "recall", "F1", "yes_ratio")
-    metrics = {name: mean(group[name] for group in groups.values()) for name in names} if groups else {}
+    metrics = {name: fmean(group[name] for group in groups.values()) for name in names} if groups else {}
     warnings = [
         f"{name}: no answer says yes; its precision counts as 0"
         for name, group in groups.items()

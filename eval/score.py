@@ -12,6 +12,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from transformers import HfArgumentParser
 
@@ -41,22 +42,23 @@ class ScoreConfig:
     parser: str = field(
         default="", metadata={"help": "How an answer is read; none: the benchmark's default."}
     )
+    synonyms: str = field(default="", metadata={"help": "CHAIR: file of lines `class, synonym, synonym`."})
+    similarity: str = field(default="", metadata={"help": "AMBER: exact (default) or spacy."})
+    nouns: str = field(default="", metadata={"help": "AMBER: vocabulary (default) or nltk."})
 
-    def options(self, bench: Bench) -> dict[str, str]:
+    def options(self, bench: Bench) -> dict[str, Any]:
         """What was asked of the scorer.
 
         Raises:
-            DataError: the benchmark has no such option, or the option no such value.
+            DataError: the benchmark has no such option, or needs one that is not there, or the value means nothing.
         """
         given = {name: getattr(self, name) for name in OPTIONS if getattr(self, name)}
-        for name, value in given.items():
-            if name not in bench.options:
-                known = ", ".join(f"--{option}" for option in bench.options) or "none"
-                raise DataError(f"--{name}: no option of {self.bench}, which has {known}")
-            if bench.options[name] and value not in bench.options[name]:
-                expected = ", ".join(bench.options[name])
-                raise DataError(f"--{name} {value}: unknown; expected one of {expected}")
-        return given
+        for name in given.keys() - bench.options.keys():
+            known = ", ".join(f"--{option}" for option in bench.options) or "none"
+            raise DataError(f"--{name}: no option of {self.bench}, which has {known}")
+        for name in set(bench.needs) - given.keys():
+            raise DataError(f"--{name}: missing; {self.bench} needs it (eval/README.md)")
+        return {name: bench.options[name](value) for name, value in given.items()}
 
 
 OPTIONS = sorted({name for bench in BENCHES.values() for name in bench.options})

@@ -1,4 +1,4 @@
-"""How file formats spell a record: LLaVA's JSON, TRL's and RLAIF-V's columns. `data/README.md` documents them."""
+"""How file formats spell a record: LLaVA's JSON, the columns of TRL, RLAIF-V and reward benchmarks."""
 
 import json
 from collections.abc import Iterable
@@ -72,9 +72,13 @@ def normalise(entry: Any) -> Spelled:
         return _llava(entry)
     if {"chosen", "rejected"} <= entry.keys():
         return _preference(entry)
+    if {"query", "response", "human_ranking"} <= entry.keys():
+        return _vl_rewardbench(entry)
+    if {"Text", "Output1", "Output2", "Better"} <= entry.keys():
+        return _multimodal_rewardbench(entry)
     raise DataError(
         f"found the keys {', '.join(sorted(entry)) or 'none'}; expected `conversations` (LLaVA), "
-        "or `chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V)"
+        "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), or those of a reward benchmark"
     )
 
 
@@ -175,3 +179,22 @@ def _answer(value: Any) -> str:
             )
         return _message(value[0]).text
     return value
+
+
+def _vl_rewardbench(entry: dict) -> Spelled:
+    """`human_ranking` holds the rank of each response, 0 for the best."""
+    ranks, responses = list(entry["human_ranking"]), list(entry["response"])
+    if len(ranks) != len(responses):
+        raise DataError(
+            f"`human_ranking` holds {len(ranks)} ranks for {len(responses)} responses; expected one each"
+        )
+    ranked = [responses[place] for place in sorted(range(len(ranks)), key=ranks.__getitem__)]
+    return Spelled(entry.get("id"), _images(entry.get("image")), [Turn("user", entry["query"])], ranked)
+
+
+def _multimodal_rewardbench(entry: dict) -> Spelled:
+    order = {"Output1": ("Output1", "Output2"), "Output2": ("Output2", "Output1")}.get(entry["Better"])
+    if order is None:
+        raise DataError(f"`Better` is {entry['Better']!r}, expected Output1 or Output2")
+    ranked = [entry[name] for name in order]
+    return Spelled(entry.get("ID"), _images(entry.get("Image")), [Turn("user", entry["Text"])], ranked)

@@ -18,6 +18,7 @@ from transformers import HfArgumentParser
 
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
+from eval.predictions import args_file
 from training.utils.data.formats import read_entries
 from training.utils.data.record import DataError
 
@@ -80,7 +81,7 @@ def read_predictions(path: str, best: bool) -> list[dict]:
 
 def generation(predictions: Path) -> dict:
     """How the answers were made, from what eval.predict wrote beside them; empty if it did not."""
-    record = predictions.with_name(f"{predictions.stem}.args.json")
+    record = args_file(predictions)
     if not record.is_file():
         return {}
     arguments = json.loads(record.read_text())["arguments"]

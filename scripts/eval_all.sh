@@ -37,8 +37,9 @@ evaluate() { # NAME FOLDER
 }
 
 one_file() { # FOLDER: its one file, or the folder where it holds several of a data set
-  local files=("$1"/*)
-  (( ${#files[@]} == 1 )) && echo "${files[0]}" || echo "$1"
+  local files
+  mapfile -t files < <(find -L "$1" -maxdepth 1 -type f)
+  if (( ${#files[@]} == 1 )); then echo "${files[0]}"; else echo "$1"; fi
 }
 
 failed=()

@@ -89,4 +89,5 @@ def score(
         f"{generative.variant}; {discriminative.variant}",
         discriminative.groups,
         discriminative.parse_failures,
+        generative.warnings,
     )

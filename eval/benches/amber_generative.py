@@ -90,7 +90,11 @@ def score(
         "Cog": share("tempted", "tempting"),
     }
     variant = f"AMBER generative, nouns: {nouns}, similarity: {similarity}"
-    return Scored(metrics if per_item else {}, per_item, variant)
+    named = any(item["named"] for item in per_item)
+    warnings = (
+        [] if named or not per_item else ["no answer names a noun that AMBER knows: CHAIR is of nothing"]
+    )
+    return Scored(metrics if per_item else {}, per_item, variant, warnings=warnings)
 
 
 def judge(nouns: Sequence[str], note: Annotation, similar: Similar) -> tuple[list[str], set[int], set[int]]:

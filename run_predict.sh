@@ -5,12 +5,14 @@ cd "$(dirname "$0")"
 source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of a stage
+BENCH=${BENCH:-}                             # benchmark whose official files DATA is, see eval/README.md
 REWARD_MODEL=${REWARD_MODEL:-}               # picks the best of the samples, where one is named (best-of-n)
-DATA=${DATA:-data/samples/predict.json}      # prompts, see data/README.md
-IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+DATA=${DATA:-data/samples/predict.json}      # prompts, see data/README.md; or a benchmark's files
+IMAGES=${IMAGES:-}                           # folder that image paths start from; none: that of the data
 OUTPUT=${OUTPUT:-models/predictions}         # output folder
 NAME=${NAME:-predictions.jsonl}              # file in it
 TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
+BEAMS=${BEAMS:-1}                            # beams of beam search, with temperature 0 and one response
 BATCH=${BATCH:-8}                            # prompts that are answered at a time on each device
 SAMPLES=${SAMPLES:-1}                        # responses of a prompt
 TEMPERATURE=${TEMPERATURE:-0}                # 0 is greedy
@@ -21,11 +23,13 @@ launch eval.predict \
   --from_checkpoint "$MODEL" \
   --reward_model_ckpt_path "$REWARD_MODEL" \
   --template "$TEMPLATE" \
+  --bench "$BENCH" \
   --data_path "$DATA" \
   --image_folder "$IMAGES" \
   --output_path "$OUTPUT/$NAME" \
   --batch_size "$BATCH" \
   --num_return_sequences "$SAMPLES" \
+  --num_beams "$BEAMS" \
   --temperature "$TEMPERATURE" \
   --max_new_tokens "$MAX_RESPONSE_LEN" \
   --max_seq_len "$MAX_SEQ_LEN" \

@@ -6,15 +6,13 @@ python -m data.demo_report --demo models/demo
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import matplotlib
 from transformers import HfArgumentParser
 
-from data.demo_text import objects_in
-from eval.benches import amber
+from eval.benches import descriptions
 from training.utils import jsonl
 
 matplotlib.use("Agg")
@@ -41,14 +39,14 @@ def reward_figures(health: Path, split: str) -> dict[str, float]:
     return figures
 
 
-def ppo_picture(run: Path, truth: dict, picture: Path) -> None:
+def ppo_picture(run: Path, truth: Path, picture: Path) -> None:
     """Reward, true hallucination rate and KL of the sampled answers against PPO steps."""
     by_step = defaultdict(list)
     for line in jsonl.read(run / "rollouts.jsonl"):
         by_step[line["step"]].append(line)
-    find = partial(objects_in, names=truth["objects"])
+    questions = descriptions.load([truth])
     steps = sorted(by_step)
-    scored = [amber.score(truth["scenes"], unique(by_step[step]), find).metrics for step in steps]
+    scored = [descriptions.score(questions, by_prompt(by_step[step])).metrics for step in steps]
     series = {
         "reward model's score": [mean(s for line in by_step[step] for s in line["scores"]) for step in steps],
         "true hallucination rate, %": [metrics["Hal"] for metrics in scored],
@@ -67,12 +65,12 @@ def ppo_picture(run: Path, truth: dict, picture: Path) -> None:
     pyplot.close(figure)
 
 
-def unique(lines: list[dict]) -> list[dict]:
-    """Rollouts of one step, the samples of a prompt that came twice put together."""
+def by_prompt(lines: list[dict]) -> dict[str, list[str]]:
+    """The samples of one step, those of a prompt that came twice put together."""
     responses = defaultdict(list)
     for line in lines:
         responses[line["id"]] += line["responses"]
-    return [{"id": name, "responses": texts} for name, texts in responses.items()]
+    return responses
 
 
 def smoothed(values: list[float], window: int = 7) -> list[float]:
@@ -90,8 +88,7 @@ def main(config: DemoReportConfig) -> None:
         metrics = json.loads((scores / f"{run}-pope.json").read_text())["metrics"]
         value = f"{metrics['accuracy']:.1f} / {metrics['F1']:.1f} / {metrics['yes_ratio']:.1f}"
         figures.append({"name": f"POPE {run}: accuracy / F1 / yes, %", "value": value})
-    truth_train = json.loads((world / "truth_train.json").read_text())
-    ppo_picture(demo / "ppo", truth_train, demo / "ppo.png")
+    ppo_picture(demo / "ppo", world / "truth_train.json", demo / "ppo.png")
 
     def named(name: str, run: str) -> dict:
         return {"name": name, "scores": {d: str(scores / f"{run}-{d}.json") for d in ("greedy", "sampled")}}

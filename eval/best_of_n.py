@@ -64,6 +64,10 @@ def write_curve(predictions: Path, output: Path) -> list[dict]:
     return points
 
 
+def describe(point: dict) -> str:
+    return f"best of {point['n']:3}: score {point['best']:.3f}, KL at most {point['kl']:.2f} nats"
+
+
 def _draw(points: list[dict], picture: Path) -> None:
     import matplotlib
 
@@ -85,7 +89,7 @@ def _draw(points: list[dict], picture: Path) -> None:
 
 def main(config: BestOfNConfig) -> None:
     for point in write_curve(Path(config.predictions), Path(config.output)):
-        print(f"best of {point['n']:3}: score {point['best']:.3f}, KL at most {point['kl']:.2f} nats")
+        print(describe(point))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from statistics import mean, stdev
 import torch
 from tqdm import tqdm
 
+from training.ppo.rewards import load_reward
 from training.utils import dist
 from training.utils.cli import run_stage
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.losses import segment_sum
-from training.utils.model.build_model import build_policy, build_value_model
+from training.utils.model.build_model import build_policy
 from training.utils.model.generate import generate
 from training.utils.model.tower import share_towers
 from training.utils.prepare import build_encoder, build_sampling, load_checked
@@ -29,22 +30,21 @@ from training.utils.stage_config import DriftConfig
 def main(config: DriftConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_checked(config.data_path, config, encoder, min_responses=0)
+    has_images = any(record.images for record in records)
     policy, reference = (
         build_policy(config, path, encoder.family, trainable=False).to(dist.device())
         for path in (config.from_checkpoint, config.reference)
     )
     models = [policy, reference]
     if config.reward_model_ckpt_path:
-        reward_model = build_value_model(
-            config, config.reward_model_ckpt_path, encoder.family, trainable=False, needs_head=True
-        ).to(dist.device())
+        reward_model, reward = load_reward(config, config.reward_model_ckpt_path, encoder, has_images)
         models.append(reward_model)
     share_towers(*models)
 
     figures = {"kl": [], "reward": [], "answers": []}
     sampling = build_sampling(config, encoder, config.max_new_tokens)
     generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, dist.rank())))
-    collate = Collator(encoder, any(record.images for record in records))
+    collate = Collator(encoder, has_images)
     shares = list(eval_shares(records, config.batch_size))
     for share, counts in tqdm(shares, unit="batch", disable=not dist.is_main()):
         prompts = encoder.encode_all(share)
@@ -59,7 +59,7 @@ def main(config: DriftConfig) -> None:
             texts = ([encoder.decode(response.ids) for response in tree.responses] for tree in trees)
             figures["answers"] += zip(batch.ids, texts, strict=True)
         if counts and config.reward_model_ckpt_path:
-            figures["reward"] += reward_model(batch, batch.last_token).tolist()
+            figures["reward"] += reward(trees, batch).tolist()
     shares = dist.gather_objects(figures)
     if dist.is_main():
         values = {name: [v for share in shares for v in share[name]] for name in figures}

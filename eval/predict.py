@@ -4,28 +4,32 @@ Each line holds id, image, prompt, response, responses (all samples), label, and
 of the samples; then `response` is the best of them (best-of-n). A run that was stopped goes on where it was.
 """
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from eval.best_of_n import describe, write_curve
+from eval.predictions import Lines, args_file, prediction, require_same_settings, write_legacy
+from eval.prompts import load_prompts, report_failures
+from training.ppo.rewards import Reward, load_reward
 from training.utils import dist
 from training.utils.arguments import save_args
 from training.utils.cli import run_stage
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
-from training.utils.data.record import DataError, Record
+from training.utils.data.record import Record
 from training.utils.data.tree import Tree
-from training.utils.model.build_model import build_policy, build_value_model, require_reward_model
+from training.utils.model.beam_search import beam_search
+from training.utils.model.build_model import build_policy, require_reward_model
 from training.utils.model.generate import generate
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
-from training.utils.model.value_head import ValueModel
-from training.utils.prepare import build_encoder, build_sampling, load_checked
+from training.utils.prepare import build_encoder, build_sampling
 from training.utils.stage_config import PredictConfig
 
 logger = logging.getLogger(__name__)
@@ -35,20 +39,41 @@ def main(config: PredictConfig) -> None:
     if config.reward_model_ckpt_path:
         require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_checked(config.data_path, config, encoder, min_responses=0)
     output = Path(config.output_path)
-    lines = Lines(output)
+    records, failures = load_prompts(config, encoder)
+    total, listed = len(records) + len(failures), output.with_name(f"{output.stem}.failed.jsonl")
+    report_failures(failures, total, listed, config.on_bad_record == "skip")
+    lines = Lines(output, records)
     todo = [number for number in range(len(records)) if number not in lines.done]
+    resolved = replace(config, template=encoder.template_name)
+    if lines.done:
+        require_same_settings(output, resolved)
+    dist.barrier()
     if dist.is_main():
-        save_args(config, output.parent, f"{output.stem}.args.json")
+        save_args(resolved, output.parent, args_file(output).name)
         print(f"{len(records)} prompts, {len(lines.done)} answered before", flush=True)
 
+    if todo:
+        answer_all(config, encoder, records, todo, lines)
+    if dist.is_main():
+        lines.merge()
+        if config.reward_model_ckpt_path and config.num_return_sequences > 1:
+            for point in write_curve(output, output.with_name(f"{output.stem}.best_of_n.json")):
+                print(describe(point), flush=True)
+        if config.legacy_output:
+            write_legacy(output)
+        print(f"wrote {output}", flush=True)
+
+
+def answer_all(
+    config: PredictConfig, encoder: Encoder, records: Sequence[Record], todo: Sequence[int], lines: Lines
+) -> None:
+    """Answers to the records of these numbers, written as they come, with the scores of a reward model if any."""
     policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False).to(dist.device())
-    reward_model = None
+    has_images = any(record.images for record in records)
+    reward = None
     if config.reward_model_ckpt_path:
-        reward_model = build_value_model(
-            config, config.reward_model_ckpt_path, encoder.family, trainable=False, needs_head=True
-        ).to(dist.device())
+        reward_model, reward = load_reward(config, config.reward_model_ckpt_path, encoder, has_images)
         share_towers(policy, reward_model)
 
     started, num_tokens = time.monotonic(), 0
@@ -58,25 +83,14 @@ def main(config: PredictConfig) -> None:
         prompts = [encoder.encode(records[number]) for number in numbers]
         generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, numbers[0])))
         responses = answer(policy, encoder, prompts, config, generator)
-        scores = (
-            score(reward_model, collate, prompts, responses, encoder)
-            if reward_model
-            else [None] * len(prompts)
-        )
+        scores = score(reward, collate, prompts, responses, encoder) if reward else [None] * len(prompts)
         num_tokens += sum(len(ids) for texts in responses for ids in texts)
         for number, texts, values in zip(numbers, responses, scores, strict=True):
-            lines.write(number, prediction(records[number], [encoder.decode(ids) for ids in texts], values))
+            lines.write(prediction(records[number], [encoder.decode(ids) for ids in texts], values))
     num_tokens = int(dist.sum_over_ranks(num_tokens))  # every process has written its lines by now
     seconds = time.monotonic() - started
     if dist.is_main():
-        if num_tokens:  # none where all was answered before
-            print(
-                f"{num_tokens:,} tokens in {seconds:.1f} s, {num_tokens / seconds:,.0f} tokens/s", flush=True
-            )
-        lines.merge(len(records))
-        if config.legacy_output:
-            write_legacy(output)
-        print(f"wrote {output}", flush=True)
+        print(f"{num_tokens:,} tokens in {seconds:.1f} s, {num_tokens / seconds:,.0f} tokens/s", flush=True)
 
 
 def answer(
@@ -88,14 +102,15 @@ def answer(
 ) -> list[list[list[int]]]:
     """Token ids of `num_return_sequences` responses for each prompt."""
     sampling = build_sampling(config, encoder, config.max_new_tokens)
-    return generate(
-        policy, prompts, sampling, config.num_return_sequences, generator, encoder.tokenizer.pad_token_id
-    )
+    pad_id = encoder.tokenizer.pad_token_id
+    if config.num_beams > 1:
+        return beam_search(policy, prompts, sampling, config.num_beams, pad_id)
+    return generate(policy, prompts, sampling, config.num_return_sequences, generator, pad_id)
 
 
 @torch.no_grad()
 def score(
-    reward_model: ValueModel,
+    reward: Reward,
     collate: Collator,
     prompts: Sequence[Tree],
     responses: Sequence[Sequence[list[int]]],
@@ -106,73 +121,8 @@ def score(
         prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in zip(prompts, responses, strict=True)
     ]
     batch = collate(trees).to(dist.device())
-    scores = iter(reward_model(batch, batch.last_token).tolist())
+    scores = iter(reward(trees, batch).tolist())
     return [[next(scores) for _ in tree.responses] for tree in trees]
-
-
-def prediction(record: Record, responses: list[str], scores: list[float] | None) -> dict:
-    best = max(range(len(responses)), key=scores.__getitem__) if scores else 0
-    line = {
-        "id": record.id,
-        "image": [str(image) for image in record.images],
-        "prompt": record.turns[-1].text,
-        "response": responses[best],
-        "responses": responses,
-    }
-    if scores:
-        line["scores"] = scores
-    label = record.label or (record.responses[0] if record.responses else None)
-    return line | ({"label": label} if label is not None else {})
-
-
-class Lines:
-    """Predictions as they come, one file for each process, merged in the order of the prompts at the end."""
-
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        self.done: set[int] = set()
-        output.parent.mkdir(parents=True, exist_ok=True)
-        for number, _ in self._written():
-            self.done.add(number)
-        dist.barrier()
-        self._file = self._part(dist.rank()).open("a")
-
-    def _part(self, rank: int | str) -> Path:
-        return self.output.with_name(f".{self.output.name}.part-{rank}")
-
-    def _written(self) -> Iterator[tuple[int, dict]]:
-        if self.output.is_file():
-            for number, line in enumerate(self.output.read_text().splitlines()):
-                yield number, json.loads(line)
-        for part in sorted(self.output.parent.glob(self._part("*").name)):
-            for text in part.read_text().splitlines(keepends=True):
-                if text.endswith("\n"):  # else the process was killed in the middle of it
-                    yield (line := json.loads(text)).pop("number"), line
-
-    def write(self, number: int, line: dict) -> None:
-        self._file.write(json.dumps({"number": number} | line) + "\n")
-        self._file.flush()
-
-    def merge(self, total: int) -> None:
-        """Writes the whole file in one go, and removes the parts."""
-        lines = dict(self._written())
-        missing = [number for number in range(total) if number not in lines]
-        if missing:
-            raise DataError(f"{self.output}: {len(missing)} of {total} predictions are missing; run again")
-        temporary = self.output.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(lines[number]) + "\n" for number in range(total)))
-        temporary.replace(self.output)
-        for part in self.output.parent.glob(self._part("*").name):
-            part.unlink()
-
-
-def write_legacy(output: Path) -> None:
-    """The same predictions as ` ||| ` lines: id, image, prompt, response, label."""
-    with output.with_suffix(".res").open("w") as file:
-        for text in output.read_text().splitlines():
-            line = json.loads(text)
-            parts = [line["id"], ",".join(line["image"]), line["prompt"], line["response"], line.get("label")]
-            file.write(" ||| ".join(str(part).replace("\n", "\\n") for part in parts) + "\n")
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -1,62 +1,151 @@
-"""Scores predictions: `python -m eval.score --bench amber --truth FILE --predictions FILE --output FILE`."""
+"""Scores predictions: `python -m eval.score --bench pope --truth FILE... --predictions FILE --output FILE`.
+
+`--truth` takes the official files of a benchmark, or the folder that they lie in (eval/README.md). The figure is
+printed with all that it depends on, and the JSON file holds the same:
+
+    {"bench", "variant", "metrics", "groups", "n", "asked", "answered", "parse_failures", "generation", "warnings",
+     "per_item"}
+"""
 
 import json
 import sys
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from transformers import HfArgumentParser
 
-from data.demo_text import objects_in
-from eval.benches import amber, pope
-from eval.benches.scored import Scored
+from eval.benches.scored import Answers, match
+from eval.benches.table import BENCHES, Bench, get_bench
+from eval.predictions import args_file
+from training.utils.data.formats import read_entries
+from training.utils.data.record import DataError
+
+GENERATION = (
+    "temperature",
+    "topk",
+    "topp",
+    "num_beams",
+    "max_new_tokens",
+    "template",
+    "num_return_sequences",
+)
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    bench: str = field(metadata={"help": "amber (free descriptions) or pope (yes-no questions)."})
-    truth: str = field(metadata={"help": "What is true of the pictures."})
-    predictions: str = field(metadata={"help": "JSON Lines of eval/predict.py."})
+    bench: str = field(metadata={"help": f"One of {', '.join(BENCHES)}."})
+    truth: list[str] = field(metadata={"help": "Official files of the benchmark, or their folder."})
+    predictions: str = field(metadata={"help": "JSON Lines of eval/predict.py, or of reward_model/score.py."})
     output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
     best: bool = field(default=False, metadata={"help": "Score `response`, the best of the samples, alone."})
     parser: str = field(
-        default="official", metadata={"help": "How pope reads an answer: official or strict."}
+        default="", metadata={"help": "How an answer is read; none: the benchmark's default."}
     )
+    synonyms: str = field(default="", metadata={"help": "CHAIR: file of lines `class, synonym, synonym`."})
+    similarity: str = field(default="", metadata={"help": "AMBER: exact (default) or spacy."})
+    nouns: str = field(default="", metadata={"help": "AMBER: vocabulary (default) or nltk."})
+
+    def options(self, bench: Bench) -> dict[str, Any]:
+        """What was asked of the scorer.
+
+        Raises:
+            DataError: the benchmark has no such option, or needs one that is not there, or the value means nothing.
+        """
+        given = {name: getattr(self, name) for name in OPTIONS if getattr(self, name)}
+        for name in given.keys() - bench.options.keys():
+            known = ", ".join(f"--{option}" for option in bench.options) or "none"
+            raise DataError(f"--{name}: no option of {self.bench}, which has {known}")
+        for name in set(bench.needs) - given.keys():
+            raise DataError(f"--{name}: missing; {self.bench} needs it (eval/README.md)")
+        return {name: bench.options[name](value) for name, value in given.items()}
 
 
-def score_amber(config: ScoreConfig, predictions: list[dict]) -> Scored:
-    truth = json.loads(Path(config.truth).read_text())
-    return amber.score(truth["scenes"], predictions, partial(objects_in, names=truth["objects"]))
+OPTIONS = sorted({name for bench in BENCHES.values() for name in bench.options})
 
 
-def score_pope(config: ScoreConfig, predictions: list[dict]) -> Scored:
-    return pope.score(json.loads(Path(config.truth).read_text()), predictions, config.parser)
+def read_predictions(path: str, best: bool) -> list[dict]:
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file; eval.predict writes it")
+    lines = list(read_entries(Path(path)))
+    for number, line in enumerate(lines, 1):
+        if (
+            not isinstance(line, dict)
+            or "id" not in line
+            or not {"response", "responses", "scores"} & set(line)
+        ):
+            raise DataError(f"{path}: line {number}: expected an object with `id` and `response` or `scores`")
+    return [{"id": line["id"], "response": line["response"]} for line in lines] if best else lines
 
 
-BENCHES = {"amber": score_amber, "pope": score_pope}
+def generation(predictions: Path) -> dict:
+    """How the answers were made, from what eval.predict wrote beside them; empty if it did not."""
+    record = args_file(predictions)
+    if not record.is_file():
+        return {}
+    arguments = json.loads(record.read_text())["arguments"]
+    return {name: arguments[name] for name in GENERATION if name in arguments}
+
+
+def mean_words(answers: Answers) -> dict[str, float]:
+    """The mean length of the answers that are texts: a rate of hallucination means little without it."""
+    lengths = [len(text.split()) for texts in answers.values() for text in texts if isinstance(text, str)]
+    return {"words": fmean(lengths)} if lengths else {}
+
+
+def report(config: ScoreConfig) -> dict:
+    """Everything about the score of some predictions."""
+    bench = get_bench(config.bench)
+    options = config.options(bench)
+    questions = bench.questions(config.truth)
+    answers, warnings = match(questions, read_predictions(config.predictions, config.best), bench.read)
+    scored = bench.score(questions, answers, **options)
+    if not scored.n:
+        raise DataError(f"{config.predictions}: answers none of the questions of {', '.join(config.truth)}")
+    return {
+        "bench": config.bench,
+        **asdict(scored),
+        "metrics": scored.metrics | mean_words(answers),
+        "n": scored.n,
+        "asked": len(questions),
+        "answered": len(answers),
+        "generation": generation(Path(config.predictions)),
+        "warnings": warnings + scored.warnings,
+    }
+
+
+def show(result: dict) -> str:
+    """The result in a few lines: warnings, what the figure depends on, the figure, its parts."""
+
+    def figures(metrics: dict) -> str:
+        shown = {name: value if isinstance(value, int) else f"{value:.1f}" for name, value in metrics.items()}
+        return "  ".join(f"{name} {value}" for name, value in shown.items())
+
+    made = ", ".join(f"{name} {value}" for name, value in result["generation"].items())
+    coverage = 100 * result["answered"] / result["asked"]
+    lines = [f"warning: {warning}" for warning in result["warnings"]]
+    lines.append(f"{result['bench']}: {result['variant']}")
+    lines.append(f"  generation: {made or 'not known: no .args.json beside the predictions'}")
+    lines.append(
+        f"  answered {result['answered']} of {result['asked']} questions ({coverage:.1f} %), {result['n']} answers, "
+        f"{result['parse_failures']} that could not be read"
+    )
+    if len(result["groups"]) > 1:
+        lines += [f"  {name}: {figures(group)}" for name, group in result["groups"].items()]
+    lines.append(f"{result['bench']}, {result['n']} answers: {figures(result['metrics'])}")
+    return "\n".join(lines)
 
 
 def main(config: ScoreConfig) -> None:
-    if config.bench not in BENCHES:
-        sys.exit(f"error: --bench {config.bench}: unknown; expected one of {', '.join(BENCHES)}")
-    for file in (config.truth, config.predictions):
-        if not Path(file).is_file():
-            sys.exit(f"error: {file}: no such file")
-    lines = Path(config.predictions).read_text(encoding="utf-8-sig").splitlines()
-    predictions = [json.loads(line) for line in lines if line.strip()]
-    if config.best:
-        predictions = [{"id": line["id"], "response": line["response"]} for line in predictions]
-    scored = BENCHES[config.bench](config, predictions)
-    if not scored.n:
-        sys.exit(f"error: {config.predictions}: answers none of the questions of {config.truth}")
-    for warning in scored.warnings:
-        print(f"warning: {warning}")
-    figures = "  ".join(f"{name} {value:.1f}" for name, value in scored.metrics.items())
-    print(f"{config.bench}, {scored.n} answers: {figures}")
+    try:
+        result = report(config)
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    print(show(result))
     if config.output:
         Path(config.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(config.output).write_text(json.dumps(asdict(scored), indent=1) + "\n")
+        Path(config.output).write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ measure() {
     --reward_model_ckpt_path "$FROM/reward_model" --data_path "$prompts" --output_path "$RUN/drift.json" --batch_size 64 \
     --max_new_tokens 40 --seed "$SEED"
   for answers in greedy drift; do
-    [[ -f $RUN/$answers-scores.json ]] || python -m eval.score --bench amber --truth "$FROM/world/truth_test.json" \
+    [[ -f $RUN/$answers-scores.json ]] || python -m eval.score --bench descriptions --truth "$FROM/world/truth_test.json" \
       --predictions "$RUN/$answers.jsonl" --output "$RUN/$answers-scores.json"
   done
 }

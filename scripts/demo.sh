@@ -42,7 +42,7 @@ measure() {
   predict "$1-greedy" "$2" "prompts_$SPLIT.json" TEMPERATURE=0
   predict "$1-sampled" "$2" "prompts_$SPLIT.json" TEMPERATURE=1
   for decoding in greedy sampled; do
-    python -m eval.score --bench amber --truth "$WORLD/truth_$SPLIT.json" \
+    python -m eval.score --bench descriptions --truth "$WORLD/truth_$SPLIT.json" \
       --predictions "$DEMO/answers/$1-$decoding.jsonl" --output "$DEMO/scores/$1-$decoding.json"
   done
   predict "$1-pope" "$2" "pope_$SPLIT.json" TEMPERATURE=0
@@ -87,7 +87,7 @@ score_pairs "rewards-sampled-$SPLIT" "sampled_$SPLIT.json"
 
 say "best of 8 samples"
 predict best-of-8 "$DEMO/sft" "prompts_$SPLIT.json" TEMPERATURE=1 SAMPLES=8 REWARD_MODEL="$DEMO/reward_model"
-python -m eval.score --bench amber --best --truth "$WORLD/truth_$SPLIT.json" \
+python -m eval.score --bench descriptions --best --truth "$WORLD/truth_$SPLIT.json" \
   --predictions "$DEMO/answers/best-of-8.jsonl" --output "$DEMO/scores/best-of-8.json"
 
 say "DPO"

@@ -27,7 +27,7 @@ for projector in $PROJECTORS; do
     MODEL=$OUT/$projector DATA=$WORLD/prompts_test.json OUTPUT=$OUT NAME=$projector.jsonl BATCH=64 \
       MAX_RESPONSE_LEN=40 bash run_predict.sh
   fi
-  python -m eval.score --bench amber --truth "$WORLD/truth_test.json" --predictions "$OUT/$projector.jsonl" \
+  python -m eval.score --bench descriptions --truth "$WORLD/truth_test.json" --predictions "$OUT/$projector.jsonl" \
     --output "$OUT/$projector.json"
 done
 

@@ -1,1 +1,5 @@
-"""Benchmarks. Each `score` is a pure function: truth and answers in, a `Scored` out."""
+"""Benchmarks. Each is a file with two functions, and an entry of `table.BENCHES`:
+
+load(paths) -> questions                          reads the official files
+score(questions, answers, **options) -> Scored    pure; answers by the id of their question
+"""

@@ -1,54 +1,93 @@
-"""Hallucination in free descriptions, by AMBER's definitions (arXiv 2311.07397) and CHAIR's (arXiv 1809.02156).
+"""AMBER (arXiv 2311.07397): questions from the official `data` folder, and the score of both of its parts.
 
-With M_i the mentions of objects in answer i and G_i the objects that are there:
-
-    CHAIR_i = sum |{m in M_i : m not in G_i}| / sum |M_i|      share of mentions that are invented
-    CHAIR_s = Hal = share of answers with an invented object
-    Cover   = sum |G_i and M_i| / sum |G_i|                    share of objects that are named
+AMBER score = (100 - CHAIR + F1) / 2     CHAIR of the descriptions, F1 of all yes-no questions
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-from eval.benches.scored import Scored, responses_by_id
+from eval.benches import amber_discriminative, amber_generative
+from eval.benches.amber_generative import Annotation, Associations
+from eval.benches.files import field, read_json
+from eval.benches.question import Question
+from eval.benches.scored import Answers, Scored
+from training.utils.data.record import DataError
+
+GENERATIVE = "generative"
 
 
-def score(truth: Sequence[dict], predictions: Sequence[dict], mentions: Callable[[str], list[str]]) -> Scored:
-    """Rates in percent over all answers, and the mean length of an answer in words.
+def locate(path: Path) -> tuple[Path, Path]:
+    """The folder with the annotations and the file of queries, from either."""
+    if path.is_dir():
+        inside = path / "query" / "query_all.json"
+        return path, inside if inside.is_file() else path / "query_all.json"
+    folder = next((f for f in (path.parent, path.parent.parent) if (f / "annotations.json").is_file()), None)
+    if folder is None:
+        raise DataError(f"{path}: annotations.json lies neither beside it nor a folder up; expected it there")
+    return folder, path
+
+
+def load(paths: Sequence[Path], kinds: tuple[bool, ...] = (True, False)) -> list[Question]:
+    """Questions from AMBER's `data` folder, or from one of its query files.
 
     Args:
-        truth: `id` and `objects` of each picture.
-        predictions: `id` with `response` or `responses`.
-        mentions: the objects that a text names, with repetitions.
+        kinds: whether to take those that are generative: True, False or both.
     """
-    objects = {scene["id"]: set(scene["objects"]) for scene in truth}
-    responses, warnings = responses_by_id(predictions, list(objects))
-    per_item = []
-    for name, texts in responses.items():
-        for text in texts:
-            named = mentions(text)
-            invented = [word for word in named if word not in objects[name]]
-            per_item.append(
-                {
-                    "id": name,
-                    "response": text,
-                    "mentions": len(named),
-                    "invented": invented,
-                    "covered": sorted(objects[name] & set(named)),
-                    "num_objects": len(objects[name]),
-                    "words": len(text.split()),
-                }
-            )
-    n = len(per_item)
-    hal = _percent(sum(bool(item["invented"]) for item in per_item), n)
-    metrics = {
-        "CHAIR_i": _percent(sum(len(i["invented"]) for i in per_item), sum(i["mentions"] for i in per_item)),
-        "CHAIR_s": hal,
-        "Hal": hal,
-        "Cover": _percent(sum(len(i["covered"]) for i in per_item), sum(i["num_objects"] for i in per_item)),
-        "words": sum(item["words"] for item in per_item) / max(n, 1),
-    }
-    return Scored(metrics, n, per_item, warnings)
+    questions = []
+    for folder, file in map(locate, paths):
+        notes = {note["id"]: note for note in read_json(folder / "annotations.json")}
+        associations = read_associations(folder) if True in kinds else None
+        for index, query in enumerate(read_json(file)):
+            where = f"{file}[{index}]"
+            number = field(query, "id", where)
+            if number not in notes:
+                raise DataError(f"{where}: id {number} is not in {folder / 'annotations.json'}")
+            note = notes[number]
+            is_generative = note["type"] == GENERATIVE
+            if is_generative not in kinds:
+                continue
+            truth = note["truth"]
+            if is_generative:
+                truth = Annotation(tuple(truth), tuple(note["hallu"]), associations)
+            images = (field(query, "image", where),)
+            questions.append(Question(str(number), query["query"], images, truth, note["type"]))
+    return questions
 
 
-def _percent(part: float, whole: float) -> float:
-    return 100 * part / whole if whole else 0.0
+load_generative = partial(load, kinds=(True,))
+load_discriminative = partial(load, kinds=(False,))
+
+
+def read_associations(folder: Path) -> Associations:
+    safe_words = folder / "safe_words.txt"
+    if not safe_words.is_file():
+        raise DataError(f"{safe_words}: no such file; expected AMBER's whole `data` folder")
+    words = safe_words.read_text(encoding="utf-8-sig").splitlines()
+    related = {word: tuple(others) for word, others in read_json(folder / "relation.json").items()}
+    return Associations(related, frozenset(filter(None, map(str.strip, words))))
+
+
+def score(
+    questions: Sequence[Question],
+    answers: Answers,
+    parser: str = "first",
+    similarity: str = "exact",
+    nouns: str = "vocabulary",
+) -> Scored:
+    """The figures of both parts, and the AMBER score where both were answered."""
+    described = [question for question in questions if question.group == GENERATIVE]
+    asked = [question for question in questions if question.group != GENERATIVE]
+    generative = amber_generative.score(described, answers, similarity, nouns)
+    discriminative = amber_discriminative.score(asked, answers, parser)
+    metrics = generative.metrics | discriminative.metrics
+    if generative.n and discriminative.n:
+        metrics["AMBER"] = (100 - metrics["CHAIR"] + metrics["F1"]) / 2
+    return Scored(
+        metrics,
+        generative.per_item + discriminative.per_item,
+        f"{generative.variant}; {discriminative.variant}",
+        discriminative.groups,
+        discriminative.parse_failures,
+        generative.warnings,
+    )

@@ -1,9 +1,41 @@
-"""POPE (arXiv 2305.10355): yes-no questions about objects; `yes` is the positive class."""
+"""POPE (arXiv 2305.10355): yes-no questions about objects; `yes` is the positive class.
+
+    precision = TP / (TP + FP)    recall = TP / (TP + FN)    F1 = 2 precision recall / (precision + recall)
+    yes_ratio = answers that say yes / answers
+
+Each file is a split. With several the figures are the mean of theirs, as the paper reports them.
+"""
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
 
-from eval.benches.scored import Scored, responses_by_id
+from eval.benches.files import entries, field
+from eval.benches.question import Question, from_llava
+from eval.benches.scored import Answers, Scored, pairs, percent
+from training.utils.data.record import DataError
+
+
+def load(paths: Sequence[Path]) -> list[Question]:
+    """Questions from official files, COCO's JSON Lines or SEEM's arrays, or from LLaVA's format with labels.
+
+    Official ids begin at 1 in each file, so the name of the file goes in front.
+    """
+    questions = []
+    for file, index, entry in entries(paths):
+        where = f"{file}[{index}]"
+        label = str(field(entry, "label", where)).strip().lower()
+        if label not in ("yes", "no"):
+            raise DataError(f"{where}: label {entry['label']!r}, expected yes or no")
+        if "conversations" in entry:
+            question = from_llava(entry, where, index, label, file.stem)
+        else:
+            name = f"{file.stem}/{field(entry, 'question_id', where)}"
+            image = field(entry, "image", where)
+            question = Question(name, field(entry, "text", where), (image,), label, file.stem)
+        questions.append(question)
+    return questions
 
 
 def official(text: str) -> str:
@@ -21,19 +53,28 @@ def strict(text: str) -> str:
 PARSERS: dict[str, Callable[[str], str]] = {"official": official, "strict": strict}
 
 
-def score(truth: Sequence[dict], predictions: Sequence[dict], parser: str = "official") -> Scored:
-    """Accuracy, precision, recall, F1 and share of yes, in percent.
-
-    Args:
-        truth: `id` and `label` ("yes" or "no") of each question.
-        predictions: `id` with `response` or `responses`.
-    """
-    labels = {question["id"]: question["label"].lower() for question in truth}
-    responses, warnings = responses_by_id(predictions, list(labels))
+def score(questions: Sequence[Question], answers: Answers, parser: str = "official") -> Scored:
+    """Accuracy, precision, recall, F1 and share of yes: of each split, and their means."""
     per_item = [
-        {"id": name, "response": text, "answer": PARSERS[parser](text), "label": labels[name]}
-        for name, texts in responses.items()
-        for text in texts
+        {
+            "id": question.id,
+            "split": question.group,
+            "response": text,
+            "answer": PARSERS[parser](text),
+            "label": question.truth,
+        }
+        for question, text in pairs(questions, answers)
+    ]
+    splits = {item["split"]: [] for item in per_item}
+    for item in per_item:
+        splits[item["split"]].append(item)
+    groups = {name: figures(items) for name, items in splits.items()}
+    names = ("accuracy", "precision", "recall", "F1", "yes_ratio")
+    metrics = {name: fmean(group[name] for group in groups.values()) for name in names} if groups else {}
+    warnings = [
+        f"{name}: no answer says yes; its precision counts as 0"
+        for name, group in groups.items()
+        if group["yes_ratio"] == 0
     ]
     unclear = sum(strict(item["response"]) == "unknown" for item in per_item)
     if unclear:
@@ -43,17 +84,21 @@ def score(truth: Sequence[dict], predictions: Sequence[dict], parser: str = "off
         warnings.append(
             f"{other} of {len(per_item)} answers are read differently by the official and strict parser"
         )
-    n = len(per_item)
-    said_yes = [item for item in per_item if item["answer"] == "yes"]
+    variant = f"POPE with the {parser} parser, answers stripped of white space; the mean over splits"
+    return Scored(metrics, per_item, variant, groups, unclear, warnings)
+
+
+def figures(items: Sequence[dict]) -> dict[str, float]:
+    """The figures of one split; a rate of nothing is 0."""
+    said_yes = [item for item in items if item["answer"] == "yes"]
     true_yes = sum(item["label"] == "yes" for item in said_yes)
-    precision = true_yes / len(said_yes) if said_yes else 0.0
-    num_yes = sum(item["label"] == "yes" for item in per_item)
-    recall = true_yes / num_yes if num_yes else 0.0
-    rates = {
-        "accuracy": sum(item["answer"] == item["label"] for item in per_item) / max(n, 1),
+    precision = percent(true_yes, len(said_yes))
+    recall = percent(true_yes, sum(item["label"] == "yes" for item in items))
+    return {
+        "accuracy": percent(sum(item["answer"] == item["label"] for item in items), len(items)),
         "precision": precision,
         "recall": recall,
         "F1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
-        "yes_ratio": len(said_yes) / max(n, 1),
+        "yes_ratio": percent(len(said_yes), len(items)),
+        "n": len(items),
     }
-    return Scored({name: 100 * rate for name, rate in rates.items()}, n, per_item, warnings)

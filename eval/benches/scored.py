@@ -1,39 +1,67 @@
 """What a scorer gives back, and how answers meet their questions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from eval.benches.question import Question
+
+Answers = Mapping[str, Sequence[Any]]  # by the id of the question: one, or several samples that all count
 
 
 @dataclass
 class Scored:
-    metrics: dict[str, float]
-    n: int  # answers that were scored
-    per_item: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float]  # in percent, unless the name says otherwise
+    per_item: list[dict[str, Any]]
+    variant: str  # of the protocol, so that nobody compares what can't be compared
+    groups: dict[str, dict[str, float]] = field(default_factory=dict)  # figures of the parts
+    parse_failures: int = 0  # answers that could not be read; what they count as is part of the protocol
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def n(self) -> int:
+        return len(self.per_item)
 
-def responses_by_id(
-    predictions: Sequence[dict], wanted: Sequence[str]
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The responses to each wanted id, and a warning for whatever is missing, double or unknown.
 
-    A prediction holds `responses`, all of which count, or one `response`.
-    """
-    found: dict[str, list[str]] = {}
+def pairs(questions: Sequence[Question], answers: Answers) -> Iterator[tuple[Question, Any]]:
+    """Each answer with its question. Questions without an answer do not come up: coverage tells of them."""
+    for question in questions:
+        for answer in answers.get(question.id, ()):
+            yield question, answer
+
+
+def percent(part: float, whole: float) -> float:
+    return 100 * part / whole if whole else 0.0
+
+
+def match(
+    questions: Sequence[Question], predictions: Sequence[dict], read: Callable[[dict], list]
+) -> tuple[dict[str, list], list[str]]:
+    """The answers to each question, and a warning for whatever is missing, double or unknown."""
+    found: dict[str, list] = {}
     double = unknown = 0
-    known = set(wanted)
+    known = {question.id for question in questions}
     for line in predictions:
-        if line["id"] not in known:
+        name = str(line["id"])
+        if name not in known:
             unknown += 1
-        elif line["id"] in found:
+        elif name in found:
             double += 1
         else:
-            found[line["id"]] = line.get("responses") or [line["response"]]
-    missing = len(known) - len(found)
+            found[name] = read(line)
     notes = {
-        "without an answer: not scored": missing,
+        "without an answer: not scored": len(known) - len(found),
         "answered twice: the first answer counts": double,
         "not among the questions: not scored": unknown,
     }
-    return found, [f"{count} of {len(wanted)} ids {note}" for note, count in notes.items() if count]
+    return found, [f"{count} of {len(known)} ids {note}" for note, count in notes.items() if count]
+
+
+def responses(line: dict) -> list[str]:
+    """The texts of a prediction: all samples, or the one response."""
+    return line.get("responses") or [line["response"]]
+
+
+def scores(line: dict) -> list[list[float]]:
+    """What a reward model gave to the ranked responses of a question: one answer, in their order."""
+    return [line["scores"]]

@@ -8,14 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from training.ppo.rewards import (
-    Reward,
-    WeightedRewards,
-    model_reward,
-    reads_the_same,
-    rendered_reward,
-    text_rewards,
-)
+from training.ppo.rewards import Reward, WeightedRewards, model_reward, reads_the_same, text_rewards
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
 from training.utils.data.record import DataError
@@ -55,7 +48,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     Raises:
         DataError: a checkpoint can't play its role.
     """
-    encoders = {path: build_encoder(config.for_reward_models, path) for path in config.reward_model_ckpt_path}
+    encoders = {path: build_encoder(config.for_another_model, path) for path in config.reward_model_ckpt_path}
     if config.critic_is_reward_model and not reads_the_same(encoder, encoders[config.critic_checkpoint]):
         raise DataError(
             f"{config.critic_checkpoint}: reads other tokens than the policy, so no critic can start from it; use "
@@ -73,10 +66,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     rewards: dict[str, Reward] = {}
     for path, model in reward_models.items():
         frozen = inference_engine(model, config.for_critic)
-        if reads_the_same(encoder, encoders[path]):
-            rewards[path] = model_reward(frozen)
-        else:
-            rewards[path] = rendered_reward(frozen, encoders[path], encoder, has_images)
+        rewards[path] = model_reward(frozen, encoders[path], encoder, has_images)
     rewards |= text_rewards(config, encoder)
     weights = config.reward_weights or [1.0] * len(rewards)
     return Models(

@@ -16,12 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from training.utils import dist
+from training.utils.config import ModelConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError, Record
 from training.utils.data.tree import Batch, Response, Tree
 from training.utils.http import Endpoint
+from training.utils.model.build_model import build_value_model
+from training.utils.model.value_head import ValueModel
 from training.utils.ppo_config import PPOConfig
+from training.utils.prepare import build_encoder
 
 KEY_NAME = "REWARD_API_KEY"
 
@@ -42,23 +46,33 @@ class WeightedRewards:
         return sum(w * part for w, part in zip(self.weights, parts.values(), strict=True)), parts
 
 
-def model_reward(reward_model: nn.Module) -> Reward:
-    """A reward model that reads the policy's own tokens."""
+def model_reward(
+    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool
+) -> Reward:
+    """A reward model. It reads the policy's own tokens, or where its own would be others, the words again.
 
-    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:
-        return reward_model(batch, batch.last_token)
+    Args:
+        encoder: of the reward model.
+    """
+    if not reads_the_same(encoder, policy_encoder):
+        return rendered_reward(reward_model, encoder, policy_encoder, has_images)
+    return lambda trees, batch: reward_model(batch, batch.last_token)
 
-    return reward
+
+def load_reward(
+    config: ModelConfig, checkpoint: str, policy_encoder: Encoder, has_images: bool
+) -> tuple[ValueModel, Reward]:
+    """The reward model of a checkpoint on this process's device, and its reward."""
+    encoder = build_encoder(config.for_another_model, checkpoint)
+    model = build_value_model(config, checkpoint, encoder.family, trainable=False, needs_head=True)
+    model = model.to(dist.device())
+    return model, model_reward(model, encoder, policy_encoder, has_images)
 
 
 def rendered_reward(
     reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool
 ) -> Reward:
-    """A reward model with a tokenizer, template or image processor of its own: it reads the words again.
-
-    Args:
-        encoder: of the reward model.
-    """
+    """A reward model with a tokenizer, template or image processor of its own."""
     collate = Collator(encoder, has_images)
 
     def rendered(tree: Tree) -> Tree:

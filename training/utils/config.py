@@ -56,6 +56,11 @@ class ModelConfig:
         require(self.max_seq_len > 1, f"--max_seq_len {self.max_seq_len}: expected 2 tokens or more")
 
     @property
+    def for_another_model(self) -> "ModelConfig":
+        """The same for a checkpoint that knows its own family and template."""
+        return dataclasses.replace(self, model_architecture="auto", template="auto")
+
+    @property
     def torch_dtype(self) -> torch.dtype:
         if self.precision == "auto":
             return torch.bfloat16 if torch.cuda.is_available() else torch.float32

@@ -179,8 +179,3 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     @property
     def critic_is_reward_model(self) -> bool:
         return self.has_critic and self.critic_init == "reward"
-
-    @property
-    def for_reward_models(self) -> ModelConfig:
-        """They know their own family and template."""
-        return replace(self, model_architecture="auto", template="auto")

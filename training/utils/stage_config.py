@@ -91,6 +91,7 @@ class PredictConfig(DataConfig, ModelConfig):
     """Prediction."""
 
     output_path: str = flag("", "JSON Lines file to write.")
+    bench: str = flag("", "Benchmark whose official files --data_path names (eval/README.md); none: records.")
     batch_size: int = flag(8, "Prompts that are answered at a time on each process.")
     max_new_tokens: int = flag(512, "Longest response in tokens.")
     num_return_sequences: int = flag(1, "Responses for each prompt.")
@@ -98,11 +99,19 @@ class PredictConfig(DataConfig, ModelConfig):
     topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all.")
     topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
     reward_model_ckpt_path: str = flag("", "Reward model that picks the best response (best-of-n).")
+    num_beams: int = flag(
+        1, "Beams of beam search, which is not sampling: with --temperature 0 and one response."
+    )
     legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
+        require(self.num_beams > 0, f"--num_beams {self.num_beams}: expected 1 or more")
+        require(
+            self.num_beams == 1 or (self.temperature == 0 and self.num_return_sequences == 1),
+            f"--num_beams {self.num_beams}: expected 1 with --temperature above 0 or several --num_return_sequences",
+        )
 
 
 @dataclass(frozen=True)

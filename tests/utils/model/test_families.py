@@ -8,6 +8,7 @@ from tests.tiny_families import BUILDERS, build_tiny
 from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.loader import Collator
 from training.utils.losses import segment_sum
+from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import FAMILIES, build_policy, get_family
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.policy import Policy
@@ -183,6 +184,16 @@ def test_generation_together_equals_transformers_one_at_a_time(tiny):
             suppress_tokens=[i for i in forbidden if i < model.lm_head.out_features],
         )[0, inputs["input_ids"].shape[1] :]
         assert samples == [expected.tolist()] * 2
+
+
+def test_beam_search_together_equals_one_at_a_time_and_one_beam_is_greedy(tiny):
+    encoder, policy = tiny.encoder, Policy(tiny.model, tiny.family)
+    forbidden = tuple(encoder.structural_ids - encoder.stop_ids)
+    sampling = Sampling(6, temperature=0, stop_ids=tuple(encoder.stop_ids), forbidden_ids=forbidden)
+    prompts = [encoder.encode(without_responses(one)) for one in (*RECORDS, SEVERAL)]
+    together = beam_search(policy, prompts, sampling, num_beams=3)
+    assert together == [beam_search(policy, [prompt], sampling, num_beams=3)[0] for prompt in prompts]
+    assert beam_search(policy, prompts, sampling, num_beams=1) == generate(policy, prompts, sampling)
 
 
 @pytest.mark.parametrize(("vision", "language"), [(False, False), (False, True), (True, False), (True, True)])

@@ -1,4 +1,4 @@
-"""How file formats spell a record: LLaVA's JSON, TRL's and RLAIF-V's columns. `data/README.md` documents them."""
+"""How file formats spell a record: LLaVA's JSON, the columns of TRL, RLAIF-V and reward benchmarks."""
 
 import json
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ def read_entries(path: Path) -> Iterable[Any]:
     try:
         if text.lstrip().startswith("["):
             return json.loads(text)
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]  # a text may hold U+2028
     except json.JSONDecodeError as error:
         line = text.count("\n", 0, error.pos) + 1 if text.lstrip().startswith("[") else "?"
         raise DataError(
@@ -75,7 +75,7 @@ def normalise(entry: Any) -> Spelled:
     raise DataError(
         f"found the keys {', '.join(sorted(entry)) or 'none'}; expected `conversations` (LLaVA), "
         "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), or `prompt`, `completion` and `label` "
-        "(TRL, unpaired)"
+        "(TRL, unpaired), or those of a reward benchmark"
     )
 
 
@@ -190,9 +190,30 @@ def _answer(value: Any) -> str:
     return value
 
 
+def _vl_rewardbench(entry: dict) -> Spelled:
+    """`human_ranking` holds the rank of each response, 0 for the best."""
+    ranks, responses = list(entry["human_ranking"]), list(entry["response"])
+    if len(ranks) != len(responses):
+        raise DataError(
+            f"`human_ranking` holds {len(ranks)} ranks for {len(responses)} responses; expected one each"
+        )
+    ranked = [responses[place] for place in sorted(range(len(ranks)), key=ranks.__getitem__)]
+    return Spelled(entry.get("id"), _images(entry.get("image")), [Turn("user", entry["query"])], ranked)
+
+
+def _multimodal_rewardbench(entry: dict) -> Spelled:
+    order = {"Output1": ("Output1", "Output2"), "Output2": ("Output2", "Output1")}.get(entry["Better"])
+    if order is None:
+        raise DataError(f"`Better` is {entry['Better']!r}, expected Output1 or Output2")
+    ranked = [entry[name] for name in order]
+    return Spelled(entry.get("ID"), _images(entry.get("Image")), [Turn("user", entry["Text"])], ranked)
+
+
 # By the keys that an entry has.
 _FORMATS = {
     ("conversations",): _llava,
     ("chosen", "rejected"): _preference,
     ("prompt", "completion", "label"): _labelled,
+    ("query", "response", "human_ranking"): _vl_rewardbench,
+    ("Text", "Output1", "Output2", "Better"): _multimodal_rewardbench,
 }

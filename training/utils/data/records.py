@@ -6,8 +6,10 @@ index, the id, what was found, what was expected and how to mend it.
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,18 @@ from .images import ImageError, locate, verify
 from .record import MARKER, DataError, Record, Turn
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An entry that is no record, and why."""
+
+    source: str  # "file[index]"
+    id: str  # "" if it has none
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}{f' id={self.id}' if self.id else ''}: {self.reason}"
 
 
 def load_records(
@@ -41,38 +55,61 @@ def load_records(
         DataError: a record is bad and `on_bad_record` is "error", or no record is left.
     """
     path = Path(data_path)
-    entries = list(enumerate(read_entries(path)))
-    if samples is not None and samples < len(entries):
-        entries = sorted(random.Random(seed).sample(entries, samples))
-    folder = Path(image_folder) if image_folder else (path if path.is_dir() else path.parent)
-    if not folder.is_dir():
-        raise DataError(f"--image_folder {folder}: no such folder")
+    entries = draw(read_entries(path), samples, seed)
     records, bad = [], []
-
-    def check(numbered: tuple[int, Any]) -> Record | str:
-        index, entry = numbered
-        where = f"{path}[{index}]"
-        if isinstance(entry, dict) and "id" in entry:
-            where += f" id={entry['id']}"
-        try:
-            return _record(entry, f"{path}[{index}]", str(index), folder, min_responses, max_responses)
-        except (DataError, ImageError) as error:
-            return f"{where}: {error}"
-
-    with ThreadPoolExecutor() as pool:
-        for result in pool.map(check, entries):
-            if isinstance(result, Record):
-                records.append(result)
-            elif on_bad_record == "error":
-                pool.shutdown(cancel_futures=True)
-                raise DataError(result)
-            else:
-                bad.append(result)
+    for result in read_records(entries, path, image_root(path, image_folder), min_responses, max_responses):
+        if isinstance(result, Record):
+            records.append(result)
+        elif on_bad_record == "error":
+            raise DataError(str(result))
+        else:
+            bad.append(str(result))
     if bad:
         logger.warning("skipped %d of %d records:\n  %s", len(bad), len(entries), "\n  ".join(bad))
     if not records:
         raise DataError(f"{path}: no usable record among {len(entries)}; expected at least one")
     return records
+
+
+def draw(entries: Iterable[Any], samples: int | None, seed: int) -> list[tuple[int, Any]]:
+    """Entries with their indices: all, or as many as asked for, in their order."""
+    numbered = list(enumerate(entries))
+    if samples is None or samples >= len(numbered):
+        return numbered
+    return sorted(random.Random(seed).sample(numbered, samples), key=itemgetter(0))
+
+
+def image_root(path: Path, image_folder: str | None) -> Path:
+    """The folder that image paths start from: the one that was named, else that of the data."""
+    folder = Path(image_folder) if image_folder else (path if path.is_dir() else path.parent)
+    if not folder.is_dir():
+        raise DataError(f"--image_folder {folder}: no such folder")
+    return folder
+
+
+def read_records(
+    entries: Iterable[tuple[int, Any]],
+    path: Path,
+    folder: Path,
+    min_responses: int,
+    max_responses: int | None = None,
+) -> Iterator[Record | Failure]:
+    """Each entry as a record, or why it is none, in their order. Arguments as of `load_records`."""
+
+    def check(numbered: tuple[int, Any]) -> Record | Failure:
+        index, entry = numbered
+        source = f"{path}[{index}]"
+        try:
+            return _record(entry, source, str(index), folder, min_responses, max_responses)
+        except (DataError, ImageError) as error:
+            name = str(entry["id"]) if isinstance(entry, dict) and "id" in entry else ""
+            return Failure(source, name, str(error))
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            yield from pool.map(check, entries)
+        finally:  # also where nobody asks for more
+            pool.shutdown(cancel_futures=True)
 
 
 def split(records: Sequence[Record], ratio: float, seed: int) -> tuple[list[Record], list[Record]]:

@@ -17,8 +17,9 @@ from math import ceil
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from transformers import DynamicCache
 
-from ..data.tree import Tree, collate
+from ..data.tree import Batch, Tree, collate
 from .cache import growing_cache
 from .policy import Policy
 
@@ -47,14 +48,17 @@ class Sampling:
     stop_ids: tuple[int, ...] = ()
     forbidden_ids: tuple[int, ...] = ()
 
-    def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Next tokens, [B], from logits [B, V]."""
+    def allowed(self, logits: Tensor) -> Tensor:
+        """Logits or log-probabilities [B, V], those of tokens that a response can not hold at minus infinity."""
         forbidden = [
             i for i in self.forbidden_ids if i < logits.shape[-1]
         ]  # Mllama's image token has no logit
-        logits = logits.float().index_fill(
-            -1, torch.tensor(forbidden, device=logits.device).long(), -torch.inf
-        )
+        places = torch.tensor(forbidden, device=logits.device).long()
+        return logits.float().index_fill(-1, places, -torch.inf)
+
+    def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Next tokens, [B], from logits [B, V]."""
+        logits = self.allowed(logits)
         if self.temperature == 0:
             return logits.argmax(-1)
         logits = logits / self.temperature
@@ -68,6 +72,19 @@ class Sampling:
         return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
 
 
+def prefill(
+    policy: Policy, prompts: Sequence[Tree], pad_id: int
+) -> tuple[Batch, dict[str, Tensor], DynamicCache, Tensor]:
+    """The prompts as a batch and as inputs, their keys and values, and logits of the next token [P, V]."""
+    model, family = policy.model, policy.family
+    batch = collate([[prompt] for prompt in prompts], pad_id, family.stack_vision, pad_left=True)
+    batch = batch.to(model.lm_head.weight.device)
+    inputs = family.inputs(model, batch)
+    cache = growing_cache(model.config)
+    logits = model.lm_head(family.cached_hidden_states(model, inputs, cache)[:, -1])
+    return batch, inputs, cache, logits
+
+
 @torch.no_grad()
 def generate(
     policy: Policy,
@@ -79,11 +96,8 @@ def generate(
 ) -> list[list[list[int]]]:
     """Token ids of `num_samples` responses for each prompt, end of turn included where it was reached."""
     model, family = policy.model, policy.family
-    device = model.lm_head.weight.device
-    batch = collate([[prompt] for prompt in prompts], pad_id, family.stack_vision, pad_left=True).to(device)
-    inputs = family.inputs(model, batch)
-    cache = growing_cache(model.config)
-    logits = model.lm_head(family.cached_hidden_states(model, inputs, cache)[:, -1])  # [P, V]
+    batch, inputs, cache, logits = prefill(policy, prompts, pad_id)
+    device = logits.device
 
     # Each prompt's samples side by side, over as many rows as they need.
     copies = ceil(num_samples / (MAX_SAMPLES_OF_ROW if family.takes_trees else 1))

@@ -1,0 +1,72 @@
+"""CHAIR (arXiv 1809.02156), and Object HalBench by its rules, without the language model that extracts objects.
+
+With M_i the mentions of objects in answer i and G_i the classes that are there, in instances or reference captions:
+
+    CHAIR_i        = sum |{m in M_i : m not in G_i}| / sum |M_i|     share of mentions that are invented
+    CHAIR_s        = answers with an invented object / answers
+    CHAIR_s_refine = answers with an invented object / answers with an object at all
+    recall         = sum |set(M_i) and G_i| / sum |G_i|
+
+A longer answer has more of all of them: read them beside `recall` and `words`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eval.benches.coco import Picture
+from eval.benches.coco_objects import Vocabulary
+from eval.benches.question import Question
+from eval.benches.scored import Answers, Scored, pairs, percent
+from training.utils.data.record import DataError
+
+
+def score(questions: Sequence[Question], answers: Answers, synonyms: Vocabulary) -> Scored:
+    """Rates over all answers."""
+    per_item = []
+    for question, text in pairs(questions, answers):
+        there = true_classes(question.truth, synonyms)
+        named = synonyms.mentions(text)
+        per_item.append(
+            {
+                "id": question.id,
+                "response": text,
+                "named": named,
+                "invented": [mention for mention in named if mention[1] not in there],
+                "covered": sorted({name for _, name in named} & there),
+                "there": sorted(there),
+            }
+        )
+    num_mentions = sum(len(item["named"]) for item in per_item)
+    num_wrong = sum(bool(item["invented"]) for item in per_item)
+    metrics = {
+        "CHAIR_i": percent(sum(len(item["invented"]) for item in per_item), num_mentions),
+        "CHAIR_s": percent(num_wrong, len(per_item)),
+        "CHAIR_s_refine": percent(num_wrong, sum(bool(item["named"]) for item in per_item)),
+        "recall": percent(sum(len(i["covered"]) for i in per_item), sum(len(i["there"]) for i in per_item)),
+    }
+    warnings = [] if num_mentions else ["no answer names an object: the rates are of nothing and count as 0"]
+    num_classes = len(set(synonyms.class_of.values()))
+    variant = f"CHAIR by rules: {num_classes} classes, own lemmatiser, every mention counts"
+    return Scored(metrics, per_item, variant, warnings=warnings)
+
+
+def score_halbench(questions: Sequence[Question], answers: Answers, synonyms: Vocabulary) -> Scored:
+    """The same rates by the names that Object HalBench gives them."""
+    scored = score(questions, answers, synonyms)
+    metrics = {"response_hall": scored.metrics["CHAIR_s_refine"], "mention_hall": scored.metrics["CHAIR_i"]}
+    warnings = scored.warnings + [f"{len(questions)} questions, expected 300"] * (len(questions) != 300)
+    variant = f"Object HalBench without a language model that extracts the objects; {scored.variant}"
+    return replace(scored, metrics=metrics | scored.metrics, warnings=warnings, variant=variant)
+
+
+def true_classes(picture: Picture, synonyms: Vocabulary) -> set[str]:
+    """Classes of the instances of a picture, and of what its reference captions name.
+
+    Raises:
+        DataError: a category of COCO is no class of the synonyms.
+    """
+    unknown = picture.categories - synonyms.class_of.keys()
+    if unknown:
+        raise DataError(f"--synonyms: lacks {', '.join(sorted(unknown))}, which COCO's instances have")
+    named = {name for caption in picture.captions for _, name in synonyms.mentions(caption)}
+    return {synonyms.class_of[name] for name in picture.categories} | named

@@ -1,0 +1,82 @@
+"""Accuracy on any file in LLaVA's format whose records have a `label`: a letter, or the words of the answer."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from eval.benches.files import entries, field
+from eval.benches.question import Question, from_llava
+from eval.benches.scored import Answers, Scored, pairs, percent
+
+WITH_IMAGE, TEXT = "IMG", "TXT"
+
+
+def load(paths: Sequence[Path]) -> list[Question]:
+    questions = []
+    for file, index, entry in entries(paths):
+        where = f"{file}[{index}]"
+        label = str(field(entry, "label", where)).strip()
+        questions.append(from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT))
+    return questions
+
+
+def letter(text: str) -> str:
+    """The letter that an answer gives: `B`, `(b)`, `B. ...`, `(B) ...`, `the answer is B`; else none.
+
+    A letter anywhere in a sentence is none, as `A` is a word too; and so are two letters.
+    """
+    patterns = (
+        r"\(?([A-Ja-j])\)?[.:,!]?",
+        r"(?:\(([A-J])\)|([A-J])[.:)])\s.*",
+        r".*\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice) is:? \(?([A-J])\b(?!.*\b(?:or|and) \(?[A-J]\b).*",
+    )
+    for pattern in patterns:
+        if found := re.fullmatch(pattern, text.strip(), re.DOTALL):
+            return next(filter(None, found.groups())).upper()
+    return ""
+
+
+def words(text: str) -> str:
+    """An answer without case, repeated white space and the mark at its end."""
+    return " ".join(text.lower().split()).rstrip(".!").rstrip()
+
+
+def score(
+    questions: Sequence[Question], answers: Answers, read: Callable[[str], str], variant: str
+) -> Scored:
+    """Accuracy, of all and of the questions with and without a picture.
+
+    Args:
+        read: what an answer says, and a label; empty where it can't be read, which is wrong.
+    """
+    per_item = [
+        {
+            "id": question.id,
+            "kind": question.group,
+            "response": text,
+            "answer": (said := read(text)),
+            "label": question.truth,
+            "right": said != "" and said == read(question.truth),
+        }
+        for question, text in pairs(questions, answers)
+    ]
+    groups = {}
+    for kind in (WITH_IMAGE, TEXT):
+        if items := [item for item in per_item if item["kind"] == kind]:
+            groups[kind] = {"accuracy": accuracy(items), "n": len(items)}
+    unread = sum(item["answer"] == "" for item in per_item)
+    return Scored({"accuracy": accuracy(per_item)}, per_item, variant, groups, unread)
+
+
+def accuracy(items: Sequence[dict]) -> float:
+    return percent(sum(item["right"] for item in items), len(items))
+
+
+def score_letters(questions: Sequence[Question], answers: Answers) -> Scored:
+    return score(questions, answers, letter, "the letter of the answer against the label's; unread is wrong")
+
+
+def score_words(questions: Sequence[Question], answers: Answers) -> Scored:
+    return score(
+        questions, answers, words, "the whole answer against the label, without case and its last mark"
+    )

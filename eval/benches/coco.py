@@ -1,0 +1,120 @@
+"""What is in COCO's pictures: instances and captions, from the official files in any mix.
+
+| a file of | is known by |
+|---|---|
+| instances (`instances_val2014.json`) | `annotations` with `category_id` |
+| captions (`captions_val2014.json`) | `annotations` with `caption` |
+| both (`caps_boxes_*.jsonl`) | lines with `image`, `captions` and `instances` |
+| questions (Object HalBench) | lines with `image_id`, and `question` or `prompt` |
+"""
+
+import base64
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from eval.benches.files import entries, files, read_json
+from eval.benches.question import Question
+from training.utils.data.images import open_image
+from training.utils.data.record import DataError
+
+PROMPT = "Please describe this image in detail."  # where no file asks anything
+
+
+@dataclass
+class Picture:
+    """What COCO says of a picture."""
+
+    file: str = ""
+    categories: set[str] = field(default_factory=set)
+    captions: list[str] = field(default_factory=list)
+
+
+def load(paths: Sequence[Path]) -> list[Question]:
+    """The questions of the files, or one for each picture that has truth; `truth` is a Picture.
+
+    Raises:
+        DataError: a file is of no known kind, or a question's picture has no truth.
+    """
+    pictures: dict[int, Picture] = defaultdict(Picture)
+    asked: list[tuple[str, dict]] = []
+    for file in files(paths):
+        if _is_annotations(file):
+            _add_annotations(file, pictures)
+            continue
+        for _, index, entry in entries([file]):
+            if {"image", "captions", "instances"} <= entry.keys():
+                picture = pictures[image_id(entry["image"])]
+                picture.file = entry["image"]
+                picture.categories |= {instance["category"] for instance in entry["instances"]}
+                picture.captions += entry["captions"]
+            elif "image_id" in entry and {"question", "prompt"} & entry.keys():
+                asked.append((f"{file}[{index}]", entry))
+            else:
+                raise DataError(
+                    f"{file}[{index}]: found {', '.join(sorted(entry))}; expected instances or captions of COCO, "
+                    "caps_boxes, or questions with `image_id` and `question`"
+                )
+    if asked:
+        return [_question(where, entry, pictures) for where, entry in asked]
+    return [
+        Question(str(number), PROMPT, (picture.file,), picture)
+        for number, picture in sorted(pictures.items())
+    ]
+
+
+def image_id(name: str) -> int:
+    """The number of a picture, from its name: `COCO_val2014_000000310196.jpg` is 310196."""
+    numbers = re.findall(r"\d+", Path(name).stem)
+    if not numbers:
+        raise DataError(f"image {name!r}: its name ends in no number, which is COCO's id of the picture")
+    return int(numbers[-1])
+
+
+def _is_annotations(file: Path) -> bool:
+    """Whether a file is one of COCO's objects rather than lines or a list of entries, by its first key."""
+    with file.open(encoding="utf-8-sig") as opened:
+        start = opened.read(100)
+    return re.match(r'\s*\{\s*"(info|images|licenses|annotations|categories|type)"', start) is not None
+
+
+def _add_annotations(file: Path, pictures: dict[int, Picture]) -> None:
+    content = read_json(file)
+    names = {category["id"]: category["name"] for category in content.get("categories", ())}
+    for picture in content.get("images", ()):
+        pictures[picture["id"]].file = picture["file_name"]
+    for annotation in content["annotations"]:
+        picture = pictures[annotation["image_id"]]
+        if "caption" in annotation:
+            picture.captions.append(annotation["caption"])
+        else:
+            picture.categories.add(names[annotation["category_id"]])
+
+
+def _question(where: str, entry: dict, pictures: dict[int, Picture]) -> Question:
+    number = int(entry["image_id"])
+    if number not in pictures:
+        raise DataError(
+            f"{where}: image_id {number} has no instances and captions; give COCO's annotations of its split too"
+        )
+    picture = pictures[number]
+    image = picture.file or f"COCO_val2014_{number:012d}.jpg"
+    if isinstance(given := entry.get("image"), str):
+        image = (
+            _decoded(given, where) if len(given) > 1000 else given
+        )  # HalBench holds its pictures in base64
+    return Question(
+        str(entry.get("question_id", number)), entry.get("question", entry.get("prompt")), (image,), picture
+    )
+
+
+def _decoded(text: str, where: str) -> Image.Image:
+    try:
+        return open_image(Image.open(BytesIO(base64.b64decode(text))))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{where}: `image` is no picture in base64 ({error})") from None

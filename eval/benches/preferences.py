@@ -1,0 +1,105 @@
+"""Pair accuracy of a reward model: on ranked responses, on VL-RewardBench and on Multimodal RewardBench.
+
+The responses of a question stand with the best first, as `training.reward_model.score` reads and writes them. A pair
+is right if the better response has the higher score; a tie is half right, so that a model that always says the same
+gets 50 %.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+
+from eval.benches.files import files
+from eval.benches.question import Question
+from eval.benches.scored import Answers, Scored, pairs, percent
+from training.utils.data.formats import normalise, read_entries
+from training.utils.data.record import DataError
+
+GROUPS = {  # of VL-RewardBench, by how an id begins
+    "mathverse": "reasoning",
+    "mmmu": "reasoning",
+    "hallucination": "hallucination",
+    "rlhf": "hallucination",
+    "rlaif": "hallucination",
+}
+
+
+def load(paths: Sequence[Path], group: Callable[[dict], str] = lambda entry: "") -> list[Question]:
+    """Questions with ranked responses, from any format of data/README.md; `truth` is the number of responses.
+
+    Args:
+        group: what an entry belongs to.
+    """
+    questions = []
+    for file in files(paths, (".json", ".jsonl", ".parquet")):
+        for index, entry in enumerate(read_entries(file)):
+            try:
+                spelled = normalise(entry)
+            except DataError as error:
+                raise DataError(f"{file}[{index}]: {error}") from None
+            if len(spelled.responses) < 2:
+                raise DataError(
+                    f"{file}[{index}]: {len(spelled.responses)} response(s), expected two or more ranked"
+                )
+            name = str(spelled.id if spelled.id is not None else index)
+            prompt, images = spelled.turns[-1].text, tuple(spelled.images)
+            questions.append(Question(name, prompt, images, len(spelled.responses), group(entry)))
+    return questions
+
+
+def vl_rewardbench_group(entry: dict) -> str:
+    name = str(entry["id"]).lower()
+    return next((group for start, group in GROUPS.items() if name.startswith(start)), "general")
+
+
+def multimodal_rewardbench_group(entry: dict) -> str:
+    category, name = str(entry["Category"]).lower(), str(entry["ID"]).lower()
+    if category == "safety":
+        return "safety/bias" if name.startswith("pairs") else "safety/toxicity"
+    if category == "reasoning":
+        return "reasoning/math" if name.startswith("math") else "reasoning/coding"
+    return category
+
+
+def score(questions: Sequence[Question], answers: Answers) -> Scored:
+    """Accuracy over all pairs (micro), the mean over groups (macro), and the share of ties."""
+    per_item = []
+    for question, scores in pairs(questions, answers):
+        if len(scores) != question.truth:
+            raise DataError(
+                f"id {question.id}: {len(scores)} scores for {question.truth} responses; was another file scored?"
+            )
+        duels = list(combinations(scores, 2))
+        per_item.append(
+            {
+                "id": question.id,
+                "group": question.group,
+                "scores": scores,
+                "right": sum(better > worse for better, worse in duels),
+                "ties": sum(better == worse for better, worse in duels),
+                "pairs": len(duels),
+            }
+        )
+    members: dict[str, list[dict]] = {}
+    for item in per_item:
+        members.setdefault(item["group"], []).append(item)
+    groups = {name: {"accuracy": accuracy(items), "n": len(items)} for name, items in sorted(members.items())}
+    metrics = {"accuracy": accuracy(per_item)}
+    if len(groups) > 1:
+        metrics["macro"] = fmean(group["accuracy"] for group in groups.values())
+    metrics["ties"] = percent(sum(item["ties"] for item in per_item), sum(item["pairs"] for item in per_item))
+    unread = sum(not all(map(isfinite, item["scores"])) for item in per_item)
+    warnings = [f"{unread} of {len(per_item)} have a score that is no finite number: its pairs are wrong"] * (
+        unread > 0
+    )
+    return Scored(
+        metrics, per_item, "pairs of a scalar reward model, a tie is half", groups, unread, warnings
+    )
+
+
+def accuracy(items: Sequence[dict]) -> float:
+    return percent(
+        sum(item["right"] + item["ties"] / 2 for item in items), sum(item["pairs"] for item in items)
+    )

@@ -1,0 +1,63 @@
+"""ScienceQA (arXiv 2209.09513): multiple-choice questions, read and counted as LLaVA's evaluation does."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from eval.benches import choices
+from eval.benches.files import field, read_json
+from eval.benches.question import Question
+from eval.benches.scored import Answers, Scored
+from training.utils.data.record import DataError
+
+LETTERS = "ABCDE"
+INSTRUCTION = "Answer with the option's letter from the given choices directly."
+
+
+def load(paths: Sequence[Path]) -> list[Question]:
+    """Questions of the test split from a folder with `problems.json` and `pid_splits.json`, or from LLaVA's format.
+
+    The prompt is LLaVA's: context, question and options, and the wish for a letter.
+    """
+    questions = []
+    for path in paths:
+        if not path.is_dir():
+            questions += choices.load([path])
+            continue
+        problems = read_json(path / "problems.json")
+        for name in field(read_json(path / "pid_splits.json"), "test", str(path / "pid_splits.json")):
+            if name not in problems:
+                raise DataError(f"{path / 'problems.json'}: lacks the problem {name} of pid_splits.json")
+            questions.append(_question(name, problems[name]))
+    return questions
+
+
+def _question(name: str, problem: dict) -> Question:
+    options = " ".join(
+        f"({letter}) {text}" for letter, text in zip(LETTERS, problem["choices"], strict=False)
+    )
+    context = problem["hint"].strip() or "N/A"
+    asked = f"Context: {context}\nQuestion: {problem['question']}\nOptions: {options}".replace("  ", " ")
+    images = (f"{name}/{problem['image']}",) if problem["image"] else ()
+    kind = choices.WITH_IMAGE if images else choices.TEXT
+    return Question(name, f"{asked}\n{INSTRUCTION}", images, LETTERS[problem["answer"]], kind)
+
+
+def letter(text: str) -> str:
+    """The letter of an answer: the answer itself, or in front of `. `, or in `The answer is X.`; else none."""
+    if text in tuple(LETTERS):
+        return text
+    if text[:1] in tuple(LETTERS) and text[1:3] == ". ":
+        return text[0]
+    found = re.findall(r"The answer is ([A-Z]).", text)
+    return found[0] if len(found) == 1 else ""
+
+
+def score(questions: Sequence[Question], answers: Answers) -> Scored:
+    """Accuracy over all questions, and over those with a picture."""
+    variant = "ScienceQA test by LLaVA's parser; an answer that can't be read is wrong"
+    scored = choices.score(questions, answers, letter, variant)
+    of_images = scored.groups.get(choices.WITH_IMAGE)
+    metrics = scored.metrics | ({"IMG_accuracy": of_images["accuracy"]} if of_images else {})
+    return replace(scored, metrics=metrics)

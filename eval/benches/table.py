@@ -1,0 +1,99 @@
+"""The benchmarks by name: `eval.predict` and `eval.score` know no more of them than this."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eval.benches import (
+    amber,
+    amber_discriminative,
+    amber_generative,
+    chair,
+    choices,
+    coco,
+    descriptions,
+    pope,
+    preferences,
+    science_qa,
+)
+from eval.benches.coco_objects import read_vocabulary
+from eval.benches.question import Question
+from eval.benches.scored import Scored, responses, scores
+from training.utils.data.record import DataError
+
+
+@dataclass(frozen=True)
+class Bench:
+    load: Callable[[Sequence[Path]], list[Question]]
+    score: Callable[..., Scored]  # of questions, answers and the options
+    options: Mapping[str, Callable[[str], Any]] = field(
+        default_factory=dict
+    )  # flags of eval.score, and their readers
+    needs: tuple[str, ...] = ()  # those that must be given
+    read: Callable[[dict], list] = responses  # what of a line of predictions is the answer
+
+    def questions(self, paths: Sequence[str]) -> list[Question]:
+        """The questions of official files.
+
+        Raises:
+            DataError: a file can't be read, there is no question, or two have one id.
+        """
+        questions = self.load([Path(path) for path in paths])
+        if not questions:
+            raise DataError(f"{', '.join(paths)}: no question; expected official files of the benchmark")
+        name, count = Counter(question.id for question in questions).most_common(1)[0]
+        if count > 1:
+            raise DataError(
+                f"{', '.join(paths)}: {count} questions have the id {name!r}; expected an id of its own for each; "
+                "was a file given twice?"
+            )
+        return questions
+
+
+def one_of(names: Collection[str], flag: str) -> Callable[[str], str]:
+    """Reads an option that is a name of a few."""
+
+    def read(value: str) -> str:
+        if value not in names:
+            raise DataError(f"--{flag} {value}: unknown; expected one of {', '.join(names)}")
+        return value
+
+    return read
+
+
+SYNONYMS = {"synonyms": lambda file: read_vocabulary(Path(file))}
+AMBER_ANSWERS = {"parser": one_of(amber_discriminative.PARSERS, "parser")}
+AMBER_TEXTS = {
+    "similarity": one_of(amber_generative.SIMILARITIES, "similarity"),
+    "nouns": one_of(amber_generative.NOUNS, "nouns"),
+}
+BENCHES = {
+    "descriptions": Bench(descriptions.load, descriptions.score),
+    "pope": Bench(pope.load, pope.score, {"parser": one_of(pope.PARSERS, "parser")}),
+    "chair": Bench(coco.load, chair.score, SYNONYMS, needs=("synonyms",)),
+    "object_halbench": Bench(coco.load, chair.score_halbench, SYNONYMS, needs=("synonyms",)),
+    "amber": Bench(amber.load, amber.score, AMBER_ANSWERS | AMBER_TEXTS),
+    "amber_generative": Bench(amber.load_generative, amber_generative.score, AMBER_TEXTS),
+    "amber_discriminative": Bench(amber.load_discriminative, amber_discriminative.score, AMBER_ANSWERS),
+    "science_qa": Bench(science_qa.load, science_qa.score),
+    "multiple_choice": Bench(choices.load, choices.score_letters),
+    "exact_match": Bench(choices.load, choices.score_words),
+    "preferences": Bench(preferences.load, preferences.score, read=scores),
+    "vl_rewardbench": Bench(
+        partial(preferences.load, group=preferences.vl_rewardbench_group), preferences.score, read=scores
+    ),
+    "multimodal_rewardbench": Bench(
+        partial(preferences.load, group=preferences.multimodal_rewardbench_group),
+        preferences.score,
+        read=scores,
+    ),
+}
+
+
+def get_bench(name: str) -> Bench:
+    if name not in BENCHES:
+        raise DataError(f"--bench {name}: unknown; expected one of {', '.join(BENCHES)}")
+    return BENCHES[name]

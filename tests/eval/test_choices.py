@@ -1,0 +1,104 @@
+"""Letters, words and ScienceQA."""
+
+import pytest
+
+from eval.benches import choices, science_qa
+from eval.benches.question import Question
+from eval.benches.table import BENCHES
+from tests.eval.conftest import answers
+from training.utils.data.record import DataError
+
+
+@pytest.mark.parametrize(
+    ("text", "official", "letter"),
+    [
+        ("B", "B", "B"),
+        ("b", "", "B"),
+        ("(B)", "", "B"),
+        ("B.", "", "B"),
+        ("B. a red circle", "B", "B"),
+        ("(B) a red circle", "", "B"),
+        ("The answer is B.", "B", "B"),
+        ("The answer is B", "", "B"),  # the official reading wants a character behind the letter
+        ("The answer is B. No: The answer is C.", "", "C"),
+        ("the answer is: (B) a red circle", "", "B"),
+        ("The answer is B or C.", "B", ""),
+        ("B or C", "", ""),
+        ("A dog", "", ""),
+        ("A, B", "", ""),
+        ("F", "", "F"),  # ScienceQA has no F
+        ("I do not know", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_how_a_letter_is_read(text, official, letter):
+    assert (science_qa.letter(text), choices.letter(text)) == (official, letter)
+
+
+PROBLEMS = {
+    "4": {"question": "Which?", "choices": ["red", "blue"], "answer": 1, "hint": " ", "image": "image.png"},
+    "5": {"question": "Who?", "choices": ["he", "she"], "answer": 0, "hint": "Look.", "image": None},
+    "6": {"question": "Train?", "choices": ["x"], "answer": 0, "hint": "", "image": None},
+}
+
+
+def science(write):
+    write("sqa/problems.json", PROBLEMS)
+    return write("sqa/pid_splits.json", {"test": ["4", "5"], "train": ["6"]}).parent
+
+
+def test_science_qa_asks_as_llava_does_and_counts_pictures_apart(write):
+    asked = BENCHES["science_qa"].questions([str(science(write))])
+    assert [(question.id, question.truth, question.images) for question in asked] == [
+        ("4", "B", ("4/image.png",)),
+        ("5", "A", ()),
+    ]
+    assert asked[0].prompt == (
+        "Context: N/A\nQuestion: Which?\nOptions: (A) red (B) blue\n"
+        "Answer with the option's letter from the given choices directly."
+    )
+    scored = science_qa.score(asked, {"4": ["C"], "5": ["A. he"]})
+    assert scored.metrics == {"accuracy": 50, "IMG_accuracy": 0} and scored.parse_failures == 0
+    assert science_qa.score(asked, {"5": ["he"]}).metrics == {"accuracy": 0}
+
+
+def test_a_problem_that_is_not_there_is_named(write):
+    folder = science(write)
+    write("sqa/pid_splits.json", {"test": ["9"]})
+    with pytest.raises(DataError, match="lacks the problem 9 of pid_splits.json"):
+        science_qa.load([folder])
+
+
+def record(name: str, label: str | None, **more) -> dict:
+    turns = [
+        {"from": "human", "value": "Hello"},
+        {"from": "gpt", "value": "Hi"},
+        {"from": "human", "value": "Why?"},
+    ]
+    return {"id": name, "conversations": turns, **more} | ({} if label is None else {"label": label})
+
+
+def test_llavas_format_with_labels_and_earlier_turns(write):
+    file = write(
+        "q.txt", [record("a", "B", image="1.png"), record("b", "(C)")]
+    )  # a list in spite of its name
+    asked = choices.load([file])
+    assert [turn.text for turn in asked[0].history] == ["Hello", "Hi"]
+    assert asked[0].entry()["conversations"] == record("a", "B")["conversations"]
+    scored = choices.score_letters(asked, {"a": ["b."], "b": ["A"]})
+    assert scored.metrics == {"accuracy": 50}
+    assert scored.groups == {"IMG": {"accuracy": 100, "n": 1}, "TXT": {"accuracy": 0, "n": 1}}
+    with pytest.raises(DataError, match=r"r.json\[0\]: lacks `label`"):
+        choices.load([write("r.json", [record("a", None)])])
+
+
+def test_words_are_compared_without_case_space_and_the_last_mark():
+    asked = [Question(str(i), "?", (), label, "TXT") for i, label in enumerate(("Red circle", "2", "no"), 1)]
+    scored = choices.score_words(asked, answers(" red  CIRCLE.", "two", ""))
+    assert scored.metrics["accuracy"] == pytest.approx(100 / 3)
+    assert scored.parse_failures == 1
+
+
+def test_an_unreadable_label_is_never_met_by_an_unreadable_answer():
+    asked = [Question("1", "?", (), "red", "TXT")]
+    assert choices.score_letters(asked, answers("blue")).metrics["accuracy"] == 0

@@ -1,0 +1,99 @@
+"""The command that scores: what it prints and writes beside the figure, and what it refuses."""
+
+import json
+
+import pytest
+
+from eval.score import ScoreConfig, main
+from tests.eval.conftest import lines
+
+SCENES = [{"id": str(i), "image": f"{i}.png", "objects": ["cat"]} for i in (1, 2, 3)]
+
+
+@pytest.fixture
+def truth(write):
+    return write("truth.json", {"objects": ["cat", "bus"], "scenes": SCENES})
+
+
+def score(truth, predictions, **more) -> dict:
+    output = predictions.with_suffix(".score.json")
+    main(ScoreConfig("descriptions", [str(truth)], str(predictions), str(output), **more))
+    return json.loads(output.read_text())
+
+
+def test_missing_double_and_unknown_answers_are_told_and_not_scored(truth, write, capsys):
+    given = [("1", "a cat."), ("1", "a bus."), ("9", "x")]
+    result = score(truth, write("p.jsonl", lines(*({"id": i, "response": text} for i, text in given))))
+    assert (result["n"], result["answered"], result["asked"]) == (1, 1, 3)
+    assert result["metrics"]["Hal"] == 0
+    assert result["warnings"] == [
+        "2 of 3 ids without an answer: not scored",
+        "1 of 3 ids answered twice: the first answer counts",
+        "1 of 3 ids not among the questions: not scored",
+    ]
+    assert (
+        "answered 1 of 3 questions (33.3 %), 1 answers, 0 that could not be read" in capsys.readouterr().out
+    )
+
+
+def test_the_figure_stands_beside_all_that_it_depends_on(truth, write, capsys):
+    arguments = {
+        "temperature": 0.5,
+        "max_new_tokens": 7,
+        "template": "llava",
+        "num_return_sequences": 2,
+        "x": 1,
+    }
+    write("p.args.json", {"arguments": arguments})
+    texts = [
+        {"id": str(i), "response": "a cat.", "responses": ["a cat.", "a big red bus"]} for i in (1, 2, 3)
+    ]
+    result = score(truth, write("p.jsonl", lines(*texts)))
+    assert result["generation"] == {name: value for name, value in arguments.items() if name != "x"}
+    assert result["metrics"]["words"] == (2 + 4) / 2 and result["metrics"]["Hal"] == 50
+    printed = capsys.readouterr().out
+    assert "temperature 0.5, max_new_tokens 7, template llava, num_return_sequences 2" in printed
+    assert result["variant"] in printed and "words 3.0" in printed
+
+
+def test_the_best_of_the_samples_can_be_scored_alone(truth, write):
+    best = {"id": "1", "response": "a cat.", "responses": ["a bus.", "a cat."]}
+    assert score(truth, write("p.jsonl", lines(best)), best=True)["metrics"]["Hal"] == 0
+
+
+def test_a_last_line_without_its_end_counts(truth, write):
+    assert score(truth, write("p.jsonl", '{"id": "1", "response": "a cat."}'))["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("", "answers none of the questions"),
+        ('{"id": "other", "response": "a cat."}', "answers none of the questions"),
+        ('{"id": "1"}', "line 1: expected an object with `id` and `response` or `scores`"),
+        ("{", "does not parse as JSON"),
+    ],
+)
+def test_predictions_that_answer_nothing_are_an_error_not_a_perfect_score(content, message, truth, write):
+    file = truth.with_name("p.jsonl")
+    if content is not None:
+        write("p.jsonl", content)
+    with pytest.raises(SystemExit, match=f"error: .*p.jsonl: {message}"):
+        main(ScoreConfig("descriptions", [str(truth)], str(file)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"bench": "poppy"}, "--bench poppy: unknown; expected one of descriptions, pope"),
+        ({"truth": ["none.json"]}, "none.json: no such file"),
+        ({"parser": "strict"}, "--parser: no option of descriptions, which has none"),
+        ({"bench": "pope", "parser": "lax"}, "--parser lax: unknown; expected one of official, strict"),
+    ],
+)
+def test_what_can_not_work_is_one_message(config, message, truth, write):
+    file = write("p.jsonl", lines({"id": "1", "response": "a cat."}))
+    given = {"bench": "descriptions", "truth": [str(truth)], "predictions": str(file)} | config
+    with pytest.raises(SystemExit, match=f"error: {message}"):
+        main(ScoreConfig(**given))

@@ -36,7 +36,7 @@ Row = tuple[tuple[int, ...], int]
 
 
 class Outcome(NamedTuple):
-    """What 20 steps of training did."""
+    """What training did."""
 
     losses: list[float]  # of each optimizer step
     rows: list[Row]  # that were learned from, in order
@@ -76,34 +76,28 @@ def write_records(folder: Path, number: int) -> None:
         (folder / f"{name}.json").write_text(json.dumps(records))
 
 
-class Rollouts:
-    """The records of each micro-batch in the order of training, and what is made of them."""
+class MicroBatches:
+    """The records of each micro-batch of a run, in its order, and as trees."""
 
     def __init__(self, config: TrainConfig, response_len: int = 0) -> None:
         """
         Args:
-            response_len: tokens that every response is cut to, its end of turn included; 0: none is cut.
+            response_len: tokens that responses are cut to, the end of turn included; 0: as long as they are.
         """
         self.encoder: Encoder = build_encoder(config, config.from_checkpoint)
         data = load_data(config, self.encoder, min_responses=1)
-        self.micro_batches: list[list[Record]] = [[data.train[i] for i in numbers] for numbers in data.sampler]
-        self.trees = [[self._cut(tree, response_len) for tree in self.encoder.encode_all(records)]
-                      for records in self.micro_batches]
+        self.response_len = response_len
+        self.records: list[list[Record]] = [[data.train[i] for i in numbers] for numbers in data.sampler]
+        self.trees: list[list[Tree]] = [self._encoded(records) for records in self.records]
 
-    def _cut(self, tree: Tree, response_len: int) -> Tree:
-        ids = [response.ids for response in tree.responses]
-        if response_len:
-            ids = [[*each[: response_len - 1], each[-1]] for each in ids]
-        return tree.with_responses(ids, self.encoder.stop_ids)
-
-    @property
-    def records(self) -> list[Record]:
-        return [record for records in self.micro_batches for record in records]
-
-    @property
-    def responses(self) -> list[list[int]]:
-        """Token ids of all responses."""
-        return [response.ids for trees in self.trees for tree in trees for response in tree.responses]
+    def _encoded(self, records: Sequence[Record]) -> list[Tree]:
+        trees = []
+        for tree in self.encoder.encode_all(records):
+            responses = [response.ids for response in tree.responses]
+            if self.response_len:
+                responses = [[*ids[: self.response_len - 1], ids[-1]] for ids in responses]
+            trees.append(tree.with_responses(responses, self.encoder.stop_ids))
+        return trees
 
 
 def rows_of(trees: Sequence[Tree]) -> list[Row]:
@@ -125,16 +119,18 @@ def train(config: TrainConfig, response_len: int = 0) -> Outcome:
     {SFTConfig: train_sft, DPOConfig: train_dpo}[type(config)].main(config)
     output = Path(config.output_dir)
     losses = [line["loss"] for line in jsonl.read(output / "log.jsonl")]
-    rows = [row for trees in Rollouts(config).trees for row in rows_of(trees)]
+    rows = [row for trees in MicroBatches(config).trees for row in rows_of(trees)]
     return Outcome(losses, rows, load_file(resolve_checkpoint(output) / "model.safetensors"))
 
 
 def _train_on_rollouts(config: PPOConfig, response_len: int) -> Outcome:
     """The steps of `train_ppo.py` on given responses, which `score` stands in for a reward model of."""
-    rollouts = Rollouts(config, response_len)
+    rollouts = MicroBatches(config, response_len)
     encoder = rollouts.encoder
     for_actor, checkpoint = config.for_actor, config.from_checkpoint
-    actor = Engine(build_policy(for_actor, checkpoint, encoder.family), for_actor, total_steps=1)
+    actor = Engine(
+        build_policy(for_actor, checkpoint, encoder.family), for_actor, total_steps=config.max_steps
+    )
     reference = build_policy(for_actor, checkpoint, encoder.family, trainable=False)
     reference = inference_engine(reference, for_actor)
     collate = Collator(encoder, has_images=True)

@@ -1,15 +1,16 @@
 """TRL's side of `compare_trl.py`: its trainers on the same records, in the same order."""
 
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 import trl
 from datasets import Dataset
-from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer
+from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCallback, Trainer
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.experimental import cpo, orpo
 
-from scripts.compare_trl_ours import Outcome, Row, score
+from scripts.compare_trl_ours import MicroBatches, Outcome, Row, score
 from training.utils.data.images import open_image
 from training.utils.data.record import MARKER, Record
 
@@ -38,25 +39,27 @@ TRAINERS = {
 
 def train(
     name: str,
-    checkpoint: str,
-    records: Sequence[Record],
-    responses: list[list[int]],
+    checkpoint: Path,
+    micro_batches: MicroBatches,
     settings: dict[str, Any],
     reward_scale: float = 1.0,
 ) -> Outcome:
     """
     Args:
         name: of the trainer.
-        responses: token ids of what GRPO and RLOO shall have sampled.
+        micro_batches: the records, and what GRPO and RLOO shall have sampled.
         reward_scale: what `score` is multiplied by.
     """
     trainer_class, config_class = TRAINERS[name]
     processor = AutoProcessor.from_pretrained(checkpoint)
     more = {}
     if name in SAMPLING:
-        trainer_class = with_given_responses(trainer_class, responses)
+        trainer_class = with_given_responses(trainer_class, micro_batches)
         settings = {**settings, "shuffle_dataset": False}
-        more["reward_funcs"] = lambda completion_ids, **_: [reward_scale * score(ids) for ids in completion_ids]
+        more["reward_funcs"] = lambda completion_ids, **_: [
+            reward_scale * score(ids) for ids in completion_ids
+        ]
+    records = [record for records in micro_batches.records for record in records]
     trainer = trainer_class(
         model=AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="float32"),
         args=config_class(**settings),
@@ -64,6 +67,7 @@ def train(
         processing_class=processor.tokenizer if name in TEXT_ONLY else processor,
         **more,
     )
+    trainer.remove_callback(PrinterCallback)
     rows = record_rows(trainer)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -87,16 +91,18 @@ def example(name: str, record: Record, processor) -> dict[str, Any]:
     return row | {"images": [open_image(image) for image in record.images]}
 
 
-def with_given_responses(trainer_class: type[Trainer], responses: list[list[int]]) -> type[Trainer]:
-    """The trainer, which takes these responses instead of sampling."""
-    given: Iterator[list[int]] = iter(responses)
+def with_given_responses(trainer_class: type[Trainer], micro_batches: MicroBatches) -> type[Trainer]:
+    """The trainer, which takes the responses of the micro-batches instead of sampling."""
+    given = (response.ids for trees in micro_batches.trees for tree in trees for response in tree.responses)
 
-    class GivenResponses(trainer_class):
+    class WithGivenResponses(trainer_class):
         def _generate_single_turn(self, prompt_ids, *_):
             ids = [next(given) for _ in prompt_ids]
-            return (ids, None) if trainer_class is trl.GRPOTrainer else ids  # with log-probabilities of a sampler
+            return (
+                (ids, None) if trainer_class is trl.GRPOTrainer else ids
+            )  # None: a sampler's log-probabilities
 
-    return GivenResponses
+    return WithGivenResponses
 
 
 def record_rows(trainer: Trainer) -> list[Row]:
@@ -113,27 +119,23 @@ def record_rows(trainer: Trainer) -> list[Row]:
 
 
 def rows_in(inputs: dict[str, Any]) -> list[Row]:
-    """The rows of a batch as TRL's collators make it; of pairs one after the other."""
+    """The rows of a batch as TRL's collators make it."""
     if "completion_ids" in inputs:
-        parts = [
-            [prompt[seen.bool()].tolist() + response[learned.bool()].tolist(), int(learned.sum())]
-            for prompt, seen, response, learned in zip(
-                *(inputs[f"{part}_{what}"] for part in ("prompt", "completion") for what in ("ids", "mask")),
-                strict=True,
-            )
-        ]
-        return [(tuple(ids), count) for ids, count in parts]
-    if "chosen_input_ids" in inputs:
-        sides = [
-            rows_in({k.removeprefix(side): v for k, v in inputs.items() if k.startswith(side)})
+        ids, seen = (
+            torch.cat([inputs[f"{part}_{what}"] for part in ("prompt", "completion")], dim=1)
+            for what in ("ids", "mask")
+        )
+        learned = inputs["completion_mask"]
+    elif "chosen_input_ids" in inputs:
+        chosen, rejected = (
+            {key.removeprefix(side): value for key, value in inputs.items() if key.startswith(side)}
             for side in ("chosen_", "rejected_")
-        ]
-        return [row for pair in zip(*sides, strict=True) for row in pair]
-    learned = inputs["completion_mask"] if "completion_mask" in inputs else inputs["labels"] != -100
-    rows = [
-        (tuple(ids[seen.bool()].tolist()), int(count))
-        for ids, seen, count in zip(inputs["input_ids"], inputs["attention_mask"], learned.sum(-1), strict=True)
+        )
+        return rows_in(chosen) + rows_in(rejected)
+    else:
+        ids, seen = inputs["input_ids"], inputs["attention_mask"]
+        learned = inputs["completion_mask"] if "completion_mask" in inputs else inputs["labels"] != -100
+    return [
+        (tuple(row[mask.bool()].tolist()), int(count))
+        for row, mask, count in zip(ids, seen, learned.sum(-1), strict=True)
     ]
-    is_paired = "completion_mask" in inputs and "label" not in inputs  # the chosen ones, then the rejected ones
-    half = len(rows) // 2
-    return [row for pair in zip(rows[:half], rows[half:], strict=True) for row in pair] if is_paired else rows

@@ -15,7 +15,8 @@ from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils.stage_config import DPOConfig, PPOConfig, PredictConfig, RewardConfig, SFTConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
 
 from tests.stages.conftest import log, weights  # isort: skip
 
@@ -99,7 +100,7 @@ def test_a_stage_learns_four_samples_and_is_the_same_for_each_of_them_alone(
 
 def test_ppo_moves_the_policy_and_best_of_n_answers_every_prompt(checkpoint, data, tmp_path):
     train_rm(RewardConfig(**settings(checkpoint, data["ranked"], tmp_path / "rm", max_steps=1)))
-    ppo = {"reward_model_ckpt_path": str(tmp_path / "rm"), "max_generation_length_of_sampling": 5}
+    ppo = {"reward_model_ckpt_path": [str(tmp_path / "rm")], "max_generation_length_of_sampling": 5}
     ppo |= {"num_generations": 2, "actor_learning_rate": 1e-2, "max_steps": 2}
     train_ppo(PPOConfig(**settings(checkpoint, data["sft"], tmp_path / "ppo", **ppo)))
     assert [line["step"] for line in log(tmp_path / "ppo")] == [1, 2]

@@ -12,11 +12,14 @@ from tests.conftest import SAMPLES
 from tests.stages.conftest import log, weights
 from training.dpo.loss_types import LOSS_TYPES
 from training.dpo.train_dpo import main as train_dpo
+from training.ppo import train_ppo as train_ppo_module
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
+from training.utils import jsonl
 from training.utils.config import ConfigError
 from training.utils.data.record import DataError
-from training.utils.stage_config import DPOConfig, PPOConfig, RewardConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, RewardConfig
 
 
 def settings(model, data, output, **more):
@@ -105,7 +108,7 @@ def taste(tiny_llava, tmp_path_factory):
 def test_the_reward_rises(estimator, tiny_llava, taste, tmp_path):
     ppo = {"advantage_estimator": estimator, "num_generations": 4, "max_generation_length_of_sampling": 3}
     ppo |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-3, "max_steps": 25, "kl_coef": 0.01}
-    config = settings(tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=str(taste), **ppo)
+    config = settings(tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=[str(taste)], **ppo)
     train_ppo(PPOConfig(**config))
     lines = log(tmp_path)
     first, last = (mean(line["reward"] for line in part) for part in (lines[:5], lines[-5:]))
@@ -114,9 +117,55 @@ def test_the_reward_rises(estimator, tiny_llava, taste, tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 
 
+def ppo(tiny_llava, output, **more):
+    defaults = {"advantage_estimator": "rloo", "num_generations": 4, "max_generation_length_of_sampling": 3}
+    defaults |= {"actor_learning_rate": 1e-2, "max_steps": 4, "kl_coef": 0.0}
+    train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", output, **defaults | more)))
+    return log(output)
+
+
+def test_what_entropy_is_worth_keeps_it_up(tiny_llava, taste, tmp_path):
+    without, with_it = (
+        ppo(tiny_llava, tmp_path / str(c), reward_model_ckpt_path=[str(taste)], entropy_coef=c, max_steps=15)
+        for c in (0.0, 1.0)
+    )
+    assert with_it[0]["entropy"] == without[0]["entropy"]
+    assert with_it[-1]["entropy"] > without[-1]["entropy"] + 0.2
+
+
+def test_updates_of_a_step_stop_where_the_policy_has_moved_too_far(tiny_llava, taste, tmp_path, monkeypatch):
+    """Four passes: the first finds the policy where it sampled, the second finds it moved, and is the last."""
+    taken = []
+    update = train_ppo_module.update
+    monkeypatch.setattr(train_ppo_module, "update", lambda *args: taken.append(update(*args)) or taken[-1])
+    for limit, expected in ((1e-6, 2), (1e3, 4)):
+        taken.clear()
+        more = {"reward_model_ckpt_path": [str(taste)], "ppo_epochs": 4, "max_steps": 2}
+        ppo(tiny_llava, tmp_path / str(limit), stop_at_kl=limit, num_warmup_steps=0.0, **more)
+        assert len(taken) == 2 * expected
+        assert abs(taken[0]) < 1e-6 < taken[1]
+
+
+def some_are_dull(record, responses):
+    """The same for all answers to every other prompt."""
+    return [float(len(text)) if int(record.id[-1]) % 2 else 1.0 for text in responses]
+
+
+def test_prompts_that_teach_nothing_are_replaced_and_a_second_run_replaces_the_same(tiny_llava, tmp_path):
+    more = {"reward_functions": [f"{__name__}:some_are_dull"], "max_generation_length_of_sampling": 8}
+    lines = {}
+    for name, attempts in (("without", 0), ("with", 6), ("again", 6)):
+        ppo(tiny_llava, tmp_path / name, dynamic_sampling=attempts, max_steps=2, **more)
+        lines[name] = jsonl.read(tmp_path / name / "rollouts.jsonl")
+    dull = {name: sum(len(set(line["scores"])) == 1 for line in lines[name]) for name in lines}
+    assert dull["without"] >= 8 and dull["with"] <= 2
+    assert len(lines["with"]) == len(lines["without"]) == 16
+    assert lines["with"] == lines["again"]
+
+
 def test_an_estimator_that_compares_samples_asks_for_two(tiny_llava, tmp_path):
     config = settings(
-        tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path="x", advantage_estimator="grpo"
+        tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=["x"], advantage_estimator="grpo"
     )
     with pytest.raises(ConfigError, match="--num_generations 1: expected 2 or more with"):
         PPOConfig(**config)

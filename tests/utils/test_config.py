@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from training.utils.arguments import parse_args, save_args
-from training.utils.stage_config import DPOConfig, PPOConfig, PredictConfig, RewardConfig, SFTConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
 
 COMMON = (
     "--max_seq_len 2048 --data_train_split_ratio 0.9 --dataset_samples all --dataset_concatenate_samples 1 "

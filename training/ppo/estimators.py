@@ -11,8 +11,8 @@ Notation: R responses, L tokens of the longest.
 from torch import Tensor
 
 from training.utils.data.tree import Batch
+from training.utils.ppo_config import PPOConfig
 from training.utils.rl import gae, group_advantages, leave_one_out_advantages, returns_to_go
-from training.utils.stage_config import PPOConfig
 
 
 def estimate_advantages(

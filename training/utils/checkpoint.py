@@ -1,6 +1,7 @@
 """Output folders: models that the next stage, prediction and transformers can load; state to resume from.
 
-    OUTPUT/epoch-0/         the model: safetensors, config, processor, alignment.json, value_head.safetensors
+    OUTPUT/epoch-0/         the model: safetensors, config, processor, alignment.json, value_head.safetensors,
+                            adapter/ where adapters are all that was trained
     OUTPUT/checkpoint-200/  the same, and state/: optimizer, schedule, random numbers of every process
     OUTPUT/latest           name of the newest model folder; moves last
 
@@ -28,10 +29,13 @@ from .config import TrainConfig
 from .data.encode import Encoder
 from .data.record import DataError
 from .engine import Engine
+from .model.backbone import Adapted
+from .model.lora import save_adapter
 
 HEAD_FILE = "value_head.safetensors"
 METADATA_FILE = "alignment.json"
 STATE = "state"
+ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -93,6 +97,9 @@ class Run:
         self.limit = config.save_total_limit
         self.processor = encoder.processor
         self.metadata: dict[str, Any] = {"template": encoder.template_name}  # what later stages need to know
+        self.adapts = config.only_optimize_lora
+        if self.adapts:  # an adapter fits on the weights that it was trained on, and no others
+            self.metadata["adapter_of"] = weights_digest(resolve_checkpoint(config.from_checkpoint))
         if config.resume == "auto" and (self.folder / "finished").is_file():
             raise AlreadyFinished(f"{self.folder}: finished before; nothing to do")
         self.resume_from = self._find_state(config.resume)
@@ -166,7 +173,12 @@ class Run:
         module = engine.module
         head = {name.removeprefix("v_head."): t for name, t in state.items() if name.startswith("v_head.")}
         weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
-        module.family.save_model(module.model, folder, weights)
+        model = module.model
+        if isinstance(model, Adapted):
+            model, weights = model.whole(), model.whole_weights()
+        module.family.save_model(model, folder, weights)
+        if self.adapts:
+            save_adapter(model, weights, folder / ADAPTER_FOLDER)
         self.processor.save_pretrained(folder)
         write_extras(folder, head, self.metadata)
 

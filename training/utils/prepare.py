@@ -15,7 +15,8 @@ from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
-from .stage_config import PPOConfig, PredictConfig
+from .ppo_config import PPOConfig
+from .stage_config import DriftConfig, PredictConfig
 
 
 def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
@@ -84,7 +85,9 @@ def load_checked(
     return records
 
 
-def build_sampling(config: PPOConfig | PredictConfig, encoder: Encoder, max_new_tokens: int) -> Sampling:
+def build_sampling(
+    config: PPOConfig | PredictConfig | DriftConfig, encoder: Encoder, max_new_tokens: int
+) -> Sampling:
     """How tokens are chosen: a response never holds a token of the structure but the one that ends it."""
     return Sampling(
         max_new_tokens=max_new_tokens,

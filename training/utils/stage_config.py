@@ -1,7 +1,8 @@
 """The flags of each stage: those that stages share (`config.py`), and its own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, flag, require
 
@@ -85,131 +86,6 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         )
 
 
-ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
-
-
-@dataclass(frozen=True)
-class PPOConfig(TrainConfig, DataConfig, ModelConfig):
-    """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
-
-    reward_model_ckpt_path: str = flag("", "Folder of the trained reward model.")
-    critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
-    actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
-    critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
-    actor_zero_stage: int = flag(0, "ZeRO stage of policy and reference.")
-    critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.")
-    offload_actor_model: bool = flag(False, "Keep the policy's optimizer state in CPU memory.")
-    offload_critic_model: bool = flag(False, "Keep the critic's optimizer state in CPU memory.")
-
-    max_training_step: int = flag(1000, "PPO steps at most; the epochs may end the run before.")
-    num_generations: int = flag(1, "Responses sampled for each prompt.")
-    num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
-    ppo_epochs: int = flag(1, "Passes over the responses of a step.")
-    skip_actor_model: int = flag(0, "First steps in which the critic learns alone.")
-    max_generation_length_of_sampling: int = flag(384, "Longest sampled response in tokens.")
-    temperature: float = flag(1.0, "Sampling temperature; log-probabilities use the same.")
-    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
-    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
-
-    advantage_estimator: str = flag(
-        "gae", "gae (PPO, with a critic), rloo, grpo or reinforce_plus_plus; see training/ppo/estimators.py."
-    )
-    kl_coef: float = flag(0.1, "What a nat of KL to the reference costs.")
-    kl_placement: str = flag(
-        "auto",
-        "Where KL is charged: `reward`, `loss` (by k3), or auto: in the loss with grpo, else the reward.",
-    )
-    kl_estimator: str = flag("k1", "Estimator of the KL of a token: k1 or k3.")
-    kl_target: float = flag(
-        0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
-    )
-    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.")
-    gamma: float = flag(1.0, "Discount of later rewards. 1: a response is one short episode.")
-    lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
-    cliprange: float = flag(0.2, "Clip of the probability ratio.")
-    cliprange_value: float = flag(0.2, "Clip of the change of a value.")
-    whiten_advantages: bool = flag(
-        True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
-    )
-    normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
-    reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
-    missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            bool(self.reward_model_ckpt_path), "--reward_model_ckpt_path: missing; expected a reward model"
-        )
-        require(
-            self.critic_init in ("reward", "policy"),
-            f"--critic_init {self.critic_init}: unknown; expected reward or policy",
-        )
-        require(
-            self.kl_estimator in ("k1", "k3"),
-            f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
-        )
-        require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
-        require(
-            self.advantage_estimator in ESTIMATORS,
-            f"--advantage_estimator {self.advantage_estimator}: unknown; expected one of {', '.join(ESTIMATORS)}",
-        )
-        require(
-            self.num_generations > 1 or not self.compares_samples,
-            f"--num_generations {self.num_generations}: expected 2 or more with --advantage_estimator "
-            f"{self.advantage_estimator}, which compares the samples of a prompt",
-        )
-        require(
-            self.kl_placement in ("auto", "reward", "loss"),
-            f"--kl_placement {self.kl_placement}: unknown; expected auto, reward or loss",
-        )
-
-    @property
-    def has_critic(self) -> bool:
-        return self.advantage_estimator == "gae"
-
-    @property
-    def compares_samples(self) -> bool:
-        return self.advantage_estimator in ("rloo", "grpo")
-
-    @property
-    def whitens(self) -> bool:
-        return self.whiten_advantages and not self.compares_samples
-
-    @property
-    def kl_in_loss(self) -> bool:
-        is_grpo = self.advantage_estimator == "grpo"
-        return self.kl_placement == "loss" or (self.kl_placement == "auto" and is_grpo)
-
-    @property
-    def micro_batches(self) -> int:
-        return self.gradient_accumulation_steps * self.num_minibatches
-
-    def num_steps(self, steps_per_epoch: int) -> int:
-        return min(self.max_training_step, super().num_steps(steps_per_epoch))
-
-    @property
-    def for_actor(self) -> TrainConfig:
-        return replace(
-            self,
-            learning_rate=self.actor_learning_rate,
-            zero_stage=self.actor_zero_stage,
-            offload=self.offload_actor_model,
-        )
-
-    @property
-    def for_critic(self) -> TrainConfig:
-        return replace(
-            self,
-            learning_rate=self.critic_learning_rate,
-            zero_stage=self.critic_zero_stage,
-            offload=self.offload_critic_model,
-        )
-
-    @property
-    def critic_checkpoint(self) -> str:
-        return self.reward_model_ckpt_path if self.critic_init == "reward" else self.from_checkpoint
-
-
 @dataclass(frozen=True)
 class PredictConfig(DataConfig, ModelConfig):
     """Prediction."""
@@ -235,8 +111,31 @@ class RewardScoreConfig(DataConfig, ModelConfig):
 
     output_path: str = flag("", "JSON Lines file to write: id and scores.")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
-    shuffle_images: bool = flag(False, "Give each record another's pictures, to see whether they matter.")
+    health_path: str = flag(
+        "",
+        "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
+
+
+@dataclass(frozen=True)
+class DriftConfig(DataConfig, ModelConfig):
+    """KL to a reference, and reward, on answers that a policy samples."""
+
+    reference: str = flag("", "The model that the policy is compared with.")
+    reward_model_ckpt_path: str = flag("", "Reward model that scores the answers; none: no scores.")
+    output_path: str = flag("", "JSON file to write.")
+    batch_size: int = flag(8, "Prompts at a time on each process.")
+    num_return_sequences: int = flag(4, "Answers to each prompt.")
+    temperature: ClassVar[float] = 1.0  # else the answers would be of another distribution
+    topk: ClassVar[int] = 0
+    topp: ClassVar[float] = 1.0
+    max_new_tokens: int = flag(512, "Longest answer in tokens.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("reference", "output_path"):
+            require(bool(getattr(self, name)), f"--{name}: missing")

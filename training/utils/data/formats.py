@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class Spelled:
     responses: list[str]
     scores: tuple[float, ...] | None = None
     label: str | None = None
+    origin: str = ""
 
 
 def read_entries(path: Path) -> Iterable[Any]:
@@ -68,12 +69,9 @@ def normalise(entry: Any) -> Spelled:
     """
     if not isinstance(entry, dict):
         raise DataError(f"found {type(entry).__name__}, expected a JSON object with `conversations`")
-    if "conversations" in entry:
-        return _llava(entry)
-    if {"chosen", "rejected"} <= entry.keys():
-        return _preference(entry)
-    if {"prompt", "completion", "label"} <= entry.keys():
-        return _labelled(entry)
+    for keys, read in _FORMATS.items():
+        if set(keys) <= entry.keys():
+            return replace(read(entry), origin=str(entry.get("origin_dataset") or entry.get("source") or ""))
     raise DataError(
         f"found the keys {', '.join(sorted(entry)) or 'none'}; expected `conversations` (LLaVA), "
         "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), or `prompt`, `completion` and `label` "
@@ -190,3 +188,11 @@ def _answer(value: Any) -> str:
             )
         return _message(value[0]).text
     return value
+
+
+# By the keys that an entry has.
+_FORMATS = {
+    ("conversations",): _llava,
+    ("chosen", "rejected"): _preference,
+    ("prompt", "completion", "label"): _labelled,
+}

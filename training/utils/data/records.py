@@ -112,6 +112,7 @@ def _record(
         responses=responses[:max_responses],
         scores=scores and scores[:max_responses],
         label=spelled.label,
+        origin=spelled.origin or Path(source).stem,
     )
 
 

@@ -1,0 +1,186 @@
+"""The flags of policy optimisation."""
+
+from dataclasses import dataclass, replace
+
+from .config import DataConfig, ModelConfig, TrainConfig, flag, require
+
+ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
+
+
+@dataclass(frozen=True)
+class PPOConfig(TrainConfig, DataConfig, ModelConfig):
+    """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
+
+    reward_model_ckpt_path: list[str] = flag(
+        [], "Trained reward models; each may be of another family, tokenizer or template than the policy."
+    )
+    reward_functions: list[str] = flag([], "Python functions that score answers, as module:function.")
+    reward_endpoints: list[str] = flag(
+        [], "Addresses that score answers; a key is read from $REWARD_API_KEY."
+    )
+    reward_weights: list[float] = flag(
+        [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
+    )
+    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.")
+    reward_retries: int = flag(5, "How often an endpoint is asked again.")
+    share_backbone: bool = flag(
+        False,
+        "One model in all roles: policy, critic and reward models are adapters of it (needs --lang_lora_dim).",
+    )
+    critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
+    actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
+    critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
+    actor_zero_stage: int = flag(0, "ZeRO stage of policy and reference.")
+    critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.")
+    offload_actor_model: bool = flag(False, "Keep the policy's optimizer state in CPU memory.")
+    offload_critic_model: bool = flag(False, "Keep the critic's optimizer state in CPU memory.")
+
+    max_training_step: int = flag(1000, "PPO steps at most; the epochs may end the run before.")
+    num_generations: int = flag(1, "Responses sampled for each prompt.")
+    num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
+    ppo_epochs: int = flag(1, "Passes over the responses of a step.")
+    skip_actor_model: int = flag(0, "First steps in which the critic learns alone.")
+    max_generation_length_of_sampling: int = flag(384, "Longest sampled response in tokens.")
+    temperature: float = flag(1.0, "Sampling temperature; log-probabilities use the same.")
+    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
+    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
+
+    advantage_estimator: str = flag(
+        "gae", "gae (PPO, with a critic), rloo, grpo or reinforce_plus_plus; see training/ppo/estimators.py."
+    )
+    kl_coef: float = flag(0.1, "What a nat of KL to the reference costs.")
+    kl_placement: str = flag(
+        "auto",
+        "Where KL is charged: `reward`, `loss` (by k3), or auto: in the loss with grpo, else the reward.",
+    )
+    kl_estimator: str = flag("k1", "Estimator of the KL of a token: k1 or k3.")
+    kl_target: float = flag(
+        0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
+    )
+    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.")
+    gamma: float = flag(1.0, "Discount of later rewards. 1: a response is one short episode.")
+    lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
+    cliprange: float = flag(0.2, "Clip of the probability ratio.")
+    cliprange_value: float = flag(0.2, "Clip of the change of a value.")
+    whiten_advantages: bool = flag(
+        True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
+    )
+    entropy_coef: float = flag(0.0, "What a nat of entropy of a token is worth in the policy's loss.")
+    stop_at_kl: float = flag(
+        0.0,
+        "No more updates in a step once the policy is this far from where it sampled, nats a token; 0: never.",
+    )
+    dynamic_sampling: int = flag(
+        0, "How often prompts whose samples all have one score are replaced by others in a step (DAPO)."
+    )
+    normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
+    reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
+    missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        num_rewards = (
+            len(self.reward_model_ckpt_path) + len(self.reward_functions) + len(self.reward_endpoints)
+        )
+        require(
+            num_rewards > 0,
+            "--reward_model_ckpt_path: missing; expected a reward model, --reward_functions or --reward_endpoints",
+        )
+        require(
+            len(self.reward_weights) in (0, num_rewards),
+            f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
+        )
+        require(
+            self.critic_init == "policy" or bool(self.reward_model_ckpt_path) or not self.has_critic,
+            "--critic_init reward: there is no reward model to start from; use --critic_init policy",
+        )
+        require(
+            not self.share_backbone
+            or (self.lang_lora_dim > 0 and not self.vis_lora_dim and not self.vis_encoder_update),
+            "--share_backbone: needs --lang_lora_dim, and a vision tower that is not trained",
+        )
+        require(
+            not self.share_backbone or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
+            "--share_backbone: needs --actor_zero_stage and --critic_zero_stage 2 or less",
+        )
+        require(
+            self.dynamic_sampling == 0 or self.num_generations > 1,
+            "--dynamic_sampling: needs --num_generations 2 or more, to compare their scores",
+        )
+        require(
+            self.critic_init in ("reward", "policy"),
+            f"--critic_init {self.critic_init}: unknown; expected reward or policy",
+        )
+        require(
+            self.kl_estimator in ("k1", "k3"),
+            f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
+        )
+        require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
+        require(
+            self.advantage_estimator in ESTIMATORS,
+            f"--advantage_estimator {self.advantage_estimator}: unknown; expected one of {', '.join(ESTIMATORS)}",
+        )
+        require(
+            self.num_generations > 1 or not self.compares_samples,
+            f"--num_generations {self.num_generations}: expected 2 or more with --advantage_estimator "
+            f"{self.advantage_estimator}, which compares the samples of a prompt",
+        )
+        require(
+            self.kl_placement in ("auto", "reward", "loss"),
+            f"--kl_placement {self.kl_placement}: unknown; expected auto, reward or loss",
+        )
+
+    @property
+    def has_critic(self) -> bool:
+        return self.advantage_estimator == "gae"
+
+    @property
+    def compares_samples(self) -> bool:
+        return self.advantage_estimator in ("rloo", "grpo")
+
+    @property
+    def whitens(self) -> bool:
+        return self.whiten_advantages and not self.compares_samples
+
+    @property
+    def kl_in_loss(self) -> bool:
+        is_grpo = self.advantage_estimator == "grpo"
+        return self.kl_placement == "loss" or (self.kl_placement == "auto" and is_grpo)
+
+    @property
+    def micro_batches(self) -> int:
+        return self.gradient_accumulation_steps * self.num_minibatches
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        return min(self.max_training_step, super().num_steps(steps_per_epoch))
+
+    @property
+    def for_actor(self) -> TrainConfig:
+        return replace(
+            self,
+            learning_rate=self.actor_learning_rate,
+            zero_stage=self.actor_zero_stage,
+            offload=self.offload_actor_model,
+        )
+
+    @property
+    def for_critic(self) -> TrainConfig:
+        return replace(
+            self,
+            learning_rate=self.critic_learning_rate,
+            zero_stage=self.critic_zero_stage,
+            offload=self.offload_critic_model,
+        )
+
+    @property
+    def critic_checkpoint(self) -> str:
+        return self.reward_model_ckpt_path[0] if self.critic_is_reward_model else self.from_checkpoint
+
+    @property
+    def critic_is_reward_model(self) -> bool:
+        return self.has_critic and self.critic_init == "reward"
+
+    @property
+    def for_reward_models(self) -> ModelConfig:
+        """They know their own family and template."""
+        return replace(self, model_architecture="auto", template="auto")

@@ -6,7 +6,8 @@ from typing import Any
 
 from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES
 from training.utils.config import TrainConfig
-from training.utils.stage_config import DPOConfig, PPOConfig, SFTConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, SFTConfig
 
 NUM_STEPS, PROMPTS = 20, 2  # optimizer steps, prompts of each
 KL_COEF = 0.05  # where there is a reference
@@ -178,5 +179,6 @@ def settings_for(case: Case, model: Path, output: Path) -> tuple[dict[str, Any],
     }
     if case.stage is PPOConfig:
         theirs["num_iterations"] = flags["ppo_epochs"] = case.updates
-        flags |= {"actor_learning_rate": SHARED["learning_rate"], "reward_model_ckpt_path": "none"}
+        flags["actor_learning_rate"] = SHARED["learning_rate"]
+        flags["reward_functions"] = ["scripts.compare_trl_ours:reward"]
     return theirs | shared | case.theirs, case.stage(**flags | shared | case.ours)

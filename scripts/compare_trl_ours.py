@@ -6,27 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from data.demo_model import TinyConfig, build_tiny_llava
 from training.dpo import train_dpo
 from training.ppo.experience import assign_credit, observe
+from training.ppo.models import build_models
+from training.ppo.rollout import Sampler
 from training.ppo.update import minibatches, update
 from training.sft import train_sft
 from training.utils import jsonl
 from training.utils.checkpoint import resolve_checkpoint
 from training.utils.config import TrainConfig
-from training.utils.data.encode import Encoder
-from training.utils.data.loader import Collator
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
-from training.utils.engine import Engine, inference_engine
-from training.utils.model.build_model import build_policy
+from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder, load_data
 from training.utils.rl import RunningMoments
-from training.utils.stage_config import DPOConfig, PPOConfig, SFTConfig
+from training.utils.stage_config import DPOConfig, SFTConfig
 from training.utils.tally import Tally
 
 SAMPLES = Path("data/samples")
@@ -50,7 +48,7 @@ def write_model(folder: Path) -> None:
 
 
 def write_records(folder: Path, number: int) -> None:
-    """Files in LLaVA's format, whose words are drawn from the samples; no two answers need be equally long."""
+    """Files in LLaVA's format, whose words are drawn from the samples; answers are of different lengths."""
     entries = json.loads((SAMPLES / "sft.json").read_text())
     words = sorted({word for entry in entries for word in entry["conversations"][1]["value"].split()})
     images = sorted((SAMPLES / "images").glob("*.png"))
@@ -84,19 +82,21 @@ class MicroBatches:
         Args:
             response_len: tokens that responses are cut to, the end of turn included; 0: as long as they are.
         """
-        self.encoder: Encoder = build_encoder(config, config.from_checkpoint)
-        data = load_data(config, self.encoder, min_responses=1)
+        encoder = build_encoder(config, config.from_checkpoint)
+        self.data = load_data(config, encoder, min_responses=1)
         self.response_len = response_len
-        self.records: list[list[Record]] = [[data.train[i] for i in numbers] for numbers in data.sampler]
+        train = self.data.train
+        self.records: list[list[Record]] = [[train[i] for i in numbers] for numbers in self.data.sampler]
         self.trees: list[list[Tree]] = [self._encoded(records) for records in self.records]
 
     def _encoded(self, records: Sequence[Record]) -> list[Tree]:
         trees = []
-        for tree in self.encoder.encode_all(records):
+        encoder = self.data.encoder
+        for tree in encoder.encode_all(records):
             responses = [response.ids for response in tree.responses]
             if self.response_len:
                 responses = [[*ids[: self.response_len - 1], ids[-1]] for ids in responses]
-            trees.append(tree.with_responses(responses, self.encoder.stop_ids))
+            trees.append(tree.with_responses(responses, encoder.stop_ids))
         return trees
 
 
@@ -108,9 +108,9 @@ def rows_of(trees: Sequence[Tree]) -> list[Row]:
     ]
 
 
-def score(response_ids: Sequence[int]) -> float:
-    """A reward that two sides agree on: it depends on the token ids alone."""
-    return sum(response_ids) % 11 / 4
+def reward(record: Record | None, responses: Sequence[str]) -> list[float]:
+    """A reward that both sides can ask for: it depends on the words alone."""
+    return [len(text.strip()) % 11 / 4 for text in responses]
 
 
 def train(config: TrainConfig, response_len: int = 0) -> Outcome:
@@ -124,27 +124,19 @@ def train(config: TrainConfig, response_len: int = 0) -> Outcome:
 
 
 def _train_on_rollouts(config: PPOConfig, response_len: int) -> Outcome:
-    """The steps of `train_ppo.py` on given responses, which `score` stands in for a reward model of."""
-    rollouts = MicroBatches(config, response_len)
-    encoder = rollouts.encoder
-    for_actor, checkpoint = config.for_actor, config.from_checkpoint
-    actor = Engine(
-        build_policy(for_actor, checkpoint, encoder.family), for_actor, total_steps=config.max_steps
-    )
-    reference = build_policy(for_actor, checkpoint, encoder.family, trainable=False)
-    reference = inference_engine(reference, for_actor)
-    collate = Collator(encoder, has_images=True)
+    """The steps of `train_ppo.py` on the responses of the records."""
+    micro_batches = MicroBatches(config, response_len)
+    data = micro_batches.data
+    models = build_models(config, data.encoder, data)
+    sampler = Sampler(models.actor, models.rewards, config, data)
     losses, rows = [], []
-    for step, trees in enumerate(rollouts.trees):
-        scores = torch.tensor([score(response.ids) for tree in trees for response in tree.responses])
-        experience = observe(
-            collate(trees), actor, None, reference, lambda batch, last_token, scores=scores: scores, config
-        )
+    for step, trees in enumerate(micro_batches.trees):
+        experience = observe(sampler.score(trees), models, config)
         assign_credit([experience], RunningMoments(), config.kl_coef, config)
         for minibatch in minibatches([experience], config, step):
             tally = Tally()
-            update(minibatch, actor, None, tally, config, config.kl_coef)
+            update(minibatch, models, tally, config, config.kl_coef)
             losses.append(tally.means()["policy_loss"])
             rows += rows_of(trees)
-    weights = {name: tensor.clone() for name, tensor in actor.module.model.state_dict().items()}
-    return Outcome(losses, rows, weights)
+    policy = models.actor.module.model
+    return Outcome(losses, rows, {name: tensor.clone() for name, tensor in policy.state_dict().items()})

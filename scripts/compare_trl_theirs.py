@@ -1,5 +1,6 @@
 """TRL's side of `compare_trl.py`: its trainers on the same records, in the same order."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCall
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.experimental import cpo, orpo
 
-from scripts.compare_trl_ours import MicroBatches, Outcome, Row, score
+from scripts.compare_trl_ours import MicroBatches, Outcome, Row, reward
 from training.utils.data.images import open_image
 from training.utils.data.record import MARKER, Record
 
@@ -48,7 +49,7 @@ def train(
     Args:
         name: of the trainer.
         micro_batches: the records, and what GRPO and RLOO shall have sampled.
-        reward_scale: what `score` is multiplied by.
+        reward_scale: what `reward` is multiplied by.
     """
     trainer_class, config_class = TRAINERS[name]
     processor = AutoProcessor.from_pretrained(checkpoint)
@@ -56,9 +57,7 @@ def train(
     if name in SAMPLING:
         trainer_class = with_given_responses(trainer_class, micro_batches)
         settings = {**settings, "shuffle_dataset": False}
-        more["reward_funcs"] = lambda completion_ids, **_: [
-            reward_scale * score(ids) for ids in completion_ids
-        ]
+        more["reward_funcs"] = scaled_reward(reward_scale)
     records = [record for records in micro_batches.records for record in records]
     trainer = trainer_class(
         model=AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="float32"),
@@ -98,11 +97,17 @@ def with_given_responses(trainer_class: type[Trainer], micro_batches: MicroBatch
     class WithGivenResponses(trainer_class):
         def _generate_single_turn(self, prompt_ids, *_):
             ids = [next(given) for _ in prompt_ids]
-            return (
-                (ids, None) if trainer_class is trl.GRPOTrainer else ids
-            )  # None: a sampler's log-probabilities
+            no_logps = None  # that a sampler of its own would give
+            return (ids, no_logps) if trainer_class is trl.GRPOTrainer else ids
 
     return WithGivenResponses
+
+
+def scaled_reward(scale: float) -> Callable[..., list[float]]:
+    def rewards(completions, **_) -> list[float]:
+        return [scale * value for value in reward(None, [turns[0]["content"] for turns in completions])]
+
+    return rewards
 
 
 def record_rows(trainer: Trainer) -> list[Row]:

@@ -1,0 +1,184 @@
+"""What `compare_trl.py` compares: losses, and how each side is asked for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES
+from training.utils.config import TrainConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, SFTConfig
+
+NUM_STEPS, PROMPTS = 20, 2  # optimizer steps, prompts of each
+KL_COEF = 0.05  # where there is a reference
+RESPONSE_LEN = 8  # tokens, where all responses must be equally long
+SHARED = {
+    "learning_rate": 1e-3,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.95,
+    "weight_decay": 0.0,
+    "max_grad_norm": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, and how each side is asked for it."""
+
+    name: str
+    trainer: str  # of TRL
+    theirs: dict[str, Any]
+    stage: type[TrainConfig]
+    ours: dict[str, Any]
+    records: str
+    accumulation: int = 1  # micro-batches of a step
+    updates: int = 1  # of the same responses
+    response_len: int = 0  # tokens that responses are cut to; 0: as long as they are
+    reward_scale: float = 1.0  # of TRL's rewards
+    note: str = ""
+
+
+def preference(
+    trainer: str,
+    *losses: str,
+    records: str = "ranked",
+    accumulation: int = 1,
+    note: str = "",
+    theirs: dict[str, Any] | None = None,
+    **both: Any,
+) -> Case:
+    """A loss of `train_dpo.py`, or a sum of some, that TRL's trainer knows by the same names and flags."""
+    names = {"DPO": list(losses)}.get(trainer, losses[0])  # the others take one
+    theirs = {"loss_type": names} if theirs is None else theirs
+    mine = {"loss_type": list(losses)}
+    return Case(
+        " + ".join(losses), trainer, theirs | both, DPOConfig, mine | both, records, accumulation, note=note
+    )
+
+
+def policy(
+    name: str, trainer: str, theirs: dict[str, Any], kl_coef: float = 0.0, note: str = "", **more: Any
+) -> Case:
+    """An estimator of advantages on given responses, without what shapes the rewards on one side only."""
+    theirs = {"beta": kl_coef, "max_completion_length": 64} | theirs
+    no_shaping = {"normalize_rewards": False, "reward_clip": 0.0, "missing_eos_penalty": 0.0}
+    mine = {"advantage_estimator": name, "kl_coef": kl_coef} | no_shaping
+    both = {"num_generations": NUM_SAMPLES, "temperature": 1.0}
+    return Case(name, trainer, theirs | both, PPOConfig, mine | both, "sampled", note=note, **more)
+
+
+CASES = [
+    Case("sft", "SFT", {}, SFTConfig, {}, "single"),
+    preference("DPO", "sigmoid"),
+    preference("DPO", "hinge"),
+    preference("DPO", "ipo"),
+    preference("DPO", "robust", label_smoothing=0.1),
+    preference(
+        "DPO",
+        "sigmoid",
+        "sft",
+        loss_weights=[1.0, 0.5],
+        accumulation=PROMPTS,
+        note="a prompt a micro-batch: TRL averages the sft term over the tokens of a micro-batch, we over each "
+        "answer's",
+    ),
+    Case(
+        "plackett_luce",
+        "DPO",
+        {"loss_type": ["sigmoid"]},
+        DPOConfig,
+        {"loss_type": ["plackett_luce"]},
+        "ranked",
+        note="two answers: against TRL's sigmoid",
+    ),
+    preference(
+        "KTO",
+        "kto",
+        records="labelled",
+        desirable_weight=1.3,
+        note="batches of 2: the answer borrowed "
+        "from the next prompt (ours) is that from the one before (TRL)",
+    ),
+    preference(
+        "CPO",
+        "simpo",
+        records="text",
+        beta=2.0,
+        simpo_gamma=0.5,
+        theirs={"loss_type": "simpo", "cpo_alpha": 0.0},
+        note="no images: TRL's trainer takes none; its cpo_alpha, 1 unless told, is 0",
+    ),
+    preference(
+        "ORPO",
+        "orpo",
+        records="text",
+        accumulation=PROMPTS,
+        theirs={},
+        note="no images: TRL's trainer takes none; its cross-entropy, which is of prompt and answer, set to the "
+        "answer's (else the losses differ by up to 0.14)",
+    ),
+    policy(
+        "grpo",
+        "GRPO",
+        {"use_bias_correction_kl": False},
+        kl_coef=KL_COEF,
+        updates=2,
+        note="two updates of each rollout, so that the clip acts; TRL's default use_bias_correction_kl=True has "
+        "another gradient of the KL",
+    ),
+    policy(
+        "rloo",
+        "GRPO",
+        {"scale_rewards": "none"},
+        updates=2,
+        reward_scale=NUM_SAMPLES / (NUM_SAMPLES - 1),
+        note="TRL's GRPO without scaling: its baseline includes the sample itself, so its rewards times G / (G - 1)",
+    ),
+    policy(
+        "rloo",
+        "RLOO",
+        {"beta": KL_COEF / RESPONSE_LEN},
+        kl_coef=KL_COEF,
+        response_len=RESPONSE_LEN,
+        reward_scale=1 / RESPONSE_LEN,
+        note="TRL's ratio and mean are of whole responses, ours of tokens: equal lengths L, one update, its rewards "
+        "and beta over L; the loss itself is 0 there",
+    ),
+]
+
+
+def settings_for(case: Case, model: Path, output: Path) -> tuple[dict[str, Any], TrainConfig]:
+    """Of TRL's trainer, and of this project's stage."""
+    per_micro_batch = PROMPTS // case.accumulation
+    rows_per_prompt = NUM_SAMPLES if case.stage is PPOConfig else 1  # TRL counts samples there
+    shared = SHARED | {"gradient_accumulation_steps": case.accumulation, "lr_scheduler_type": "constant"}
+    theirs = {
+        "output_dir": f"{output}/theirs",
+        "per_device_train_batch_size": per_micro_batch * rows_per_prompt,
+        "max_steps": NUM_STEPS,
+        "train_sampling_strategy": "sequential",
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    flags = {
+        "from_checkpoint": str(model),
+        "output_dir": f"{output}/ours",
+        "data_path": str(model.parent / f"{case.records}.json"),
+        "image_folder": str(SAMPLES),
+        "data_train_split_ratio": 1.0,
+        "per_device_train_batch_size": per_micro_batch,
+        "max_steps": NUM_STEPS // case.updates,
+        "vis_encoder_update": True,
+        "lang_decoder_update": True,
+        "precision": "fp32",
+    }
+    if case.stage is PPOConfig:
+        theirs["num_iterations"] = flags["ppo_epochs"] = case.updates
+        flags["actor_learning_rate"] = SHARED["learning_rate"]
+        flags["reward_functions"] = ["scripts.compare_trl_ours:reward"]
+    return theirs | shared | case.theirs, case.stage(**flags | shared | case.ours)

@@ -1,0 +1,142 @@
+"""This project's side of `compare_trl.py`: a tiny LLaVA, records, and training on them by the stages' own code."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from data.demo_model import TinyConfig, build_tiny_llava
+from training.dpo import train_dpo
+from training.ppo.experience import assign_credit, observe
+from training.ppo.models import build_models
+from training.ppo.rollout import Sampler
+from training.ppo.update import minibatches, update
+from training.sft import train_sft
+from training.utils import jsonl
+from training.utils.checkpoint import resolve_checkpoint
+from training.utils.config import TrainConfig
+from training.utils.data.record import Record
+from training.utils.data.tree import Tree
+from training.utils.ppo_config import PPOConfig
+from training.utils.prepare import build_encoder, load_data
+from training.utils.rl import RunningMoments
+from training.utils.stage_config import DPOConfig, SFTConfig
+from training.utils.tally import Tally
+
+SAMPLES = Path("data/samples")
+NUM_SAMPLES = 4  # responses to a prompt in GRPO and RLOO
+# What the model reads as one row: token ids, and how many of them, the last ones, it learns from.
+Row = tuple[tuple[int, ...], int]
+
+
+class Outcome(NamedTuple):
+    """What training did."""
+
+    losses: list[float]  # of each optimizer step
+    rows: list[Row]  # that were learned from, in order
+    weights: dict[str, Tensor]  # at the end
+
+
+def write_model(folder: Path) -> None:
+    """A LLaVA of 2 layers, with 16 tokens for an image."""
+    sizes = {"picture_px": 32, "patch_px": 8, "vision_size": 32, "vision_layers": 2, "hidden_size": 48}
+    build_tiny_llava(TinyConfig(str(folder), str(SAMPLES), **sizes, num_layers=2, vocab_size=400))
+
+
+def write_records(folder: Path, number: int) -> None:
+    """Files in LLaVA's format, whose words are drawn from the samples; answers are of different lengths."""
+    entries = json.loads((SAMPLES / "sft.json").read_text())
+    words = sorted({word for entry in entries for word in entry["conversations"][1]["value"].split()})
+    images = sorted((SAMPLES / "images").glob("*.png"))
+    for name, num_answers, has_image in (
+        ("single", 1, True),
+        ("labelled", 1, True),
+        ("ranked", 2, True),
+        ("text", 2, False),
+        ("sampled", NUM_SAMPLES, True),
+    ):
+        rng = random.Random(name)
+        records = []
+        for i in range(number):
+            question = " ".join(rng.choices(words, k=rng.randint(4, 9)))
+            answers = [" ".join(rng.choices(words, k=rng.randint(8, 16))) for _ in range(num_answers)]
+            turns = [
+                {"from": "human", "value": "<image>\n" * has_image + question},
+                {"from": "gpt", "value": answers if num_answers > 1 else answers[0]},
+            ]
+            image = {"image": str(images[i % len(images)].relative_to(SAMPLES))} if has_image else {}
+            label = {"label": rng.random() < 0.5} if name == "labelled" else {}
+            records.append({"id": str(i), "conversations": turns, **image, **label})
+        (folder / f"{name}.json").write_text(json.dumps(records))
+
+
+class MicroBatches:
+    """The records of each micro-batch of a run, in its order, and as trees."""
+
+    def __init__(self, config: TrainConfig, response_len: int = 0) -> None:
+        """
+        Args:
+            response_len: tokens that responses are cut to, the end of turn included; 0: as long as they are.
+        """
+        encoder = build_encoder(config, config.from_checkpoint)
+        self.data = load_data(config, encoder, min_responses=1)
+        self.response_len = response_len
+        train = self.data.train
+        self.records: list[list[Record]] = [[train[i] for i in numbers] for numbers in self.data.sampler]
+        self.trees: list[list[Tree]] = [self._encoded(records) for records in self.records]
+
+    def _encoded(self, records: Sequence[Record]) -> list[Tree]:
+        trees = []
+        encoder = self.data.encoder
+        for tree in encoder.encode_all(records):
+            responses = [response.ids for response in tree.responses]
+            if self.response_len:
+                responses = [[*ids[: self.response_len - 1], ids[-1]] for ids in responses]
+            trees.append(tree.with_responses(responses, encoder.stop_ids))
+        return trees
+
+
+def rows_of(trees: Sequence[Tree]) -> list[Row]:
+    return [
+        (tuple(tree.prompt_ids + response.ids), len(response.ids))
+        for tree in trees
+        for response in tree.responses
+    ]
+
+
+def reward(record: Record | None, responses: Sequence[str]) -> list[float]:
+    """A reward that both sides can ask for: it depends on the words alone."""
+    return [len(text.strip()) % 11 / 4 for text in responses]
+
+
+def train(config: TrainConfig, response_len: int = 0) -> Outcome:
+    if isinstance(config, PPOConfig):
+        return _train_on_rollouts(config, response_len)
+    {SFTConfig: train_sft, DPOConfig: train_dpo}[type(config)].main(config)
+    output = Path(config.output_dir)
+    losses = [line["loss"] for line in jsonl.read(output / "log.jsonl")]
+    rows = [row for trees in MicroBatches(config).trees for row in rows_of(trees)]
+    return Outcome(losses, rows, load_file(resolve_checkpoint(output) / "model.safetensors"))
+
+
+def _train_on_rollouts(config: PPOConfig, response_len: int) -> Outcome:
+    """The steps of `train_ppo.py` on the responses of the records."""
+    micro_batches = MicroBatches(config, response_len)
+    data = micro_batches.data
+    models = build_models(config, data.encoder, data)
+    sampler = Sampler(models.actor, models.rewards, config, data)
+    losses, rows = [], []
+    for step, trees in enumerate(micro_batches.trees):
+        experience = observe(sampler.score(trees), models, config)
+        assign_credit([experience], RunningMoments(), config.kl_coef, config)
+        for minibatch in minibatches([experience], config, step):
+            tally = Tally()
+            update(minibatch, models, tally, config, config.kl_coef)
+            losses.append(tally.means()["policy_loss"])
+            rows += rows_of(trees)
+    policy = models.actor.module.model
+    return Outcome(losses, rows, {name: tensor.clone() for name, tensor in policy.state_dict().items()})

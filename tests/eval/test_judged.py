@@ -181,6 +181,8 @@ def test_llava_bench_messages_word_for_word():
         {"role": "user", "content": text},
     ]
     assert llava_bench.to_messages(record, "meow", RULES) == [{"role": "user", "content": text}]
+    swapped = llava_bench.to_messages(record, "meow", RULES, swap=True)[0]["content"]
+    assert swapped == text.replace("cat!", "-").replace("meow", "cat!").replace("-", "meow")
     with pytest.raises(DataError, match="no rule complex"):
         llava_bench.to_messages(record | {"rule": "complex"}, "meow", RULES)
 

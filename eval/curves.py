@@ -30,7 +30,7 @@ def panels(log: Path) -> list[Panel]:
     lines = jsonl.read(log)
     if not lines:
         raise DataError(f"{log}: no lines; expected the log.jsonl of a stage")
-    names = [name for line in lines for name in line if name not in HIDDEN - {"lr"}]
+    names = [name for line in lines for name in line if name not in HIDDEN]
     found = []
     for name in dict.fromkeys(name.removeprefix("eval_") for name in names):
         training, held_out = (

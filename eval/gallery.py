@@ -3,11 +3,12 @@
 import base64
 import io
 import json
+import math
 import mimetypes
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -135,25 +136,24 @@ def gallery(
 
 
 def chosen(entries: Sequence[Entry]) -> list[Entry]:
-    """Some of each outcome; places that one outcome can't fill go to the next."""
+    """Some of each outcome, on pictures of their own; places that one outcome can't fill go to the next."""
     found, places = [], 0.0
     for outcome, share in SHARES.items():
         places += share * SHOWN
-        found += [entry for entry in entries if entry.outcome == outcome][
-            : max(0, round(places) - len(found))
-        ]
+        by_picture = {e.question.image: e for e in reversed(entries) if e.outcome == outcome}
+        found += [*reversed(by_picture.values())][: max(0, round(places) - len(found))]
     return found
 
 
 def with_picture(entry: Entry, folder: Path) -> Entry:
     file = folder / entry.question.image
-    return Entry(**vars(entry) | {"picture": data_uri(file) if file.is_file() else ""})
+    return replace(entry, picture=data_uri(file, LARGEST_BYTES) if file.is_file() else "")
 
 
-def data_uri(file: Path) -> str:
-    """The picture as it is where it is small, else made smaller."""
+def data_uri(file: Path, largest_bytes: float = math.inf) -> str:
+    """The picture as it is, or made smaller where the file is larger than it may be."""
     content, kind = file.read_bytes(), mimetypes.guess_type(file.name)[0] or "image/png"
-    if len(content) > LARGEST_BYTES:
+    if len(content) > largest_bytes:
         with Image.open(file) as image:
             image.thumbnail((LARGEST_PX, LARGEST_PX))
             smaller = io.BytesIO()

@@ -75,12 +75,13 @@ def score(records: Sequence[dict], predictions: Sequence[dict], template: str, a
     by_type = defaultdict(list)
     for item in per_item:
         item["rating"] = item["parsed"] or 0
+        item["hallucinates"] = item["rating"] < HALLUCINATES_BELOW
         by_type[item["question_type"]].append(item["rating"])
     ratings = [item["rating"] for item in per_item]
     within_half = [rating - 3 if rating >= HALLUCINATES_BELOW else rating for rating in ratings]
     metrics = {
         "score": mean(ratings),
-        "hallucination_rate": 100 * mean(rating < HALLUCINATES_BELOW for rating in ratings),
+        "hallucination_rate": 100 * mean(item["hallucinates"] for item in per_item),
         "informativeness": 100 * mean(within_half) / 3,
         "parse_failures": failures,
     }

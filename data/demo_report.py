@@ -84,28 +84,28 @@ def main(config: DemoReportConfig) -> None:
         {"name": f"reward model, {name}: pair accuracy, %", "value": f"{value:.1f}"}
         for name, value in reward_figures(demo / "health", split).items()
     ]
-    for run in ("sft", "dpo", "ppo"):
-        metrics = json.loads((scores / f"{run}-pope.json").read_text())["metrics"]
-        value = f"{metrics['accuracy']:.1f} / {metrics['F1']:.1f} / {metrics['yes_ratio']:.1f}"
-        figures.append({"name": f"POPE {run}: accuracy / F1 / yes, %", "value": value})
     ppo_picture(demo / "ppo", world / "truth_train.json", demo / "ppo.png")
 
     def named(name: str, run: str) -> dict:
-        return {"name": name, "scores": {d: str(scores / f"{run}-{d}.json") for d in ("greedy", "sampled")}}
+        kinds = {"greedy": "greedy", "sampled": "sampled", "POPE": "pope"}
+        return {
+            "name": name,
+            "scores": {title: str(scores / f"{run}-{k}.json") for title, k in kinds.items()},
+        }
 
     runs = [named("SFT", "sft"), named("DPO", "dpo"), named("PPO", "ppo")]
     runs.insert(1, {"name": "best of 8", "scores": {"sampled": str(scores / "best-of-8.json")}})
-    pictures = [{"title": "PPO: does the truth follow the reward?", "file": str(demo / "ppo.png")}]
     stages = {"sft": "SFT", "reward_model": "Reward model", "dpo": "DPO", "ppo": "PPO"}
-    pictures += [
-        {"title": f"{name}: training", "file": str(demo / s / "curves.png")} for s, name in stages.items()
-    ]
     spec = {
         "title": "Alignment of a tiny LLaVA on the demo world",
         "runs": runs,
         "figures": figures,
-        "pictures": pictures,
-        "truth": str(world / f"truth_{split}.json"),
+        "pictures": [{"title": "PPO: does the truth follow the reward?", "file": str(demo / "ppo.png")}],
+        "logs": [{"title": name, "file": str(demo / s / "log.jsonl")} for s, name in stages.items()],
+        "gallery": [
+            {"title": "descriptions", "scores": "greedy", "questions": str(world / f"truth_{split}.json")},
+            {"title": "POPE", "scores": "POPE", "questions": str(world / f"pope_{split}.json")},
+        ],
         "image_folder": str(world),
     }
     (demo / "report.json").write_text(json.dumps(spec, indent=1) + "\n")

@@ -12,9 +12,10 @@ from statistics import mean, stdev
 
 from transformers import HfArgumentParser
 
-from eval.report import table
+from eval.tables import read_scores
 
-COLUMNS = {"Hal": "Hal %", "cut": "cut %", "CHAIR_i": "CHAIR_i %", "Cover": "Cover %", "words": "words"}
+DESCRIPTIONS = {"Hal": "Hal %", "cut": "cut %", "CHAIR_i": "CHAIR_i %", "Cover": "Cover %", "words": "words"}
+POPE = {"accuracy": "accuracy %", "F1": "F1 %", "yes_ratio": "yes %"}
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,25 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def runs_table(specs: Sequence[dict]) -> list[str]:
-    cells = defaultdict(lambda: defaultdict(list))  # (run, decoding) -> column -> a value for each seed
+def runs_table(specs: Sequence[dict], columns: dict[str, str]) -> list[str]:
+    """The scores that hold the figures of `columns`, and by how many percent they cut the first run's rate."""
+    cells = defaultdict(lambda: defaultdict(list))  # (run, score) -> column -> a value for each seed
     for spec in specs:
-        for run in table(spec["runs"]):
-            for decoding, cell in run["cells"].items():
-                for column in COLUMNS:
-                    cells[run["name"], decoding][column].append(cell[column])
-    lines = [row("run", "decoding", *COLUMNS.values()), row(*["---"] * (2 + len(COLUMNS)))]
-    for (name, decoding), columns in cells.items():
-        figures = ("" if None in values else spread(values) for values in columns.values())
-        lines.append(row(name, decoding, *figures))
+        base = spec["runs"][0]
+        for run in spec["runs"]:
+            for score, file in run["scores"].items():
+                metrics = read_scores(Path(file))["metrics"]
+                if not set(columns) - {"cut"} <= set(metrics):
+                    continue
+                if "cut" in columns and run is not base and score in base["scores"]:
+                    rate = read_scores(Path(base["scores"][score]))["metrics"]["Hal"]
+                    metrics["cut"] = 100 * (1 - metrics["Hal"] / rate) if rate else None
+                for column in columns:
+                    cells[run["name"], score][column].append(metrics.get(column))
+    lines = [row("run", "answers", *columns.values()), row(*["---"] * (2 + len(columns)))]
+    for (name, score), found in cells.items():
+        figures = ("" if None in values else spread(values) for values in found.values())
+        lines.append(row(name, score, *figures))
     return lines
 
 
@@ -58,7 +67,8 @@ def figures_table(specs: Sequence[dict]) -> list[str]:
 
 def main(config: DemoTableConfig) -> None:
     specs = [json.loads((Path(demo) / "report.json").read_text()) for demo in config.demos]
-    text = "\n".join([*runs_table(specs), "", *figures_table(specs)])
+    tables = runs_table(specs, DESCRIPTIONS), runs_table(specs, POPE), figures_table(specs)
+    text = "\n\n".join("\n".join(lines) for lines in tables)
     Path(config.output).write_text(text + "\n")
     print(text)
 

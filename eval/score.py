@@ -97,6 +97,8 @@ def mean_words(answers: Answers) -> dict[str, float]:
 def report(config: ScoreConfig) -> dict:
     """Everything about the score of some predictions."""
     bench = get_bench(config.bench)
+    if bench.judged:
+        raise DataError(f"--bench {config.bench}: needs a judge; use python -m eval.judge")
     options = config.options(bench)
     questions = bench.questions(config.truth)
     answers, warnings = match(questions, read_predictions(config.predictions, config.best), bench.read)

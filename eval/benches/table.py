@@ -15,6 +15,8 @@ from eval.benches import (
     choices,
     coco,
     descriptions,
+    llava_bench,
+    mmhal,
     pope,
     preferences,
     science_qa,
@@ -34,6 +36,7 @@ class Bench:
     )  # flags of eval.score, and their readers
     needs: tuple[str, ...] = ()  # those that must be given
     read: Callable[[dict], list] = responses  # what of a line of predictions is the answer
+    judged: bool = False  # its score asks a judge: eval.judge
 
     def questions(self, paths: Sequence[str]) -> list[Question]:
         """The questions of official files.
@@ -81,6 +84,8 @@ BENCHES = {
     "science_qa": Bench(science_qa.load, science_qa.score),
     "multiple_choice": Bench(choices.load, choices.score_letters),
     "exact_match": Bench(choices.load, choices.score_words),
+    "mmhal": Bench(mmhal.load, mmhal.score, judged=True),
+    "llava_bench": Bench(llava_bench.load, llava_bench.score, judged=True),
     "preferences": Bench(preferences.load, preferences.score, read=scores),
     "vl_rewardbench": Bench(
         partial(preferences.load, group=preferences.vl_rewardbench_group), preferences.score, read=scores

@@ -132,7 +132,7 @@ def endpoint_reward(url: str, encoder: Encoder, timeout_s: float, retries: int) 
     Raises:
         DataError: from the reward, if it gives no answer, or not a number for each response.
     """
-    endpoint = Endpoint(url, KEY_NAME, timeout_s, retries)
+    endpoint = Endpoint("--reward_endpoints", url, KEY_NAME, timeout_s, retries)
 
     def ask(asked: list[tuple[Record, list[str]]]) -> list[list[float]]:
         prompts = [

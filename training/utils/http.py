@@ -30,10 +30,11 @@ class Endpoint:
     """An address that takes and gives JSON."""
 
     def __init__(
-        self, url: str, key_name: str, timeout_s: float, retries: int, backoff_s: float = 1.0
+        self, flag: str, url: str, key_name: str, timeout_s: float, retries: int, backoff_s: float = 1.0
     ) -> None:
         """
         Args:
+            flag: where the address was given; a wrong one is not repeated, since a key may be in it.
             key_name: the environment variable that holds the key, if the server wants one.
             backoff_s: wait before the second retry; doubles with each.
 
@@ -42,9 +43,7 @@ class Endpoint:
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-            raise DataError(
-                f"{parts.hostname or url!r}: expected http(s)://host[:port]/path; a key belongs into ${key_name}"
-            )
+            raise DataError(f"{flag}: expected http(s)://host[:port]/path; a key belongs into ${key_name}")
         self.url, self.key_name, self.timeout_s, self.retries = url, key_name, timeout_s, retries
         self._key = os.environ.get(key_name, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):

@@ -1,0 +1,90 @@
+"""MMHal-Bench (arXiv 2309.14525): a judge rates each answer from 0 to 6; below 3 it hallucinates.
+
+The judge sees text alone: the objects in the picture, the question, a person's answer and the model's. Its prompt is
+the benchmark's, and not part of this project: take the text of `template` from the official script
+(`eval/eval_gpt_mmhal.py` of RLAIF-V, or `eval_gpt_mmhal.py` of MMHal-Bench) into a file of your own.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+from eval.benches.files import entries, field
+from eval.benches.question import Question
+from eval.benches.scored import Answers, Scored, pairs
+from eval.judges import Ask, Messages
+from training.utils.data.record import DataError
+
+FIELDS = ("question_type", "image_content", "question", "gt_answer")
+HALLUCINATES_BELOW = 3
+VARIANT = "rated from 0 to 6 by a judge; never to be compared with figures of another judge"
+
+
+def load(paths: Sequence[Path]) -> list[Question]:
+    """The 96 records of `mmhal-bench_answer_template.json`; one without an `id` is called by its place, from 0."""
+    questions = []
+    for file, place, record in entries(paths):
+        for name in FIELDS:
+            field(record, name, f"{file}[{place}]")
+        image = str(record.get("image_src", "")).rsplit("/", 1)[-1]  # the file name of its address
+        name = str(record.get("id", place))
+        images = (image,) if image else ()
+        questions.append(Question(name, record["question"], images, record, record["question_type"]))
+    return questions
+
+
+def to_messages(record: dict, response: str, template: str) -> Messages:
+    """Fills the four `{}` of the prompt: contents of the image, question, the person's answer, the model's."""
+    parts = template.split("{}")
+    if len(parts) != 5:
+        raise DataError(
+            f"--judge_prompt: {len(parts) - 1} places {{}}; expected 4, as in MMHal-Bench's prompt"
+        )
+    values = [", ".join(record["image_content"]), record["question"], record["gt_answer"], response, ""]
+    text = "".join(part + value for part, value in zip(parts, values, strict=True))
+    return [{"role": "user", "content": text}]
+
+
+def parse(reply: str) -> int | None:
+    """The one rating from 0 to 6 that the reply gives, read as the official script does; none if none or several."""
+    found = [rating for rating in range(7) if f"rating: {rating}" in reply.lower()]
+    return found[0] if len(found) == 1 else None
+
+
+def score(questions: Sequence[Question], answers: Answers, template: str, ask: Ask) -> Scored:
+    """Mean rating (0 to 6), rates in percent, and the mean rating of each question type.
+
+    A reply without one rating counts as 0, as in the official script. Informativeness (RLHF-V) is the rating
+    within its half of the scale, as a share of 3: mean(r - 3 if r >= 3 else r) / 3.
+    """
+    per_item = []
+    by_type = defaultdict(list)
+    for question, text in pairs(questions, answers):
+        reply = ask(to_messages(question.truth, text, template))
+        parsed = parse(reply)
+        rating = parsed or 0
+        item = {"id": question.id, "response": text, "question_type": question.group, "reply": reply}
+        per_item.append(
+            item | {"parsed": parsed, "rating": rating, "hallucinates": rating < HALLUCINATES_BELOW}
+        )
+        by_type[question.group].append(rating)
+    if not per_item:
+        return Scored({}, [], VARIANT)
+    warnings = []
+    parsed = [item["parsed"] for item in per_item if item["parsed"] is not None]
+    failures = len(per_item) - len(parsed)
+    if failures:
+        without = f"{mean(parsed):.2f}" if parsed else "nothing"
+        warnings.append(
+            f"{failures} of {len(per_item)} replies hold no one rating and count as 0; score without: {without}"
+        )
+    ratings = [item["rating"] for item in per_item]
+    within_half = [rating - 3 if rating >= HALLUCINATES_BELOW else rating for rating in ratings]
+    metrics = {
+        "score": mean(ratings),
+        "hallucination_rate": 100 * mean(item["hallucinates"] for item in per_item),
+        "informativeness": 100 * mean(within_half) / 3,
+    }
+    groups = {kind: {"score": mean(by_type[kind])} for kind in sorted(by_type)}
+    return Scored(metrics, per_item, VARIANT, groups, failures, warnings)

@@ -1,0 +1,128 @@
+"""How often one model's answers are preferred to another's: by a judge that reads both, or by a reward model.
+
+A judge prefers what it sees first, more or less. So it sees each pair twice, in both orders, and an answer wins with
+the mean of the two verdicts (win 1, tie 0.5, loss 0). Exchanging the models gives 100 - win_rate.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import product
+from statistics import mean
+from string import Template
+
+from eval.benches.question import Question
+from eval.benches.scored import Scored, match, responses
+from eval.judges import Ask, Messages
+from training.utils.data.record import DataError
+
+VARIANT = "each pair judged in both orders"
+POINTS = {"A": 1.0, "B": 0.0, "C": 0.5}  # for the answer that is shown first
+
+
+def to_messages(question: str, first: str, second: str, template: str, context: str = "") -> Messages:
+    """Fills `$question`, `$answer_a`, `$answer_b` and `$context` (what is known of the picture) of the prompt."""
+    if not {"question", "answer_a", "answer_b"} <= set(Template(template).get_identifiers()):
+        raise DataError(
+            "--judge_prompt: expected $question, $answer_a and $answer_b in it; may hold $context"
+        )
+    text = Template(template).safe_substitute(
+        question=question, answer_a=first, answer_b=second, context=context or "nothing"
+    )
+    return [{"role": "user", "content": text}]
+
+
+def parse(reply: str) -> float | None:
+    """Points of the first answer by the verdict [[A]], [[B]] or [[C]]; none if there is none or there are two."""
+    found = set(re.findall(r"\[\[([ABC])\]\]", reply))
+    return POINTS[found.pop()] if len(found) == 1 else None
+
+
+def score(
+    predictions: Sequence[dict],
+    baseline: Sequence[dict],
+    template: str,
+    ask: Ask,
+    contexts: dict[str, str] | None = None,
+) -> Scored:
+    """Rates in percent: `win_rate` counts ties as half; `first_shown` is 50 where the order does not matter.
+
+    Args:
+        predictions: `id`, `prompt` and `response` or `responses` of the model that wins or loses.
+        baseline: the same of the other model; its k-th response to a prompt meets the k-th of `predictions`.
+        contexts: what a judge that sees no pictures is told of each id's.
+    """
+    pairs, prompts, warnings = paired(predictions, baseline)
+    per_item = []
+    for name, (ours, theirs) in pairs.items():
+        if len(ours) != len(theirs):
+            raise DataError(f"{name}: {len(ours)} responses against {len(theirs)}; expected as many")
+        for ours_text, theirs_text in zip(ours, theirs, strict=True):
+            known = (contexts or {}).get(name, "")
+            replies = [
+                ask(to_messages(prompts[name], *shown, template, known))
+                for shown in ((ours_text, theirs_text), (theirs_text, ours_text))
+            ]
+            item = {"id": name, "response": ours_text, "baseline": theirs_text, "replies": replies}
+            per_item.append(item | {"first_shown": [parse(reply) for reply in replies]})
+    judged = [item for item in per_item if None not in item["first_shown"]]
+    for item in judged:
+        ours_first, theirs_first = item["first_shown"]
+        item["points"] = (ours_first + 1 - theirs_first) / 2
+    failures = sum(verdict is None for item in per_item for verdict in item["first_shown"])
+    if failures:
+        dropped = len(per_item) - len(judged)
+        warnings.append(
+            f"{failures} of {2 * len(per_item)} replies hold no one verdict: {dropped} pairs dropped"
+        )
+    metrics = rates([item["points"] for item in judged])
+    if judged:
+        metrics["first_shown"] = 100 * mean(mean(item["first_shown"]) for item in judged)
+        metrics["consistent"] = 100 * mean(sum(item["first_shown"]) == 1 for item in judged)
+    return Scored(metrics, per_item, VARIANT, parse_failures=failures, warnings=warnings)
+
+
+def score_rewards(predictions: Sequence[dict], baseline: Sequence[dict]) -> Scored:
+    """The same by a reward model's `scores` of each id: the share of all pairs of responses that are won."""
+    for line in (*predictions, *baseline):
+        if not line.get("scores"):
+            raise DataError(f"{line['id']}: no scores; expected the lines of training/reward_model/score.py")
+    pairs, _, warnings = paired(predictions, baseline, lambda line: line["scores"])
+    per_item = []
+    for name, (ours, theirs) in pairs.items():
+        points = mean((a > b) + 0.5 * (a == b) for a, b in product(ours, theirs))
+        per_item.append({"id": name, "scores": ours, "baseline_scores": theirs, "points": points})
+    variant = "share of pairs of answers with the higher score of a reward model"
+    return Scored(rates([item["points"] for item in per_item]), per_item, variant, warnings=warnings)
+
+
+def paired(
+    predictions: Sequence[dict], baseline: Sequence[dict], read: Callable[[dict], list] = responses
+) -> tuple[dict[str, tuple[list, list]], dict[str, str], list[str]]:
+    """Responses of both models to each prompt that both answered, the prompts, and what is told of the others."""
+    lines = {str(line["id"]): line.get("prompt", "") for line in (*predictions, *baseline)}
+    asked = [Question(name, prompt, (), truth=None) for name, prompt in lines.items()]
+    ours, warnings = match(asked, predictions, read)
+    theirs, of_baseline = match(asked, baseline, read)
+    warnings += [f"baseline: {warning}" for warning in of_baseline]
+    prompts = {str(line["id"]): line.get("prompt", "") for line in reversed(predictions)}
+    for line in baseline:
+        if line.get("prompt", "") != prompts.get(str(line["id"]), line.get("prompt", "")):
+            raise DataError(
+                f"{line['id']}: the two models answered different prompts; expected the same file"
+            )
+    return (
+        {name: (ours[name], theirs[name]) for name in lines if name in ours and name in theirs},
+        prompts,
+        warnings,
+    )
+
+
+def rates(points: Sequence[float]) -> dict[str, float]:
+    if not points:
+        return {}
+    return {
+        "win_rate": 100 * mean(points),
+        "wins": 100 * mean(p > 0.5 for p in points),
+        "ties": 100 * mean(p == 0.5 for p in points),
+        "losses": 100 * mean(p < 0.5 for p in points),
+    }

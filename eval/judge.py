@@ -1,0 +1,192 @@
+"""Scores predictions by what a judge says of them.
+
+python -m eval.judge --bench mmhal --truth mmhal-bench_answer_template.json --predictions FILE \\
+    --judge endpoint --judge_url https://HOST/v1 --judge_model NAME --judge_prompt FILE --output FILE
+
+The endpoint's key comes from the environment variable JUDGE_API_KEY alone. Replies are kept in --judge_replies: a run
+that was stopped goes on from there, and `--judge replay` needs no endpoint. Figures of different judges, or of
+different prompts (`prompt_sha256`), can't be compared.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from tqdm import tqdm
+from transformers import HfArgumentParser
+
+from eval.benches import llava_bench, mmhal, win_rate
+from eval.benches.files import entries
+from eval.benches.files import field as field_of
+from eval.benches.scored import Scored, match
+from eval.benches.table import get_bench
+from eval.judges import Ask, EndpointConfig, Messages, cached, endpoint, replay
+from eval.score import generation, show
+from training.utils.data.record import DataError
+
+BENCHES = ("mmhal", "llava_bench", "win_rate")
+JUDGES = ("endpoint", "replay", "reward_model")
+OWN_PROMPT = Path(__file__).parent / "templates" / "win_rate.txt"
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    bench: str = field(metadata={"help": f"One of {', '.join(BENCHES)}."})
+    predictions: str = field(
+        metadata={"help": "JSON Lines of eval/predict.py, or scores for a reward model."}
+    )
+    judge: str = field(
+        metadata={"help": "endpoint, replay (--judge_replies alone) or reward_model (win_rate alone)."}
+    )
+    truth: str = field(
+        default="",
+        metadata={
+            "help": "mmhal: the official template; llava_bench: folder of the official files; win_rate: may be left "
+            "out, or JSON of `id` and `context`, what is known of the picture."
+        },
+    )
+    baseline: str = field(
+        default="", metadata={"help": "win_rate: predictions or scores of the other model."}
+    )
+    judge_prompt: str = field(
+        default="",
+        metadata={
+            "help": "Official prompt: text with four {} (mmhal), rule.json (llava_bench); win_rate has its own."
+        },
+    )
+    judge_system: str = field(default="", metadata={"help": "llava_bench: the official system message."})
+    swap: bool = field(
+        default=False, metadata={"help": "llava_bench: show the reference second (not official)."}
+    )
+    judge_replies: str = field(
+        default="",
+        metadata={"help": "JSON Lines of replies; default: beside --output, or else --predictions."},
+    )
+    output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
+
+
+def replies_file(config: JudgeConfig) -> Path:
+    return Path(config.judge_replies or (config.output or config.predictions) + ".replies.jsonl")
+
+
+def build_judge(config: JudgeConfig, asked: EndpointConfig) -> tuple[str, Ask]:
+    """The judge's name, and the judge."""
+    file = replies_file(config)
+    if config.judge == "replay":
+        if not file.is_file():
+            raise DataError(f"{file}: no such file; expected the replies that --judge endpoint wrote")
+        return replay(file, asked.judge_model)
+    return asked.judge_model, cached(endpoint(asked), file, asked)
+
+
+def with_progress(ask: Ask) -> Ask:
+    bar = tqdm(unit="reply")
+
+    def shown(messages: Messages) -> str:
+        reply = ask(messages)
+        bar.update()
+        return reply
+
+    return shown
+
+
+def judged(config: JudgeConfig, predictions: list[dict], ask: Ask) -> tuple[Scored, int]:
+    """What the bench makes of the judge's replies, and the number of its questions."""
+    if config.bench == "win_rate":
+        contexts = {str(line["id"]): line["context"] for line in read(config.truth, "id", "context")}
+        baseline = read(config.baseline, "id", "prompt", "response")
+        template = Path(config.judge_prompt or OWN_PROMPT).read_text()
+        scored = win_rate.score(predictions, baseline, template, ask, contexts)
+        return scored, len({line["id"] for line in (*predictions, *baseline)})
+    bench = get_bench(config.bench)
+    questions = bench.questions([config.truth])
+    answers, warnings = match(questions, predictions, bench.read)
+    prompt = Path(config.judge_prompt).read_text()
+    if config.bench == "mmhal":
+        scored = mmhal.score(questions, answers, prompt, ask)
+    else:
+        rules = json.loads(prompt)
+        scored = llava_bench.score(questions, answers, rules, ask, config.judge_system, config.swap)
+    return replace(scored, warnings=warnings + scored.warnings), len(questions)
+
+
+def by_rewards(config: JudgeConfig) -> tuple[Scored, int]:
+    ours, theirs = (read(file, "id", "scores") for file in (config.predictions, config.baseline))
+    return win_rate.score_rewards(ours, theirs), len({line["id"] for line in (*ours, *theirs)})
+
+
+def read(file: str, *fields: str) -> list[dict]:
+    """The lines of a file, each of which must hold some fields; none of no file."""
+    if not file:
+        return []
+    lines = [(place, entry) for _, place, entry in entries([Path(file)])]
+    for place, line in lines:
+        for name in fields:
+            field_of(line, name, f"{file}[{place}]")
+    return [line for _, line in lines]
+
+
+def check(config: JudgeConfig) -> None:
+    for name, known in (("bench", BENCHES), ("judge", JUDGES)):
+        if getattr(config, name) not in known:
+            raise DataError(f"--{name} {getattr(config, name)}: unknown; expected one of {', '.join(known)}")
+    if config.judge == "reward_model" and config.bench != "win_rate":
+        raise DataError("--judge reward_model: gives numbers, no texts; expected --bench win_rate")
+    needed = ("baseline",) if config.bench == "win_rate" else ("truth", "judge_prompt")
+    for name in needed:
+        if not getattr(config, name):
+            raise DataError(f"--{name}: needed by --bench {config.bench}; see --help")
+    for name in ("predictions", "truth", "baseline", "judge_prompt"):
+        if (path := getattr(config, name)) and not Path(path).exists():
+            raise DataError(f"--{name} {path}: no such file")
+
+
+def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
+    """The figures as they are written: those of eval/score.py, and which judge gave them."""
+    check(config)
+    if config.judge == "reward_model":
+        name, (scored, total) = asked.judge_model or "reward_model", by_rewards(config)
+    else:
+        fields = ("id", "prompt", "response") if config.bench == "win_rate" else ("id", "response")
+        predictions = read(config.predictions, *fields)
+        name, ask = build_judge(config, asked)
+        scored, total = judged(config, predictions, with_progress(ask))
+    if not scored.per_item:
+        raise DataError(f"{config.predictions}: answers none of the questions")
+    return {
+        "bench": config.bench,
+        "judge": name,
+        **asdict(scored),
+        "n": scored.n,
+        "asked": total,
+        "answered": len({item["id"] for item in scored.per_item}),
+        "generation": generation(Path(config.predictions)),
+        "settings": settings(config, asked),
+    }
+
+
+def settings(config: JudgeConfig, asked: EndpointConfig) -> dict:
+    """What else the figures depend on."""
+    found = asked.settings if config.judge == "endpoint" else {}
+    if config.judge != "reward_model":
+        prompt = Path(config.judge_prompt or OWN_PROMPT).read_bytes()
+        found |= {"prompt_sha256": hashlib.sha256(prompt).hexdigest()}
+    return found | ({"swap": config.swap} if config.bench == "llava_bench" else {})
+
+
+def main(config: JudgeConfig, asked: EndpointConfig) -> None:
+    try:
+        result = run(config, asked)
+    except DataError as error:
+        sys.exit(f"error: {error}")
+    print(f"judge {result['judge']}")
+    print(show(result))
+    if config.output:
+        Path(config.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(config.output).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(*HfArgumentParser((JudgeConfig, EndpointConfig)).parse_args_into_dataclasses())

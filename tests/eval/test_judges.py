@@ -1,0 +1,236 @@
+"""The judge as a real server in a thread: refusals, time-outs, the cache, and where the key goes."""
+
+import json
+import logging
+import os
+import threading
+import time
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from eval.judges import EndpointConfig, cached, endpoint, replay
+from training.utils.data.record import DataError
+
+KEY = "sk-hush-0123456789"
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request with the next of `script` (status, text, seconds to wait), at last always the same."""
+
+    def __init__(self, script):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script, self.requests = list(script), []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        server.requests.append((self.path, self.headers.get("Authorization"), body))
+        status, text, wait_s = server.script.pop(0) if len(server.script) > 1 else server.script[0]
+        time.sleep(wait_s)
+        answer = text if status != 200 else json.dumps({"choices": [{"message": {"content": text}}]})
+        self.send_response(status)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        try:
+            self.wfile.write(answer.encode())
+        except BrokenPipeError:
+            pass  # the client gave up, as it should
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    monkeypatch.setenv("JUDGE_API_KEY", KEY)
+    servers = []
+
+    def start(*script):
+        servers.append(Server(script))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def config(server, **others):
+    defaults = {
+        "judge_model": "m",
+        "judge_backoff_s": 0.01,
+        "judge_requests_per_minute": 0,
+        "judge_retries": 3,
+    }
+    return EndpointConfig(judge_url=server.url, **defaults | others)
+
+
+def test_a_request_is_what_an_openai_endpoint_expects(serve):
+    server = serve((200, "good", 0))
+    assert endpoint(config(server, judge_temperature=0.2, judge_max_tokens=7))(HELLO) == "good"
+    body = {"model": "m", "messages": HELLO, "temperature": 0.2, "max_tokens": 7}
+    assert server.requests == [("/v1/chat/completions", f"Bearer {KEY}", body)]
+
+
+def test_two_failures_are_asked_again(serve):
+    server = serve((503, "busy", 0), (429, "too many", 0), (200, "good", 0))
+    assert endpoint(config(server))(HELLO) == "good"
+    assert len(server.requests) == 3
+
+
+def test_a_time_out_is_asked_again_and_told_at_last(serve):
+    slow, then_fast = serve((200, "late", 0.5)), serve((200, "late", 0.5), (200, "good", 0))
+    assert endpoint(config(then_fast, judge_timeout_s=0.1))(HELLO) == "good"
+    with pytest.raises(
+        DataError, match=r"/v1/chat/completions: .* after 1 retries; is it up, and are 0.1 s enough"
+    ):
+        endpoint(config(slow, judge_timeout_s=0.1, judge_retries=1))(HELLO)
+    assert len(slow.requests) == 2
+
+
+@pytest.mark.parametrize(("status", "requests"), [(400, 1), (401, 1), (500, 4)])
+def test_a_refusal_is_told_and_only_a_passing_one_is_asked_again(serve, status, requests):
+    server = serve((status, "no such model", 0))
+    with pytest.raises(DataError, match=f"status {status}: no such model"):
+        endpoint(config(server))(HELLO)
+    assert len(server.requests) == requests
+
+
+def test_the_key_follows_no_redirect(serve):
+    server = serve((307, "", 0))
+    with pytest.raises(DataError, match="status 307"):
+        endpoint(config(server))(HELLO)
+    assert [path for path, _, _ in server.requests] == ["/v1/chat/completions"]
+
+
+def test_a_netrc_does_not_take_the_place_of_the_key(serve, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = serve((200, "good", 0))
+    endpoint(config(server))(HELLO)
+    assert server.requests[0][1] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("answer", [(401, f"wrong key {KEY}", 0), (503, KEY, 0), (200, "late", 0.3)])
+def test_the_key_is_in_no_message_and_no_log(serve, answer, caplog, tmp_path):
+    caplog.set_level(logging.DEBUG)
+    settings = config(serve(answer), judge_timeout_s=0.1, judge_retries=1)
+    with pytest.raises(DataError) as error:
+        cached(endpoint(settings), tmp_path / "cache.jsonl", settings)(HELLO)
+    shown = "".join(traceback.format_exception(error.value)) + repr(error.value.__context__)
+    assert "chat/completions" in shown and caplog.records  # the connection pool did log
+    assert KEY not in shown and KEY not in caplog.text and KEY not in repr(settings)
+    assert not any(KEY in file.read_text() for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["bad\nkey", "schlüssel-☂"])
+def test_a_key_that_is_no_header_is_told_without_it(serve, monkeypatch, key):
+    monkeypatch.setenv("JUDGE_API_KEY", key)
+    with pytest.raises(DataError, match="JUDGE_API_KEY: holds what no header can") as error:
+        endpoint(config(serve((200, "good", 0))))
+    assert key not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("url", [f"http://me:{KEY}@host/v1", f"https://host/v1?key={KEY}", "host:80", ""])
+def test_an_address_with_a_key_in_it_is_refused_without_being_repeated(url):
+    with pytest.raises(DataError, match="--judge_url") as error:
+        endpoint(EndpointConfig(judge_url=url, judge_model="m"))
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "answer", ["{}", "no json", '{"choices": []}', '{"choices": [{"message": {"content": null}}]}']
+)
+def test_an_answer_without_a_reply_is_an_error_and_is_not_kept(serve, answer, tmp_path):
+    server = serve((200, "", 0))
+    server.RequestHandlerClass = type("Raw", (Handler,), {"do_POST": lambda self: raw(self, answer)})
+    settings = config(server)
+    with pytest.raises(DataError, match=r"no choices\[0\]|its answer is no JSON"):
+        cached(endpoint(settings), tmp_path / "cache.jsonl", settings)(HELLO)
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+def raw(handler, answer):
+    handler.rfile.read(int(handler.headers["Content-Length"]))
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(answer.encode())
+
+
+def test_no_more_requests_than_the_rate_allows(serve):
+    server = serve((200, "good", 0))
+    ask = endpoint(config(server, judge_requests_per_minute=600))  # one each 0.1 s
+    started = time.monotonic()
+    for _ in range(4):
+        ask(HELLO)
+    assert time.monotonic() - started >= 0.3
+
+
+def test_what_was_asked_once_is_not_asked_again_unless_something_differs(serve, tmp_path):
+    server, file = serve((200, "good", 0)), tmp_path / "deep" / "cache.jsonl"
+
+    def ask(messages, **others):
+        settings = config(server, **others)
+        return cached(endpoint(settings), file, settings)(messages)
+
+    assert ask(HELLO) == ask(HELLO) == "good" and len(server.requests) == 1
+    ask([{"role": "user", "content": "hello!"}])
+    ask(HELLO, judge_model="other")
+    ask(HELLO, judge_temperature=1.0)
+    assert len(server.requests) == 4
+    ask(HELLO, judge_timeout_s=9.0)  # the reply does not depend on it
+    assert len(server.requests) == 4
+
+
+def test_a_cache_whose_last_line_was_cut_off_goes_on(serve, tmp_path):
+    server, file = serve((200, "good", 0)), tmp_path / "cache.jsonl"
+    settings = config(server)
+    cached(endpoint(settings), file, settings)(HELLO)
+    whole = file.read_text()
+    file.write_text(whole + whole[:40])
+    ask = cached(endpoint(settings), file, settings)
+    assert ask(HELLO) == "good" and len(server.requests) == 1
+    ask([{"role": "user", "content": "next"}])
+    assert [json.loads(line)["messages"][0]["content"] for line in file.read_text().splitlines()] == [
+        "hello",
+        "next",
+    ]
+
+
+def test_replies_replay_without_the_endpoint_and_only_to_the_same_messages(serve, tmp_path):
+    server, file = serve((200, "good", 0)), tmp_path / "cache.jsonl"
+    settings = config(server)
+    cached(endpoint(settings), file, settings)(HELLO)
+    server.script[:] = [(500, "gone", 0)]
+    name, ask = replay(file)
+    assert (name, ask(HELLO)) == ("m", "good")
+    with pytest.raises(DataError, match="no reply to the messages that end in 'other'"):
+        ask([{"role": "user", "content": "other"}])
+
+
+def test_replies_of_two_judges_or_two_to_the_same_are_not_mixed(tmp_path):
+    file = tmp_path / "replies.jsonl"
+
+    def write(*lines):
+        text = (json.dumps({"model": m, "messages": HELLO, "reply": r}) + os.linesep for m, r in lines)
+        file.write_text("".join(text))
+
+    write(("a", "x"), ("b", "y"))
+    with pytest.raises(DataError, match="replies of a, b; expected those of one"):
+        replay(file)
+    assert replay(file, "b")[1](HELLO) == "y"
+    with pytest.raises(DataError, match="no replies of c"):
+        replay(file, "c")
+    write(("a", "x"), ("a", "y"))
+    with pytest.raises(DataError, match="two replies of a"):
+        replay(file)

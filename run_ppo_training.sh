@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of SFT
-REWARD_MODEL=${REWARD_MODEL:-models/reward_model}  # output folder of run_rm_training.sh
+REWARD_MODEL=${REWARD_MODEL-models/reward_model}   # output folders of run_rm_training.sh; empty: other rewards
 DATA=${DATA:-data/samples/ppo.json}          # prompts, see data/README.md
 IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
 OUTPUT=${OUTPUT:-models/ppo}                 # output folder
@@ -30,9 +30,10 @@ ACTOR_ZERO_STAGE=${ACTOR_ZERO_STAGE:-2}      # DeepSpeed ZeRO of policy and refe
 CRITIC_ZERO_STAGE=${CRITIC_ZERO_STAGE:-3}    # DeepSpeed ZeRO of critic and reward model, 0 to 3
 
 say_batch "$BATCH" "$(( ACCUMULATION * MINIBATCHES ))"
+read -ra REWARD_MODELS <<<"$REWARD_MODEL"
 launch training.ppo.train_ppo \
   --from_checkpoint "$MODEL" \
-  --reward_model_ckpt_path "$REWARD_MODEL" \
+  ${REWARD_MODELS:+--reward_model_ckpt_path "${REWARD_MODELS[@]}"} \
   --template "$TEMPLATE" \
   --data_path "$DATA" \
   --image_folder "$IMAGES" \

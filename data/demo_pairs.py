@@ -41,7 +41,9 @@ def main(config: PairsConfig) -> None:
         if len(answers) > 1:
             human = {"from": "human", "value": f"<image>\n{QUESTION}"}
             turns = [human, {"from": "gpt", "value": answers}]
-            records.append({"id": f"{scene['id']}-sampled", "image": scene["image"], "conversations": turns})
+            name = f"{scene['id']}-sampled"
+            image = scene["image"]
+            records.append({"id": name, "source": "sampled", "image": image, "conversations": turns})
     print(f"{len(records)} prompts with answers that differ in their number of errors")
     for file in config.also:
         records += json.loads(Path(file).read_text())

@@ -13,7 +13,6 @@ import matplotlib
 from transformers import HfArgumentParser
 
 from eval.benches import descriptions
-from training.reward_model.score import accuracy
 from training.utils import jsonl
 
 matplotlib.use("Agg")
@@ -26,20 +25,17 @@ class DemoReportConfig:
     split: str = field(default="test", metadata={"help": "Split that was measured."})
 
 
-def reward_figures(scores: Path, split: str) -> dict[str, float]:
-    """Pair accuracies in percent: all edited pairs, each kind, with exchanged pictures, and sampled answers."""
-    edited = jsonl.read(scores / f"rewards-{split}.jsonl")
-    kinds = defaultdict(list)
-    for line in edited:
-        kinds[line["id"].rsplit("-", 1)[1]].append(line)
-    parts = {"edited pairs": edited}
-    parts |= {f"edited pairs, {kind.replace('_', ' ')}": kinds[kind] for kind in sorted(kinds)}
-    parts["edited pairs, pictures exchanged"] = jsonl.read(scores / f"rewards-{split}-shuffled.jsonl")
-    parts["answers sampled from the SFT model"] = jsonl.read(scores / f"rewards-sampled-{split}.jsonl")
-    figures = {}
-    for name, lines in parts.items():
-        right, pairs = accuracy(lines)
-        figures[name] = 100 * right / max(pairs, 1)
+def reward_figures(health: Path, split: str) -> dict[str, float]:
+    """Pair accuracies in percent: all edited pairs, each kind, with other pictures, and sampled answers."""
+    edited, sampled = (
+        json.loads((health / name / "report.json").read_text())
+        for name in (f"rewards-{split}", f"rewards-sampled-{split}")
+    )
+    figures = {"edited pairs": edited["accuracy"]["true"]}
+    figures |= {f"edited pairs, {kind}": group["accuracy"] for kind, group in edited["by_source"].items()}
+    figures["edited pairs, pictures exchanged"] = edited["accuracy"]["shuffled"]
+    figures["edited pairs, blank pictures"] = edited["accuracy"]["blank"]
+    figures["answers sampled from the SFT model"] = sampled["accuracy"]["true"]
     return figures
 
 
@@ -86,7 +82,7 @@ def main(config: DemoReportConfig) -> None:
     world, scores = demo / "world", demo / "scores"
     figures = [
         {"name": f"reward model, {name}: pair accuracy, %", "value": f"{value:.1f}"}
-        for name, value in reward_figures(scores, split).items()
+        for name, value in reward_figures(demo / "health", split).items()
     ]
     for run in ("sft", "dpo", "ppo"):
         metrics = json.loads((scores / f"{run}-pope.json").read_text())["metrics"]

@@ -179,7 +179,8 @@ def preference_records(world: World, split: str, rng: random.Random) -> list[dic
 
     def add(kind: str, scene: Scene, old: str, new: str) -> None:
         pair = [caption(scene.objects), caption(edited(scene.objects, old, new, rng))]
-        records.append(record(scene, QUESTION, pair) | {"id": f"{scene.id}-{len(records)}-{kind}"})
+        name = f"{scene.id}-{len(records)}-{kind}"
+        records.append(record(scene, QUESTION, pair, source=kind.replace("_", " ")) | {"id": name})
 
     for number, scene in enumerate(scenes):
         old = rng.choice(scene.objects)

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from training.utils import dist
-from training.utils.data.tree import Batch, Tree, collate
+from training.utils.data.tree import Batch, Response, Tree, collate
 from training.utils.losses import ordered_pairs, plackett_luce_loss, segment_sum
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
@@ -69,8 +69,7 @@ def trees(num_responses: int) -> list[Tree]:
                 str(number),
                 prompt,
                 [False] * len(prompt),
-                responses,
-                [True] * num_responses,
+                [Response(ids) for ids in responses],
                 {"pixel_values": pixels},
             )
         )
@@ -79,7 +78,7 @@ def trees(num_responses: int) -> list[Tree]:
 
 def separate_rows(made: list[Tree]) -> tuple[torch.Tensor, torch.Tensor]:
     """Input ids [B * K, T] and pixel values of a row for each response."""
-    ids = [tree.prompt_ids + response for tree in made for response in tree.responses]
+    ids = [tree.prompt_ids + response.ids for tree in made for response in tree.responses]
     pixels = [tree.vision["pixel_values"] for tree in made for _ in tree.responses]
     return torch.tensor(ids, device=dist.device()), torch.cat(pixels).to(dist.device(), DTYPE)
 

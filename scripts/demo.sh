@@ -75,12 +75,11 @@ MODEL=$DEMO/sft DATA=$WORLD/preferences_train.json OUTPUT=$DEMO/reward_model BAT
   --max_steps $RM_STEPS --eval_data_path "$WORLD/pairs_val.json" --eval_step 150 --seed "$SEED"
 score_pairs() {
   [[ -f $DEMO/scores/$1.jsonl ]] && return
-  local name=$1 data=$2; shift 2
+  local name=$1 data=$2
   python -m training.reward_model.score --from_checkpoint "$DEMO/reward_model" --data_path "$WORLD/$data" \
-    --output_path "$DEMO/scores/$name.jsonl" --batch_size 64 "$@"
+    --output_path "$DEMO/scores/$name.jsonl" --health_path "$DEMO/health/$name" --batch_size 64
 }
 score_pairs "rewards-$SPLIT" "pairs_$SPLIT.json"
-score_pairs "rewards-$SPLIT-shuffled" "pairs_$SPLIT.json" --shuffle_images
 predict "samples-$SPLIT" "$DEMO/sft" "prompts_$SPLIT.json" TEMPERATURE=1 SAMPLES=6
 python -m data.demo_pairs --truth "$WORLD/truth_$SPLIT.json" --predictions "$DEMO/answers/samples-$SPLIT.jsonl" \
   --output "$WORLD/sampled_$SPLIT.json"

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from data.demo_model import TinyConfig, build_tiny_llava
+from training.utils import dist
 from training.utils.data.encode import Encoder
 from training.utils.data.record import Record, Turn
 from training.utils.model.llava import Llava
@@ -19,6 +20,12 @@ SAMPLES = ROOT / "data" / "samples"
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_process():
+    """Stages that run in the test's own process find a group of one."""
+    dist.init_distributed(seed=0)
 
 
 @pytest.fixture(scope="session")

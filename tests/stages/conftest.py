@@ -10,7 +10,6 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT, SAMPLES
-from training.utils import dist
 
 STAGES = {
     "sft": ("training.sft.train_sft", "sft.json"),
@@ -78,12 +77,6 @@ def weights(output: Path, name: str | None = None) -> dict:
 
 def log(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_process():
-    """Stages that run in the test's own process find a group of one."""
-    dist.init_distributed(seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def test_a_stage_learns_four_samples_and_is_the_same_for_each_of_them_alone(
 
 def test_ppo_moves_the_policy_and_best_of_n_answers_every_prompt(checkpoint, data, tmp_path):
     train_rm(RewardConfig(**settings(checkpoint, data["ranked"], tmp_path / "rm", max_steps=1)))
-    ppo = {"reward_model_ckpt_path": str(tmp_path / "rm"), "max_generation_length_of_sampling": 5}
+    ppo = {"reward_model_ckpt_path": [str(tmp_path / "rm")], "max_generation_length_of_sampling": 5}
     ppo |= {"num_generations": 2, "actor_learning_rate": 1e-2, "max_steps": 2}
     train_ppo(PPOConfig(**settings(checkpoint, data["sft"], tmp_path / "ppo", **ppo)))
     assert [line["step"] for line in log(tmp_path / "ppo")] == [1, 2]

@@ -1,5 +1,6 @@
 """Every loss type of DPO and every estimator of PPO, as whole runs in this process."""
 
+import json
 import shutil
 from statistics import mean
 
@@ -11,9 +12,13 @@ from tests.conftest import SAMPLES
 from tests.stages.conftest import log, weights
 from training.dpo.loss_types import LOSS_TYPES
 from training.dpo.train_dpo import main as train_dpo
+from training.ppo import train_ppo as train_ppo_module
 from training.ppo.train_ppo import main as train_ppo
+from training.reward_model.train_rm import main as train_rm
+from training.utils import jsonl
 from training.utils.config import ConfigError
-from training.utils.stage_config import DPOConfig, PPOConfig
+from training.utils.data.record import DataError
+from training.utils.stage_config import DPOConfig, PPOConfig, RewardConfig
 
 
 def settings(model, data, output, **more):
@@ -38,9 +43,54 @@ def test_a_loss_falls_and_its_accuracy_rises(loss_type, tiny_llava, tmp_path):
     train_dpo(DPOConfig(**config))
     lines = log(tmp_path)
     assert lines[-1]["loss"] < lines[0]["loss"]
-    assert ("margin" in lines[0]) == (set(loss_type) - {"simpo", "orpo", "sft"} != set())
-    if loss_type != ["sft"]:
+    needs_reference = any(LOSS_TYPES[name].reference for name in loss_type)
+    assert ("margin" in lines[0]) == needs_reference
+    if loss_type[0] not in (
+        "sft",
+        "image_conditional",
+        "anchored",
+    ):  # they do not look at the rejected answer
         assert lines[-1]["accuracy"] >= 0.9
+
+
+def test_kto_learns_from_unpaired_answers_and_goes_on_with_its_memory(tiny_llava, tmp_path):
+    """Eight answers, good and bad ones of different pictures; bco with them, so that there is a running mean."""
+    records = json.loads((SAMPLES / "reward.json").read_text())[:8]
+    file = SAMPLES / "reward.json"
+    unpaired = []
+    for number, one in enumerate(records):
+        human, gpt = one["conversations"]
+        good = number % 2 == 0
+        answer = gpt["value"][0 if good else 1]
+        unpaired.append(one | {"label": good, "conversations": [human, gpt | {"value": answer}]})
+    file = tmp_path / "unpaired.json"
+    file.write_text(json.dumps(unpaired))
+    more = {"image_folder": str(SAMPLES), "loss_type": ["kto", "bco"], "learning_rate": 1e-3}
+    config = settings(tiny_llava, file, tmp_path / "whole", save_total_limit=0, max_steps=12, **more)
+    train_dpo(DPOConfig(**config))
+    lines = log(tmp_path / "whole")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1]["chosen_reward"] > lines[-1]["rejected_reward"] + 0.1
+    assert "margin" not in lines[-1]  # there are no pairs
+    with pytest.raises(DataError, match="--resume nowhere: no checkpoint; expected never, auto or a folder"):
+        train_dpo(DPOConfig(**config | {"resume": "nowhere", "output_dir": str(tmp_path / "b")}))
+    resumed = config | {"resume": str(tmp_path / "whole" / "checkpoint-6"), "output_dir": str(tmp_path / "b")}
+    train_dpo(DPOConfig(**resumed))
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(weights(tmp_path / "b")[name], tensor), name
+
+
+def test_a_reward_model_learns_the_scores_of_the_records(tiny_llava, tmp_path):
+    config = settings(tiny_llava, "reward_mse.json", tmp_path, loss_type="regression", max_steps=40)
+    train_rm(RewardConfig(**config | {"learning_rate": 3e-3}))
+    lines = log(tmp_path)
+    assert lines[-1]["loss"] < 0.2 * lines[0]["loss"]
+
+
+def test_regression_asks_for_scores(tiny_llava, tmp_path):
+    config = settings(tiny_llava, "reward.json", tmp_path, loss_type="regression")
+    with pytest.raises(DataError, match="has no `score`; --loss_type regression needs one"):
+        train_rm(RewardConfig(**config))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +107,7 @@ def taste(tiny_llava, tmp_path_factory):
 def test_the_reward_rises(estimator, tiny_llava, taste, tmp_path):
     ppo = {"advantage_estimator": estimator, "num_generations": 4, "max_generation_length_of_sampling": 3}
     ppo |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-3, "max_steps": 25, "kl_coef": 0.01}
-    config = settings(tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=str(taste), **ppo)
+    config = settings(tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=[str(taste)], **ppo)
     train_ppo(PPOConfig(**config))
     lines = log(tmp_path)
     first, last = (mean(line["reward"] for line in part) for part in (lines[:5], lines[-5:]))
@@ -66,9 +116,55 @@ def test_the_reward_rises(estimator, tiny_llava, taste, tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 
 
+def ppo(tiny_llava, output, **more):
+    defaults = {"advantage_estimator": "rloo", "num_generations": 4, "max_generation_length_of_sampling": 3}
+    defaults |= {"actor_learning_rate": 1e-2, "max_steps": 4, "kl_coef": 0.0}
+    train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", output, **defaults | more)))
+    return log(output)
+
+
+def test_what_entropy_is_worth_keeps_it_up(tiny_llava, taste, tmp_path):
+    without, with_it = (
+        ppo(tiny_llava, tmp_path / str(c), reward_model_ckpt_path=[str(taste)], entropy_coef=c, max_steps=15)
+        for c in (0.0, 1.0)
+    )
+    assert with_it[0]["entropy"] == without[0]["entropy"]
+    assert with_it[-1]["entropy"] > without[-1]["entropy"] + 0.2
+
+
+def test_updates_of_a_step_stop_where_the_policy_has_moved_too_far(tiny_llava, taste, tmp_path, monkeypatch):
+    """Four passes: the first finds the policy where it sampled, the second finds it moved, and is the last."""
+    taken = []
+    update = train_ppo_module.update
+    monkeypatch.setattr(train_ppo_module, "update", lambda *args: taken.append(update(*args)) or taken[-1])
+    for limit, expected in ((1e-6, 2), (1e3, 4)):
+        taken.clear()
+        more = {"reward_model_ckpt_path": [str(taste)], "ppo_epochs": 4, "max_steps": 2}
+        ppo(tiny_llava, tmp_path / str(limit), stop_at_kl=limit, num_warmup_steps=0.0, **more)
+        assert len(taken) == 2 * expected
+        assert abs(taken[0]) < 1e-6 < taken[1]
+
+
+def some_are_dull(record, responses):
+    """The same for all answers to every other prompt."""
+    return [float(len(text)) if int(record.id[-1]) % 2 else 1.0 for text in responses]
+
+
+def test_prompts_that_teach_nothing_are_replaced_and_a_second_run_replaces_the_same(tiny_llava, tmp_path):
+    more = {"reward_functions": [f"{__name__}:some_are_dull"], "max_generation_length_of_sampling": 8}
+    lines = {}
+    for name, attempts in (("without", 0), ("with", 6), ("again", 6)):
+        ppo(tiny_llava, tmp_path / name, dynamic_sampling=attempts, max_steps=2, **more)
+        lines[name] = jsonl.read(tmp_path / name / "rollouts.jsonl")
+    dull = {name: sum(len(set(line["scores"])) == 1 for line in lines[name]) for name in lines}
+    assert dull["without"] >= 8 and dull["with"] <= 2
+    assert len(lines["with"]) == len(lines["without"]) == 16
+    assert lines["with"] == lines["again"]
+
+
 def test_an_estimator_that_compares_samples_asks_for_two(tiny_llava, tmp_path):
     config = settings(
-        tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path="x", advantage_estimator="grpo"
+        tiny_llava, "ppo.json", tmp_path, reward_model_ckpt_path=["x"], advantage_estimator="grpo"
     )
     with pytest.raises(ConfigError, match="--num_generations 1: expected 2 or more with"):
         PPOConfig(**config)

@@ -3,12 +3,22 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from training.utils.losses import ordered_pairs, pair_accuracy, plackett_luce_loss, segment_sum
+from training.reward_model.train_rm import given_margins
+from training.utils.losses import (
+    centering_loss,
+    ordered_pairs,
+    pair_accuracy,
+    plackett_luce_loss,
+    ranks,
+    regression_loss,
+    segment_sum,
+)
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=4)  # responses of each prompt
 
@@ -57,6 +67,54 @@ def test_plackett_luce_has_the_right_gradient():
     scores = torch.randn(5, dtype=torch.float64, requires_grad=True)
     prompts = torch.tensor([0, 0, 0, 1, 1])
     assert gradcheck(lambda s: plackett_luce_loss(s, prompts, 2), scores)
+
+
+ONE_PROMPT = torch.tensor([0, 0, 0])
+
+
+def test_scores_rank_and_where_there_are_none_the_order_does():
+    """First prompt: scores 3, 5, 3, so ranks 1, 0, 1. Second prompt: no scores."""
+    nan = math.nan
+    rank = ranks(torch.tensor([0, 0, 0, 1, 1]), torch.tensor([3.0, 5.0, 3.0, nan, nan]))
+    assert rank.tolist() == [1, 0, 1, 0, 1]
+    assert ranks(ONE_PROMPT).tolist() == [0, 1, 2]
+
+
+def test_tied_responses_stand_in_each_others_sums():
+    """Scores 1 and 0 tie above -1: the sum over all three for both of them, and the last one alone."""
+    loss = plackett_luce_loss(torch.tensor([1.0, 0.0, -1.0]), ONE_PROMPT, 1, rank=torch.tensor([0, 0, 2]))
+    whole = math.log(math.e + 1 + 1 / math.e)
+    assert loss.item() == pytest.approx((whole - 1) + (whole - 0) + 0, abs=1e-6)
+
+
+def test_two_that_tie_are_best_at_equal_scores():
+    scores = torch.tensor([2.0, 2.0], requires_grad=True)
+    plackett_luce_loss(scores, torch.tensor([0, 0]), 1, rank=torch.tensor([0, 0])).sum().backward()
+    assert scores.grad.abs().max() < 1e-6
+    right, num = pair_accuracy(torch.tensor([2.0, 1.0]), torch.tensor([0, 0]), torch.tensor([0, 0]))
+    assert (float(right), num) == (0.0, 0)  # nothing to order
+
+
+def test_a_margin_is_taken_off_the_difference():
+    """-log sigmoid(2 - 0 - 0.5) = log(1 + e^-1.5) = 0.2014133 (arXiv 2307.09288, equation 2)."""
+    margins = torch.tensor([[0.0, 0.5], [0.0, 0.0]])
+    loss = plackett_luce_loss(torch.tensor([2.0, 0.0]), torch.tensor([0, 0]), 1, margins=margins)
+    assert loss.item() == pytest.approx(0.2014133, abs=1e-6)
+
+
+def test_margins_come_from_scores_or_are_one():
+    """Scores 5 and 3 are 2 apart; without scores a better response is 1 ahead; a tie and a worse one 0."""
+    scores, rank = torch.tensor([5.0, 3.0, math.nan, math.nan]), torch.tensor([0, 1, 0, 1])
+    margins = given_margins(scores, rank)
+    assert margins[0, 1] == 2 and margins[2, 3] == 1
+    assert margins.diagonal().abs().sum() == 0 and margins[1, 0] == 0 and margins[3, 2] == 0
+
+
+def test_centering_and_regression_worked_by_hand():
+    """(2 + 1)^2 and 4^2; ((2 - 1)^2 + (1 - 3)^2) / 2 and (4 - 4.5)^2."""
+    scores, prompts = torch.tensor([2.0, 1.0, 4.0]), torch.tensor([0, 0, 1])
+    assert centering_loss(scores, prompts, 2).tolist() == [9.0, 16.0]
+    assert regression_loss(scores, torch.tensor([1.0, 3.0, 4.5]), prompts, 2).tolist() == [2.5, 0.25]
 
 
 @settings(max_examples=40, deadline=None)

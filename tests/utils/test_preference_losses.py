@@ -9,14 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from training.dpo.loss_types import LOSS_TYPES, Ranked, WeightedLosses
+from training.dpo.loss_types import LOSS_TYPES, WeightedLosses
+from training.dpo.ranked import Ranked
 from training.utils.data.record import DataError
 from training.utils.losses import plackett_luce_loss
 from training.utils.preference_losses import (
+    anchored_loss,
+    bco_loss,
     biased_ranking_loss,
     dpo_loss,
     hinge_loss,
     ipo_loss,
+    kto_loss,
     odds_ratio_loss,
     robust_dpo_loss,
     simpo_loss,
@@ -49,6 +53,18 @@ BY_HAND = {
     ),
     # p = 3/4 and 1/2: odds 3 and 1, log sigmoid(log 3) = log 3/4
     "ORPO": (lambda: odds_ratio_loss(tensor(math.log(0.75)), tensor(math.log(0.5))), -math.log(0.75)),
+    # r = 1, z0 = 0.5: 1 - sigmoid(0.5), and its mirror image
+    "KTO, desirable": (lambda: kto_loss(tensor(1.0), torch.tensor([True]), tensor(0.5)), 0.3775407),
+    "KTO, undesirable": (lambda: kto_loss(tensor(1.0), torch.tensor([False]), tensor(0.5)), 0.6224593),
+    "BCO, desirable, delta -0.5: log(1 + e^-1.5)": (
+        lambda: bco_loss(tensor(1.0), torch.tensor([True]), -0.5),
+        0.2014133,
+    ),
+    "BCO, undesirable: 1.5 + log(1 + e^-1.5)": (
+        lambda: bco_loss(tensor(1.0), torch.tensor([False]), -0.5),
+        1.7014133,
+    ),
+    "anchored, r = 1.5": (lambda: anchored_loss(tensor(1.5)), 0.2014133),
     # e^0 / (0.01 + 2) * e^0 / (0.01 + 1)
     "biased ranking, two equal": (
         lambda: biased_ranking_loss(tensor(0.0, 0.0), torch.tensor([0, 0]), 1),
@@ -123,30 +139,34 @@ def config(*loss_type, **more):
     )
 
 
-PROMPTS = torch.tensor([0, 0, 0, 1, 1])
+PROMPTS = torch.tensor([0, 0, 0, 1, 1])  # what their responses say about them is listed best first
 
 
-def ranked(seed=0, ref_logps=None):
+def ranked(seed=0, logps=None):
+    """Five responses to two prompts; the first prompt has another image to compare with, whose policy moves too."""
     rng = np.random.default_rng(seed)
-    logps = tensor(*rng.uniform(-9, -3, size=5)).requires_grad_()
-    ref_logps = tensor(*rng.uniform(-9, -3, size=5)) if ref_logps is None else ref_logps
-    return Ranked(logps, ref_logps, torch.tensor([4, 2, 3, 5, 2]), PROMPTS, 2)
+    ours, theirs, borrowed = (tensor(*rng.uniform(-9, -3, size=5)) for _ in range(3))
+    logps = ours.requires_grad_() if logps is None else logps
+    given = Ranked(logps, theirs, torch.tensor([4, 2, 3, 5, 2]), PROMPTS, 2, mean_reward=0.2)
+    given.borrowed_log_ratios = borrowed + 6.2
+    given.prompt_of_image_margin = torch.tensor([0])
+    given.image_margins = given.log_ratios[:1] - 0.4
+    return given
 
 
 @pytest.mark.parametrize("name", LOSS_TYPES)
 def test_every_loss_has_the_right_gradient(name):
-    given = ranked()
-
     def losses(logps):
-        return WeightedLosses(config(name))(
-            Ranked(logps, given.ref_logps, given.lengths, PROMPTS, given.num_prompts)
-        )
+        return WeightedLosses(config(name))(ranked(logps=logps))
 
-    assert losses(given.logps).shape == (2,)
-    assert gradcheck(losses, given.logps)
+    logps = ranked().logps
+    assert losses(logps).shape == (2,)
+    assert gradcheck(losses, logps)
 
 
-@pytest.mark.parametrize("name", LOSS_TYPES)
+@pytest.mark.parametrize(
+    "name", [name for name in LOSS_TYPES if name not in ("image_conditional", "anchored")]
+)
 def test_every_loss_raises_the_best_response_against_the_worst(name):
     given = ranked()
     WeightedLosses(config(name))(given).sum().backward()
@@ -166,6 +186,44 @@ def test_a_policy_that_is_the_reference_pays_what_the_papers_say():
         "plackett_luce": [math.log(6), math.log(2)],
     }.items():
         assert WeightedLosses(config(name))(same).tolist() == pytest.approx(expected), name
+
+
+def test_kto_and_bco_equal_their_papers_formulas():
+    """Responses 0 and 3 are the best of their prompts; the baseline is the mean of the borrowed log-ratios."""
+    given = ranked(seed=3)
+    r = 0.3 * (given.logps - given.ref_logps).detach().numpy()
+    z0 = 0.3 * max(0.0, float(given.borrowed_log_ratios.mean()))
+    assert z0 > 0
+    good = np.array([True, False, False, True, False])
+    kto = np.where(good, 2.0 * (1 - sigmoid(r - z0)), 0.5 * (1 - sigmoid(z0 - r)))
+    loss = WeightedLosses(config("kto", desirable_weight=2.0, undesirable_weight=0.5))(given)
+    assert loss.tolist() == pytest.approx([kto[:3].mean(), kto[3:].mean()], rel=1e-6)
+    bco = -np.log(sigmoid(np.where(good, r - 0.2, 0.2 - r)))
+    loss = WeightedLosses(config("bco"))(given)
+    assert loss.tolist() == pytest.approx([bco[:3].mean(), bco[3:].mean()], rel=1e-6)
+
+
+def test_a_baseline_below_zero_counts_as_zero():
+    given = ranked()
+    given.borrowed_log_ratios = tensor(-3.0, -5.0)
+    loss = WeightedLosses(config("kto"))(given)
+    given.borrowed_log_ratios = tensor()
+    torch.testing.assert_close(WeightedLosses(config("kto"))(given), loss)
+
+
+def test_scores_say_what_is_desirable_and_which_is_better():
+    """Scores 1, 0, 1 for the first prompt: two good answers that tie, one pair each with the bad one. The second
+    prompt has none: its first answer is the best."""
+    given = ranked()
+    given.scores = tensor(1.0, 0.0, 1.0, math.nan, math.nan)
+    assert given.desirable.tolist() == [True, False, True, True, False]
+    assert sorted(zip(*(side.tolist() for side in given.pairs), strict=True)) == [(0, 1), (2, 1), (3, 4)]
+
+
+def test_an_answer_alone_will_do_for_kto_bco_and_sft_only():
+    for name in LOSS_TYPES:
+        assert WeightedLosses(config(name)).min_responses == (1 if name in ("kto", "bco", "sft") else 2), name
+    assert WeightedLosses(config("sigmoid", "bco")).min_responses == 2
 
 
 def test_half_smoothed_labels_can_not_tell_chosen_from_rejected():

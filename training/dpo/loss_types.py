@@ -1,19 +1,27 @@
-"""The losses that `--loss_type` names: from ranked responses to a loss for each prompt."""
+"""The losses that `--loss_type` names: from ranked responses to a loss for each prompt.
+
+With K ranked responses the losses of pairs are averaged over the pairs of a prompt, those of single responses
+over its responses, so that each prompt counts once.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
-import torch
 from torch import Tensor
 
+from training.dpo.ranked import Ranked
+from training.utils import dist
 from training.utils.data.record import DataError
-from training.utils.losses import ordered_pairs, plackett_luce_loss, segment_sum
+from training.utils.data.tree import Kind
+from training.utils.losses import plackett_luce_loss, segment_sum
 from training.utils.preference_losses import (
+    anchored_loss,
+    bco_loss,
     biased_ranking_loss,
     dpo_loss,
     hinge_loss,
     ipo_loss,
+    kto_loss,
     odds_ratio_loss,
     robust_dpo_loss,
     simpo_loss,
@@ -21,80 +29,36 @@ from training.utils.preference_losses import (
 from training.utils.stage_config import DPOConfig
 
 
-@dataclass
-class Ranked:
-    """R responses to P prompts, those of a prompt listed best first."""
-
-    logps: Tensor  # [R] of whole responses under the policy, nats
-    ref_logps: Tensor | None  # [R]; none where no loss needs a reference
-    lengths: Tensor  # [R] tokens
-    prompt_of_response: Tensor  # [R]
-    num_prompts: int
-
-    @property
-    def log_ratios(self) -> Tensor:
-        return self.logps - self.ref_logps
-
-    def rewards(self, beta: float) -> Tensor:
-        """Implicit rewards, [R]."""
-        return beta * self.log_ratios
-
-    @property
-    def mean_logps(self) -> Tensor:
-        """Per token."""
-        return self.logps / self.lengths
-
-    @cached_property
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """All ordered pairs of responses to one prompt: the chosen and the rejected, [M] each."""
-        return ordered_pairs(self.prompt_of_response)
-
-    @property
-    def best(self) -> Tensor:
-        """The first response of each prompt, [P]."""
-        prompts = torch.arange(self.num_prompts, device=self.logps.device)
-        return torch.searchsorted(self.prompt_of_response, prompts)
-
-    def margins(self, values: Tensor) -> Tensor:
-        """How far the chosen response of each pair is ahead, [R] -> [M]."""
-        chosen, rejected = self.pairs
-        return values[chosen] - values[rejected]
-
-    def per_prompt(self, losses: Tensor) -> Tensor:
-        """Mean over the pairs of each prompt, [M] -> [P]."""
-        prompt = self.prompt_of_response[self.pairs[0]]
-        num_pairs = torch.bincount(prompt, minlength=self.num_prompts)
-        return segment_sum(losses, prompt, self.num_prompts) / num_pairs
-
-
 def sigmoid(ranked: Ranked, config: DPOConfig) -> Tensor:
     margins = ranked.margins(ranked.rewards(config.beta))
-    return ranked.per_prompt(dpo_loss(margins, config.label_smoothing))
+    return ranked.mean_of_pairs(dpo_loss(margins, config.label_smoothing))
 
 
 def robust(ranked: Ranked, config: DPOConfig) -> Tensor:
     margins = ranked.margins(ranked.rewards(config.beta))
-    return ranked.per_prompt(robust_dpo_loss(margins, config.label_smoothing))
+    return ranked.mean_of_pairs(robust_dpo_loss(margins, config.label_smoothing))
 
 
 def hinge(ranked: Ranked, config: DPOConfig) -> Tensor:
-    return ranked.per_prompt(hinge_loss(ranked.margins(ranked.rewards(config.beta))))
+    return ranked.mean_of_pairs(hinge_loss(ranked.margins(ranked.rewards(config.beta))))
 
 
 def ipo(ranked: Ranked, config: DPOConfig) -> Tensor:
     margins = ranked.margins(ranked.log_ratios / ranked.lengths)
-    return ranked.per_prompt(ipo_loss(margins, config.beta))
+    return ranked.mean_of_pairs(ipo_loss(margins, config.beta))
 
 
 def simpo(ranked: Ranked, config: DPOConfig) -> Tensor:
-    return ranked.per_prompt(simpo_loss(ranked.margins(ranked.mean_logps), config.beta, config.simpo_gamma))
+    return ranked.mean_of_pairs(
+        simpo_loss(ranked.margins(ranked.mean_logps), config.beta, config.simpo_gamma)
+    )
 
 
 def orpo(ranked: Ranked, config: DPOConfig) -> Tensor:
     """Cross-entropy of the chosen response and `beta` times the odds-ratio term (arXiv 2403.07691, equation 6)."""
     chosen, rejected = ranked.pairs
     odds = odds_ratio_loss(ranked.mean_logps[chosen], ranked.mean_logps[rejected])
-    return ranked.per_prompt(config.beta * odds - ranked.mean_logps[chosen])
+    return ranked.mean_of_pairs(config.beta * odds - ranked.mean_logps[chosen])
 
 
 def sft(ranked: Ranked, config: DPOConfig) -> Tensor:
@@ -105,32 +69,83 @@ def sft(ranked: Ranked, config: DPOConfig) -> Tensor:
 def plackett_luce(ranked: Ranked, config: DPOConfig) -> Tensor:
     """DPO over K ranked responses (arXiv 2305.18290, appendix A.3)."""
     rewards = ranked.rewards(config.beta)
-    return plackett_luce_loss(rewards, ranked.prompt_of_response, ranked.num_prompts)
+    return plackett_luce_loss(rewards, ranked.prompt_of_response, ranked.num_prompts, ranked.rank)
 
 
 def biased_ranking(ranked: Ranked, config: DPOConfig) -> Tensor:
     rewards = ranked.rewards(config.beta)
-    return biased_ranking_loss(rewards, ranked.prompt_of_response, ranked.num_prompts, config.label_smoothing)
+    prompts = ranked.prompt_of_response
+    return biased_ranking_loss(rewards, prompts, ranked.num_prompts, config.label_smoothing, ranked.rank)
 
 
-LossType = Callable[[Ranked, DPOConfig], Tensor]
-WITH_REFERENCE: list[LossType] = [sigmoid, robust, hinge, ipo, plackett_luce, biased_ranking]
-WITHOUT_REFERENCE: list[LossType] = [simpo, orpo, sft]
-LOSS_TYPES = {loss.__name__: loss for loss in (*WITH_REFERENCE, *WITHOUT_REFERENCE)}
+def kto(ranked: Ranked, config: DPOConfig) -> Tensor:
+    """Weighted KTO of single responses (arXiv 2402.01306, equation 8), each desirable or not."""
+    log_ratios = ranked.borrowed_log_ratios
+    total, count = (dist.sum_over_ranks(x) for x in (log_ratios.sum(), len(log_ratios)))
+    kl = (total / count.clamp(min=1)).clamp(min=0).to(log_ratios)  # nats
+    losses = kto_loss(ranked.rewards(config.beta), ranked.desirable, config.beta * kl)
+    weights = losses.new_tensor([config.undesirable_weight, config.desirable_weight])
+    return ranked.mean_of_responses(weights[ranked.desirable.long()] * losses)
+
+
+def bco(ranked: Ranked, config: DPOConfig) -> Tensor:
+    losses = bco_loss(ranked.rewards(config.beta), ranked.desirable, ranked.mean_reward)
+    return ranked.mean_of_responses(losses)
+
+
+def image_conditional(ranked: Ranked, config: DPOConfig) -> Tensor:
+    """DPO of the best response below its images against the same below other ones (arXiv 2406.11839, equation 3)."""
+    losses = dpo_loss(config.beta * ranked.image_margins)
+    return segment_sum(losses, ranked.prompt_of_image_margin, ranked.num_prompts)
+
+
+def anchored(ranked: Ranked, config: DPOConfig) -> Tensor:
+    return anchored_loss(ranked.rewards(config.beta)[ranked.best])
+
+
+def mdpo(ranked: Ranked, config: DPOConfig) -> Tensor:
+    """mDPO (arXiv 2406.11839, equation 6)."""
+    return sigmoid(ranked, config) + image_conditional(ranked, config) + anchored(ranked, config)
 
 
 @dataclass(frozen=True)
+class LossType:
+    """A loss, and what it needs to be computed."""
+
+    function: Callable[[Ranked, DPOConfig], Tensor]
+    reference: bool = True
+    pairs: bool = True  # else one response will do, with a score or label that says whether it is desirable
+    compares_with: Kind = Kind.OWN
+    mean_reward: bool = False
+
+
+LOSS_TYPES = {
+    "sigmoid": LossType(sigmoid),
+    "robust": LossType(robust),
+    "hinge": LossType(hinge),
+    "ipo": LossType(ipo),
+    "simpo": LossType(simpo, reference=False),
+    "orpo": LossType(orpo, reference=False),
+    "sft": LossType(sft, reference=False, pairs=False),
+    "kto": LossType(kto, pairs=False, compares_with=Kind.BORROWED),
+    "bco": LossType(bco, pairs=False, mean_reward=True),
+    "image_conditional": LossType(image_conditional, compares_with=Kind.OTHER_IMAGE),
+    "anchored": LossType(anchored),
+    "mdpo": LossType(mdpo, compares_with=Kind.OTHER_IMAGE),
+    "plackett_luce": LossType(plackett_luce),
+    "biased_ranking": LossType(biased_ranking),
+}
+
+
 class WeightedLosses:
-    """The sum of the losses that a configuration names.
+    """The sum of the losses that a configuration names."""
 
-    Raises:
-        DataError: a name is unknown, or there are not as many weights as names.
-    """
-
-    config: DPOConfig
-
-    def __post_init__(self) -> None:
-        names, weights = self.config.loss_type, self.config.loss_weights
+    def __init__(self, config: DPOConfig) -> None:
+        """
+        Raises:
+            DataError: a name is unknown, or there are not as many weights as names.
+        """
+        names, weights = config.loss_type, config.loss_weights
         unknown = [name for name in names if name not in LOSS_TYPES]
         if unknown or not names:
             raise DataError(
@@ -138,16 +153,17 @@ class WeightedLosses:
             )
         if weights and len(weights) != len(names):
             raise DataError(f"--loss_weights: found {len(weights)}, expected {len(names)}, one for each loss")
+        self.config = config
+        self.losses = [LOSS_TYPES[name] for name in names]
+        self.weights = weights or [1.0] * len(names)
+        self.need_reference = any(loss.reference for loss in self.losses)
+        self.need_mean_reward = any(loss.mean_reward for loss in self.losses)
+        self.min_responses = 2 if any(loss.pairs for loss in self.losses) else 1
 
-    @property
-    def need_reference(self) -> bool:
-        return any(LOSS_TYPES[name] in WITH_REFERENCE for name in self.config.loss_type)
+    def compare_with(self, kind: Kind) -> bool:
+        return any(loss.compares_with == kind for loss in self.losses)
 
     def __call__(self, ranked: Ranked) -> Tensor:
         """A loss for each prompt, [P]."""
-        names = self.config.loss_type
-        weights = self.config.loss_weights or [1.0] * len(names)
-        return sum(
-            weight * LOSS_TYPES[name](ranked, self.config)
-            for name, weight in zip(names, weights, strict=True)
-        )
+        weighted = zip(self.weights, self.losses, strict=True)
+        return sum(weight * loss.function(ranked, self.config) for weight, loss in weighted)

@@ -6,12 +6,13 @@ Notation: N response tokens (a flat list), R responses, L tokens of the longest.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.ppo.estimators import estimate_advantages
+from training.ppo.models import Models
+from training.ppo.rollout import Sampled
 from training.utils import dist
-from training.utils.data.tree import Batch
-from training.utils.engine import Engine
+from training.utils.data.tree import Batch, Tree
 from training.utils.losses import segment_sum
 from training.utils.rl import RunningMoments, dense, flat, kl_k1, kl_k3, token_rewards
 from training.utils.stage_config import PPOConfig
@@ -22,12 +23,15 @@ from training.utils.tally import Figures
 class Experience:
     """A micro-batch of responses, and what was known when they were sampled. All are fixed from then on."""
 
-    batch: Batch
+    trees: list[Tree]
+    batch: Batch  # the same
     old_logps: Tensor  # [N] of the policy that sampled
+    entropy: Tensor  # [N] of that policy where it chose each token, nats
     ref_logps: Tensor  # [N]
     token_kl: Tensor  # [N] to the reference, nats
     values: Tensor | None  # [N] where there is a critic
-    scores: Tensor  # [R] as the reward model gave them
+    scores: Tensor  # [R] weighted sum of all rewards
+    parts: dict[str, Tensor]  # [R] of each reward
     advantages: Tensor | None = None  # [N]
     returns: Tensor | None = None  # [N] where there is a critic
 
@@ -38,30 +42,26 @@ class Experience:
 
 
 @torch.no_grad()
-def observe(
-    batch: Batch,
-    actor: Engine,
-    critic: Engine | None,
-    reference: nn.Module,
-    reward_model: nn.Module,
-    config: PPOConfig,
-) -> Experience:
+def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
     """What the models say of the responses."""
-    engines = [actor, critic] if critic else [actor]
-    for engine in engines:
+    batch = sampled.batch
+    for engine in models.engines.values():
         engine.module.eval()
-    old_logps = actor(batch, config.temperature)
-    ref_logps = reference(batch, config.temperature)
+    old_logps, entropy = models.actor(batch, config.temperature, with_entropy=True)
+    ref_logps = models.reference(batch, config.temperature)
     estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
     experience = Experience(
+        trees=sampled.trees,
         batch=batch,
         old_logps=old_logps,
+        entropy=entropy,
         ref_logps=ref_logps,
         token_kl=estimator(old_logps, ref_logps),
-        values=critic(batch, batch.predictor) if critic else None,
-        scores=reward_model(batch, batch.last_token),
+        values=models.critic(batch, batch.predictor) if models.critic else None,
+        scores=sampled.scores,
+        parts=sampled.parts,
     )
-    for engine in engines:
+    for engine in models.engines.values():
         engine.module.train()
     return experience
 
@@ -71,10 +71,7 @@ def assign_credit(
 ) -> None:
     """Sets advantages and returns of the whole rollout, over all processes."""
     if config.normalize_rewards:
-        scores = torch.cat([experience.scores for experience in experiences]).double()
-        moments.update(
-            *(float(dist.sum_over_ranks(x)) for x in (len(scores), scores.sum(), scores.square().sum()))
-        )
+        moments.add(torch.cat([experience.scores for experience in experiences]))
     for experience in experiences:
         batch = experience.batch
         scores = moments.normalize(experience.scores) if config.normalize_rewards else experience.scores
@@ -99,10 +96,13 @@ def assign_credit(
 
 
 def rollout_figures(experience: Experience) -> Figures:
-    """What to show of a rollout: score and KL of a response, its length in tokens, and whether it ended."""
+    """What to show of a rollout: score and KL of a response, its length in tokens, whether it ended; entropy of a
+    token; and of several rewards each."""
     batch = experience.batch
     num = batch.num_responses
-    return {
+    parts = experience.parts if len(experience.parts) > 1 else {}
+    return {f"reward {name}": (part.sum(), num) for name, part in parts.items()} | {
+        "entropy": (experience.entropy.sum(), len(experience.entropy)),
         "reward": (experience.scores.sum(), num),
         "kl": (experience.kl.sum(), num),
         "response_len": (len(experience.old_logps), num),

@@ -1,94 +1,111 @@
-"""Sampling responses of the policy, as trees that training can take."""
+"""Sampling responses of the policy, as trees that training can take, and what the rewards say of them."""
 
+import random
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from training.ppo.experience import Experience
-from training.utils import dist, jsonl
-from training.utils.data.encode import Encoder
-from training.utils.data.loader import Collator, eval_shares
+from training.ppo.rewards import WeightedRewards
+from training.utils import dist
+from training.utils.data.loader import Collator, Data, eval_shares
 from training.utils.data.record import Record
-from training.utils.data.tree import Tree
+from training.utils.data.tree import Batch, Tree
 from training.utils.engine import Engine
-from training.utils.model.generate import Sampling, generate
+from training.utils.model.generate import generate
+from training.utils.prepare import build_sampling
 from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
 
 
-def sample(
-    actor: Engine,
-    encoder: Encoder,
-    prompts: Sequence[Sequence[Tree]],
-    sampling: Sampling,
-    num_samples: int,
-    seed: int,
-    step: int,
-) -> list[list[Tree]]:
-    """The prompts of each micro-batch with `num_samples` responses each.
+@dataclass
+class Sampled:
+    """A micro-batch of prompts with sampled responses, and their scores."""
 
-    The seed, the step and the process decide the random numbers, so a resumed run samples the same.
+    trees: list[Tree]
+    batch: Batch
+    scores: Tensor  # [R] weighted sum of all rewards
+    parts: dict[str, Tensor]  # [R] of each reward
+
+    @property
+    def is_dull(self) -> list[bool]:
+        """Whether the samples of a prompt all have one score: then a comparison of them teaches nothing, [P]."""
+        groups = (self.scores[self.batch.prompt_of_response == number] for number in range(len(self.trees)))
+        return [bool((scores == scores[0]).all()) for scores in groups]
+
+
+class Sampler:
+    """Samples and scores responses. The seed, the step and the process decide the random numbers, so a resumed run
+    samples the same."""
+
+    def __init__(self, actor: Engine, rewards: WeightedRewards, config: PPOConfig, data: Data) -> None:
+        self.actor, self.rewards, self.config, self.encoder = actor, rewards, config, data.encoder
+        self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
+        self.collate = Collator(data.encoder, any(record.images for record in data.train))
+
+    def sample(
+        self, prompts: Sequence[Sequence[Tree]], *when: int, num_samples: int | None = None
+    ) -> list[Sampled]:
+        """The prompts of each micro-batch with `num_samples` responses each, by default as many as configured.
+
+        Args:
+            when: the step, and what else tells this call from others.
+        """
+        with_responses = self.respond(prompts, *when, num_samples=num_samples or self.config.num_generations)
+        return [self.score(trees) for trees in with_responses]
+
+    def respond(self, prompts: Sequence[Sequence[Tree]], *when: int, num_samples: int) -> list[list[Tree]]:
+        """The prompts with responses that nobody has scored."""
+        seed = hash((self.config.seed, *when, dist.rank()))
+        generator = torch.Generator(dist.device()).manual_seed(seed)
+        pad_id, stop_ids = self.encoder.tokenizer.pad_token_id, self.encoder.stop_ids
+        sampled = []
+        with self.actor.whole_weights() as policy:
+            policy.eval()
+            for trees in prompts:
+                responses = (
+                    generate(policy, trees, self.sampling, num_samples, generator, pad_id) if trees else []
+                )
+                pairs = zip(trees, responses, strict=True)
+                sampled.append([tree.with_responses(ids, stop_ids) for tree, ids in pairs])
+            policy.train()
+        return sampled
+
+    @torch.no_grad()
+    def score(self, trees: list[Tree]) -> Sampled:
+        batch = self.collate(trees).to(dist.device())
+        return Sampled(trees, batch, *self.rewards(trees, batch))
+
+
+def replace_dull(
+    sampled: list[Sampled], sampler: Sampler, data: Data, step: int, attempt: int
+) -> list[Sampled]:
+    """Other prompts in place of those whose samples all have one score (DAPO, arXiv 2503.14476, section 3.2).
+
+    The new prompts are drawn by seed, step and attempt alone, so that a resumed run draws the same.
     """
-    generator = torch.Generator(dist.device()).manual_seed(hash((seed, step, dist.rank())))
-    sampled = []
-    with actor.whole_weights() as policy:
-        policy.eval()
-        for trees in prompts:
-            responses = generate(
-                policy, trees, sampling, num_samples, generator, encoder.tokenizer.pad_token_id
-            )
-            sampled.append(
-                [
-                    tree.with_responses(ids, encoder.stop_ids)
-                    for tree, ids in zip(trees, responses, strict=True)
-                ]
-            )
-        policy.train()
-    return sampled
+    num_dull = sum(sum(each.is_dull) for each in sampled)
+    if not dist.sum_over_ranks(num_dull):
+        return sampled
+    rng = random.Random(f"{sampler.config.seed} {step} {attempt} {dist.rank()}")
+    drawn = [data.encode([rng.choice(data.train) for dull in each.is_dull if dull]) for each in sampled]
+    answered = sampler.respond(drawn, step, attempt + 1, num_samples=sampler.config.num_generations)
+    replaced = []
+    for each, new in zip(sampled, map(iter, answered), strict=True):
+        trees = [next(new) if dull else tree for tree, dull in zip(each.trees, each.is_dull, strict=True)]
+        replaced.append(
+            sampler.score(trees)
+        )  # on all processes alike: a reward model may be shared out over them
+    return replaced
 
 
-@torch.no_grad()
-def evaluate(
-    actor: Engine,
-    reward_model: nn.Module,
-    encoder: Encoder,
-    collate: Collator,
-    records: Sequence[Record],
-    sampling: Sampling,
-    config: PPOConfig,
-) -> dict[str, float]:
+def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
     """Mean score of one response to each held-out prompt, sampled as in training with fixed random numbers."""
     tally = Tally()
-    for share, counts in eval_shares(records, config.per_device_eval_batch_size):
-        prompts = [encoder.encode(record) for record in share]
-        (trees,) = sample(actor, encoder, [prompts], sampling, num_samples=1, seed=config.seed, step=0)
-        batch = collate(trees).to(dist.device())
-        scores = reward_model(batch, batch.last_token)
+    for share, counts in eval_shares(records, sampler.config.per_device_eval_batch_size):
+        prompts = [sampler.encoder.encode(record) for record in share]
+        (sampled,) = sampler.sample([prompts], 0, num_samples=1)
         if counts:
-            tally.add({"eval_reward": (scores.sum(), len(scores))})
+            tally.add({"eval_reward": (sampled.scores.sum(), len(sampled.scores))})
     return tally.means()
-
-
-class Rollouts:
-    """Writes what was sampled to `rollouts.jsonl`, so that a person can read what the reward model likes."""
-
-    def __init__(self, config: PPOConfig, encoder: Encoder, start_step: int) -> None:
-        self.file = Path(config.output_dir) / "rollouts.jsonl"
-        self.encoder = encoder
-        if dist.is_main():
-            jsonl.cut_after(self.file, start_step)
-
-    def write(self, step: int, trees: Sequence[Sequence[Tree]], experiences: Sequence[Experience]) -> None:
-        """The responses of the main process, with their scores and KL in nats."""
-        if not dist.is_main():
-            return
-        for micro_batch, experience in zip(trees, experiences, strict=True):
-            scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
-            for tree in micro_batch:
-                responses = [self.encoder.decode(ids) for ids in tree.responses]
-                line = {"step": step, "id": tree.id, "responses": responses}
-                line["scores"] = [next(scores) for _ in responses]
-                line["kl"] = [next(kl) for _ in responses]
-                jsonl.append(self.file, line)

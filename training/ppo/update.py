@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 
 from training.ppo.experience import Experience
+from training.ppo.models import Models
 from training.utils import dist
-from training.utils.engine import Engine
 from training.utils.rl import kl_k3, ppo_policy_loss, ppo_value_loss
 from training.utils.stage_config import PPOConfig
 from training.utils.tally import Tally
@@ -23,26 +23,36 @@ def minibatches(experiences: list[Experience], config: PPOConfig, step: int) -> 
 
 def update(
     minibatch: list[Experience],
-    actor: Engine,
-    critic: Engine | None,
+    models: Models,
     tally: Tally,
     config: PPOConfig,
     kl_coef: float,
     critic_only: bool = False,
-) -> None:
-    """Moves the critic, and the actor unless `critic_only`, by the losses averaged over all response tokens."""
+) -> float:
+    """Moves the critic, and the actor unless `critic_only`, by the losses averaged over all response tokens.
+
+    Returns:
+        How far the policy was from the one that sampled, before it moved now: KL of a token by k3, nats.
+    """
+    actor, critic = models.actor, models.critic
+    moved = torch.zeros((), device=dist.device())
     total = float(dist.sum_over_ranks(sum(len(experience.old_logps) for experience in minibatch)))
     for experience in minibatch:
         batch, num_tokens = experience.batch, len(experience.old_logps)
         if not critic_only:
-            logps = actor(batch, config.temperature)
+            if config.entropy_coef:
+                logps, entropy = actor(batch, config.temperature, with_entropy=True)
+            else:
+                logps, entropy = actor(batch, config.temperature), 0.0
             losses, clipped = ppo_policy_loss(
                 logps, experience.old_logps, experience.advantages, config.cliprange
             )
             if config.kl_in_loss:
                 losses = losses + kl_coef * kl_k3(logps, experience.ref_logps)
+            losses = losses - config.entropy_coef * entropy
             actor.backward(losses.sum() / total)
             tally.add({"policy_loss": (losses.sum(), num_tokens), "clipped": (clipped.sum(), num_tokens)})
+            moved += kl_k3(experience.old_logps, logps.detach()).sum()
         if critic:
             values = critic(batch, batch.predictor)
             losses = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
@@ -51,3 +61,4 @@ def update(
     moving = ([] if critic_only else [actor]) + ([critic] if critic else [])
     for engine in moving:
         engine.step([experience.batch for experience in minibatch])
+    return float(dist.sum_over_ranks(moved)) / total if config.stop_at_kl else 0.0

@@ -2,21 +2,29 @@
 
     deepspeed --module training.reward_model.score --from_checkpoint models/reward_model \\
         --data_path data/samples/reward.json --output_path models/reward_model/scores.jsonl
+
+With `--health_path FOLDER` it scores them with others' pictures and with blank ones too, and writes what the accuracy
+is made of: report.md, report.json, calibration.png.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from tqdm import tqdm
 
+from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
 from training.utils import dist
 from training.utils.cli import run_stage
+from training.utils.data.encode import Encoder
+from training.utils.data.images import open_image
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError, Record
-from training.utils.losses import pair_accuracy
 from training.utils.model.build_model import build_value_model
+from training.utils.model.value_head import ValueModel
 from training.utils.prepare import build_encoder, load_checked
 from training.utils.stage_config import RewardScoreConfig
 
@@ -24,53 +32,80 @@ from training.utils.stage_config import RewardScoreConfig
 def main(config: RewardScoreConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_checked(config.data_path, config, encoder, min_responses=1)
-    if config.shuffle_images:
-        records = with_others_images(records)
     reward_model = build_value_model(
         config, config.from_checkpoint, encoder.family, trainable=False, needs_head=True
     ).to(dist.device())
-
-    lines = []
-    batches = eval_batches(records, encoder, config.batch_size)
-    with torch.no_grad():
-        for batch, counts in tqdm(batches, unit="batch", disable=not dist.is_main()):
-            if counts:
-                scores = reward_model(batch, batch.last_token)
-                for number, name in enumerate(batch.ids):
-                    lines.append({"id": name, "scores": scores[batch.prompt_of_response == number].tolist()})
-    lines = [line for share in dist.gather_objects(lines) for line in share]
-    if dist.is_main():
-        order = {record.id: number for number, record in enumerate(records)}
-        lines.sort(key=lambda line: order[line["id"]])
-        output = Path(config.output_path)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        right, pairs = accuracy(lines)
-        if pairs:
-            print(f"pair accuracy {100 * right / pairs:.1f} % of {pairs} pairs", flush=True)
-
-
-def accuracy(lines: list[dict]) -> tuple[float, int]:
-    """Pairs that the scores order rightly, a tie as half, and the number of pairs."""
-    results = [
-        pair_accuracy(torch.tensor(s), torch.zeros(len(s))) for s in (line["scores"] for line in lines)
+    views = {"true": records}
+    if config.health_path and any(record.images for record in records):
+        views |= {"shuffled": with_others_images(records), "blank": with_blank_images(records)}
+    scores = {
+        name: score(reward_model, encoder, view, config.batch_size, desc=f"{name} pictures")
+        for name, view in views.items()
+    }
+    if not dist.is_main():
+        return
+    output = Path(config.output_path)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"id": record.id, "scores": given} for record, given in zip(records, scores["true"], strict=True)
     ]
-    return sum(float(right) for right, _ in results), sum(pairs for _, pairs in results)
+    output.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pairs = {name: pairs_of(records, given) for name, given in scores.items()}
+    if pairs["true"]:
+        print(f"pair accuracy {accuracy(pairs['true']):.1f} % of {len(pairs['true'])} pairs", flush=True)
+    if config.health_path:
+        folder, report = Path(config.health_path), health_report(pairs)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+        (folder / "report.md").write_text(as_text(report))
+        draw_calibration(report, folder / "calibration.png")
+        print(as_text(report), flush=True)
 
 
-def with_others_images(records: list[Record]) -> list[Record]:
-    """The records, each with the images of another: what is left of the accuracy does not come from pictures.
+@torch.no_grad()
+def score(
+    reward_model: ValueModel, encoder: Encoder, records: Sequence[Record], batch_size: int, desc: str
+) -> list[list[float]]:
+    """Scores of the responses of each record, in the order of the records; on the main process those of all."""
+    mine = []
+    batches = eval_batches(records, encoder, batch_size)
+    for batch, counts in tqdm(batches, unit="batch", desc=desc, disable=not dist.is_main()):
+        if counts:
+            scores = reward_model(batch, batch.last_token)
+            mine += [scores[batch.prompt_of_response == number].tolist() for number in range(len(batch.ids))]
+    shares = dist.gather_objects(mine)
+    return [shares[number % len(shares)][number // len(shares)] for number in range(len(records))]
+
+
+def with_others_images(records: Sequence[Record]) -> list[Record]:
+    """The records, each with the images of another that has as many: what is left of the accuracy does not come from
+    pictures.
 
     Raises:
-        DataError: the records hold different numbers of images, so they can't be exchanged.
+        DataError: a record with images has no other to exchange them with.
     """
-    if len({len(record.images) for record in records}) > 1:
-        raise DataError("--shuffle_images: the records hold different numbers of images; expected the same")
-    half = len(records) // 2  # far enough that records of one picture do not just exchange it
-    return [
-        replace(record, images=records[(number + half) % len(records)].images)
-        for number, record in enumerate(records)
-    ]
+    by_number: dict[int, list[int]] = {}
+    for place, record in enumerate(records):
+        by_number.setdefault(len(record.images), []).append(place)
+    others = list(records)
+    for number, places in by_number.items():
+        if number and len(places) < 2:
+            raise DataError(
+                f"id={records[places[0]].id}: no other record has {number} image(s) to exchange them with"
+            )
+        half = len(places) // 2  # far enough that records of one picture do not just exchange it
+        for place, other in zip(places, places[half:] + places[:half], strict=True):
+            others[place] = replace(records[place], images=records[other].images)
+    return others
+
+
+def with_blank_images(records: Sequence[Record]) -> list[Record]:
+    """The records with a grey picture of the same size in place of each."""
+
+    def blank(image: Path | Image.Image) -> Image.Image:
+        return Image.new("RGB", open_image(image).size, (128, 128, 128))
+
+    return [replace(record, images=tuple(map(blank, record.images))) for record in records]
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 """Reward model: a scalar at the last token of each response, trained to rank the responses of a prompt.
 
 Plackett-Luce over K ranked responses (Plackett 1975); with K = 2 it is the Bradley-Terry loss of
-arXiv 2203.02155, equation 1.
+arXiv 2203.02155, equation 1. Or, with `--loss_type regression`, the scores that the records give.
 """
 
 from torch import Tensor
 
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
+from training.utils.data.record import DataError
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.fit import fit
-from training.utils.losses import pair_accuracy, plackett_luce_loss
+from training.utils.losses import centering_loss, pair_accuracy, plackett_luce_loss, ranks, regression_loss
 from training.utils.model.build_model import build_value_model
-from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.prepare import build_encoder, load_data
 from training.utils.stage_config import RewardConfig
 from training.utils.tally import Figures
 
@@ -21,33 +22,41 @@ from training.utils.tally import Figures
 def main(config: RewardConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     max_responses = config.ranked_candidate_num or None
-    train, held_out = load_data(config, encoder, min_responses=2, max_responses=max_responses)
-    sampler = build_sampler(config, len(train))
+    data = load_data(config, encoder, 1 if config.regresses else 2, max_responses)
+    unscored = [record for record in (*data.train, *data.held_out) if not record.scores]
+    if config.regresses and unscored:
+        raise DataError(
+            f"{unscored[0].source} id={unscored[0].id}: has no `score`; --loss_type regression needs one for each "
+            "response"
+        )
     run = Run(config, encoder)
     reward_model = build_value_model(config, config.from_checkpoint, encoder.family)
-    engine = Engine(reward_model, config, total_steps=sampler.num_steps)
-    sampler.start_step, _ = run.load_checkpoint({"engine": engine})
+    engine = Engine(reward_model, config, total_steps=data.sampler.num_steps)
+    data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})
 
-    def ranking_losses(batch: Batch) -> tuple[Tensor, Figures]:
-        """Plackett-Luce loss of each prompt, [P]."""
+    def response_losses(batch: Batch) -> tuple[Tensor, Figures]:
+        """The loss of each prompt's responses, [P]."""
         scores = engine(batch, batch.last_token)  # [R]
-        losses = plackett_luce_loss(scores, batch.prompt_of_response, batch.num_prompts)
+        prompts, rank = batch.prompt_of_response, ranks(batch.prompt_of_response, batch.scores)
+        if config.regresses:
+            losses = regression_loss(scores, batch.scores, prompts, batch.num_prompts)
+        else:
+            margins = config.margin * given_margins(batch.scores, rank) if config.margin else None
+            losses = plackett_luce_loss(scores, prompts, batch.num_prompts, rank, margins)
+        if config.centering_coef:
+            losses = losses + config.centering_coef * centering_loss(scores, prompts, batch.num_prompts)
         return losses, {
-            "accuracy": pair_accuracy(scores, batch.prompt_of_response),
+            "accuracy": pair_accuracy(scores, prompts, rank),
             "score": (scores.sum(), len(scores)),
         }
 
-    fit(
-        engine,
-        ranking_losses,
-        lambda batch: batch.num_prompts,
-        config,
-        run,
-        encoder,
-        sampler,
-        train,
-        held_out,
-    )
+    fit(engine, response_losses, lambda batch: batch.num_prompts, config, run, data)
+
+
+def given_margins(scores: Tensor, rank: Tensor) -> Tensor:
+    """How far each response is ahead of each other by the scores of the records, 1 where there are none, [R, R]."""
+    ahead = (scores[:, None] - scores[None, :]).nan_to_num(1.0)
+    return ahead.clamp(min=0) * (rank[:, None] < rank[None, :])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from training.utils.engine import Engine
 from training.utils.fit import fit
 from training.utils.model.assemble import assemble_once
 from training.utils.model.build_model import build_policy
-from training.utils.prepare import build_encoder, build_sampler, load_data
+from training.utils.prepare import build_encoder, load_data
 from training.utils.stage_config import SFTConfig
 from training.utils.tally import Figures
 
@@ -18,18 +18,17 @@ def main(config: SFTConfig) -> None:
     if config.has_parts:
         assemble_once(config, config.from_checkpoint, config.seed)
     encoder = build_encoder(config, config.from_checkpoint)
-    train, held_out = load_data(config, encoder, min_responses=1)
-    sampler = build_sampler(config, len(train))
+    data = load_data(config, encoder, min_responses=1)
     run = Run(config, encoder)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
-    engine = Engine(policy, config, total_steps=sampler.num_steps)
-    sampler.start_step, _ = run.load_checkpoint({"engine": engine})
+    engine = Engine(policy, config, total_steps=data.sampler.num_steps)
+    data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})
 
     def token_losses(batch: Batch) -> tuple[Tensor, Figures]:
         """Negative log-likelihood of each token of each answer, [N]."""
         return -engine(batch), {}
 
-    fit(engine, token_losses, lambda batch: batch.num_learned, config, run, encoder, sampler, train, held_out)
+    fit(engine, token_losses, lambda batch: batch.num_learned, config, run, data)
 
 
 if __name__ == "__main__":

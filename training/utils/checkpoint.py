@@ -1,6 +1,7 @@
 """Output folders: models that the next stage, prediction and transformers can load; state to resume from.
 
-    OUTPUT/epoch-0/         the model: safetensors, config, processor, alignment.json, value_head.safetensors
+    OUTPUT/epoch-0/         the model: safetensors, config, processor, alignment.json, value_head.safetensors,
+                            adapter/ where adapters are all that was trained
     OUTPUT/checkpoint-200/  the same, and state/: optimizer, schedule, random numbers of every process
     OUTPUT/latest           name of the newest model folder; moves last
 
@@ -8,6 +9,7 @@ A folder is written under a temporary name and renamed when it is whole, so a ru
 leaves the one before untouched.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -27,10 +29,13 @@ from .config import TrainConfig
 from .data.encode import Encoder
 from .data.record import DataError
 from .engine import Engine
+from .model.backbone import Adapted
+from .model.lora import save_adapter
 
 HEAD_FILE = "value_head.safetensors"
 METADATA_FILE = "alignment.json"
 STATE = "state"
+ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -65,6 +70,15 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights of a model folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
 class AlreadyFinished(Exception):
     """The run that `--resume` should go on with has reached its end."""
 
@@ -83,6 +97,9 @@ class Run:
         self.limit = config.save_total_limit
         self.processor = encoder.processor
         self.metadata: dict[str, Any] = {"template": encoder.template_name}  # what later stages need to know
+        self.adapts = config.only_optimize_lora
+        if self.adapts:  # an adapter fits on the weights that it was trained on, and no others
+            self.metadata["adapter_of"] = weights_digest(resolve_checkpoint(config.from_checkpoint))
         if config.resume == "auto" and (self.folder / "finished").is_file():
             raise AlreadyFinished(f"{self.folder}: finished before; nothing to do")
         self.resume_from = self._find_state(config.resume)
@@ -99,6 +116,10 @@ class Run:
         if resume == "never":
             return None
         if resume != "auto":
+            if not (Path(resume) / STATE).is_dir():
+                raise DataError(
+                    f"--resume {resume}: no checkpoint; expected never, auto or a folder checkpoint-STEP"
+                )
             return Path(resume)
         states = [folder for folder in self.folder.glob("checkpoint-*") if (folder / STATE).is_dir()]
         return max(states, key=lambda folder: int(folder.name.split("-")[1]), default=None)
@@ -152,7 +173,12 @@ class Run:
         module = engine.module
         head = {name.removeprefix("v_head."): t for name, t in state.items() if name.startswith("v_head.")}
         weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
-        module.family.save_model(module.model, folder, weights)
+        model = module.model
+        if isinstance(model, Adapted):
+            model, weights = model.whole(), model.whole_weights()
+        module.family.save_model(model, folder, weights)
+        if self.adapts:
+            save_adapter(model, weights, folder / ADAPTER_FOLDER)
         self.processor.save_pretrained(folder)
         write_extras(folder, head, self.metadata)
 

@@ -1,7 +1,8 @@
 """The loop of the stages that learn from given responses: SFT, reward model, DPO."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import ceil
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,10 +10,7 @@ from torch import Tensor
 from . import dist
 from .checkpoint import Run
 from .config import TrainConfig
-from .data.encode import Encoder
-from .data.loader import eval_batches, step_batches
-from .data.record import Record
-from .data.sampler import StepSampler
+from .data.loader import Data, eval_batches, step_batches
 from .data.tree import Batch
 from .engine import Engine
 from .meter import Meter
@@ -22,26 +20,34 @@ from .tally import Figures, Tally
 LossFunction = Callable[[Batch], tuple[Tensor, Figures]]
 
 
+class Memory(Protocol):
+    """What a loss remembers from step to step."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 def fit(
     engine: Engine,
     loss_function: LossFunction,
     count: Callable[[Batch], int],
     config: TrainConfig,
     run: Run,
-    encoder: Encoder,
-    sampler: StepSampler,
-    train: Sequence[Record],
-    held_out: Sequence[Record],
+    data: Data,
+    memory: Memory | None = None,
 ) -> None:
-    """Trains from `sampler.start_step` to the end, evaluating and saving on the way.
+    """Trains from `data.sampler.start_step` to the end, evaluating and saving on the way.
 
     Args:
         count: how many losses `loss_function` will give for a batch. The mean is over all of an optimizer
             step, whatever its micro-batches and processes.
+        memory: of the loss, to be saved with each checkpoint.
     """
+    sampler = data.sampler
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     tally = Tally()
-    steps = step_batches(train, encoder, sampler, config.packing, config.num_workers)
+    steps = step_batches(data, config.packing, config.num_workers)
     for step, micro_batches in enumerate(steps, sampler.start_step + 1):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))
         for batch in micro_batches:
@@ -54,11 +60,11 @@ def fit(
         meter.step(step, epoch=epoch, tokens=num_tokens, **moved, **tally.means())
 
         is_last = step == sampler.num_steps
-        if held_out and (is_last or step % config.eval_step == 0):
-            meter.log_eval(step, **evaluate(engine, loss_function, config, encoder, held_out))
+        if data.held_out and (is_last or step % config.eval_step == 0):
+            meter.log_eval(step, **evaluate(engine, loss_function, config, data))
         ends_epoch = is_last or step % sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):
-            run.save_checkpoint(step, {"engine": engine})
+            run.save_checkpoint(step, {"engine": engine}, memory.state_dict() if memory else None)
         if ends_epoch:
             run.save_model(f"epoch-{ceil(epoch) - 1}", engine)
     meter.close()
@@ -67,16 +73,15 @@ def fit(
 
 @torch.no_grad()
 def evaluate(
-    engine: Engine,
-    loss_function: LossFunction,
-    config: TrainConfig,
-    encoder: Encoder,
-    records: Sequence[Record],
+    engine: Engine, loss_function: LossFunction, config: TrainConfig, data: Data
 ) -> dict[str, float]:
-    """Mean loss and figures over records, each record counted once."""
+    """Mean loss and figures over the held-out records, each counted once."""
     engine.module.eval()
     tally = Tally()
-    for batch, counts in eval_batches(records, encoder, config.per_device_eval_batch_size, config.packing):
+    batches = eval_batches(
+        data.held_out, data.encoder, config.per_device_eval_batch_size, config.packing, data.encode
+    )
+    for batch, counts in batches:
         losses, figures = loss_function(batch)
         if counts:
             tally.add(figures | {"loss": (losses.sum(), len(losses))})

@@ -21,3 +21,9 @@ def cut_after(file: Path, step: int) -> None:
     kept = [line for line in read(file) if line["step"] <= step]
     if file.is_file():
         file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def mend(file: Path) -> None:
+    """Drops a last line that was cut off, so that the next one does not go on in it."""
+    if file.is_file() and not (text := file.read_text()).endswith("\n"):
+        file.write_text(text[: text.rfind("\n") + 1])

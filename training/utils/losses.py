@@ -19,45 +19,99 @@ def segment_sum(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     return values.new_zeros(num_segments).index_add(0, segment[counted], values[counted])
 
 
-def ordered_pairs(prompt_of_response: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of responses to one prompt: indices of the better and of the worse, [M] each.
+def ranks(prompt_of_response: Tensor, scores: Tensor | None = None) -> Tensor:
+    """How many responses to its prompt are better than each response, [R].
 
     Args:
-        prompt_of_response: [R]; the responses of a prompt are listed best first.
+        prompt_of_response: [R].
+        scores: given with the responses, [R]; equal ones tie. Where they are NaN, or there are none, the responses of
+            a prompt are listed best first.
     """
-    same = prompt_of_response[:, None] == prompt_of_response[None, :]
-    better, worse = same.triu(diagonal=1).nonzero(as_tuple=True)
+    place = torch.arange(len(prompt_of_response), device=prompt_of_response.device)
+    is_better = place[None, :] < place[:, None]
+    if scores is not None:
+        given = ~scores.isnan()
+        is_better = torch.where(given[:, None] & given[None, :], scores[None, :] > scores[:, None], is_better)
+    return (is_better & _same_prompt(prompt_of_response)).sum(-1)
+
+
+def ordered_pairs(prompt_of_response: Tensor, rank: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """All pairs of responses to one prompt that are not tied: indices of the better and of the worse, [M] each.
+
+    Args:
+        prompt_of_response: [R].
+        rank: as `ranks` gives it, [R]; none: the responses of a prompt are listed best first.
+    """
+    rank = ranks(prompt_of_response) if rank is None else rank
+    better, worse = (_same_prompt(prompt_of_response) & (rank[:, None] < rank[None, :])).nonzero(
+        as_tuple=True
+    )
     return better, worse
 
 
-def pair_accuracy(scores: Tensor, prompt_of_response: Tensor) -> tuple[Tensor, int]:
-    """Number of pairs that the scores [R] order rightly, a tie as half, and the number of pairs."""
-    better, worse = ordered_pairs(prompt_of_response)
+def pair_accuracy(
+    scores: Tensor, prompt_of_response: Tensor, rank: Tensor | None = None
+) -> tuple[Tensor, int]:
+    """Number of pairs that the scores [R] order rightly, equal scores as half, and the number of pairs."""
+    better, worse = ordered_pairs(prompt_of_response, rank)
     difference = scores[better] - scores[worse]
     return (difference > 0).sum() + 0.5 * (difference == 0).sum(), len(better)
 
 
-def plackett_luce_loss(scores: Tensor, prompt_of_response: Tensor, num_prompts: int) -> Tensor:
+def plackett_luce_loss(
+    scores: Tensor,
+    prompt_of_response: Tensor,
+    num_prompts: int,
+    rank: Tensor | None = None,
+    margins: Tensor | None = None,
+) -> Tensor:
     """Negative log-likelihood of the ranking of each prompt's responses, [P] (Plackett 1975).
 
-    L = sum_i [ log sum_{j >= i} exp(s_j) - s_i ], responses listed best first; with two of them this is
-    Bradley-Terry, -log sigmoid(s_1 - s_2). Prompts may have different numbers of responses.
+    L = sum_i log sum_j exp(s_j - s_i + m_ij), over all j that are not better than i
+
+    With two responses and no margin this is Bradley-Terry, -log sigmoid(s_1 - s_2); with a margin it is equation 2 of
+    arXiv 2307.09288. Tied responses stand in each other's sums (Breslow 1974). Prompts may have different numbers of
+    responses.
 
     Args:
         scores: [R].
         prompt_of_response: [R].
+        rank: as `ranks` gives it, [R]; none: the responses of a prompt are listed best first.
+        margins: how far the score of the i-th should be above that of the j-th, [R, R], 0 on the diagonal.
     """
     scores = at_least_float(scores)
-    return segment_sum(log_sums_from(scores, prompt_of_response) - scores, prompt_of_response, num_prompts)
+    log_sums = log_sums_from(scores, prompt_of_response, rank, margins)
+    return segment_sum(log_sums - scores, prompt_of_response, num_prompts)
 
 
-def log_sums_from(scores: Tensor, prompt_of_response: Tensor) -> Tensor:
-    """log sum_{j >= i} exp(s_j) over the responses of a prompt from the i-th on, [R]."""
-    place = torch.arange(len(scores), device=scores.device)
-    not_before = (prompt_of_response[:, None] == prompt_of_response[None, :]) & (
-        place[:, None] <= place[None, :]
-    )
-    return scores[None, :].masked_fill(~not_before, -torch.inf).logsumexp(-1)
+def log_sums_from(
+    scores: Tensor, prompt_of_response: Tensor, rank: Tensor | None = None, margins: Tensor | None = None
+) -> Tensor:
+    """log sum_j exp(s_j + m_ij) over the responses j to the prompt of i that are not better than it, [R]."""
+    rank = ranks(prompt_of_response) if rank is None else rank
+    not_better = _same_prompt(prompt_of_response) & (rank[:, None] <= rank[None, :])
+    raised = scores[None, :] if margins is None else scores[None, :] + margins
+    return raised.masked_fill(~not_better, -torch.inf).logsumexp(-1)
+
+
+def centering_loss(scores: Tensor, prompt_of_response: Tensor, num_prompts: int) -> Tensor:
+    """(sum of a prompt's scores)^2, [P], which keeps them near 0; with two as in arXiv 2312.09244, section 4.1."""
+    return segment_sum(at_least_float(scores), prompt_of_response, num_prompts).square()
+
+
+def regression_loss(scores: Tensor, targets: Tensor, prompt_of_response: Tensor, num_prompts: int) -> Tensor:
+    """Mean squared error of the scores of each prompt's responses, [P].
+
+    Args:
+        targets: the scores that the records give, [R].
+    """
+    errors = (at_least_float(scores) - targets).square()
+    num_responses = torch.bincount(prompt_of_response, minlength=num_prompts)
+    return segment_sum(errors, prompt_of_response, num_prompts) / num_responses
+
+
+def _same_prompt(prompt_of_response: Tensor) -> Tensor:
+    return prompt_of_response[:, None] == prompt_of_response[None, :]
 
 
 def at_least_float(values: Tensor) -> Tensor:

@@ -68,8 +68,48 @@ def odds_ratio_loss(chosen_mean_logps: Tensor, rejected_mean_logps: Tensor) -> T
     return -logsigmoid(chosen - _log1m_exp(chosen) - rejected + _log1m_exp(rejected))
 
 
+def kto_loss(rewards: Tensor, desirable: Tensor, baseline: Tensor) -> Tensor:
+    """KTO (arXiv 2402.01306, equation 8) without its weights: each response alone is desirable or not, [R].
+
+    L = 1 - sigmoid(r - z0) where it is, 1 - sigmoid(z0 - r) where it is not
+
+    Args:
+        rewards: implicit rewards r, [R].
+        desirable: bool, [R].
+        baseline: z0 = beta KL(pi || pi_ref), [], estimated on answers to other prompts; a constant.
+    """
+    ahead = at_least_float(rewards) - baseline
+    return torch.sigmoid(torch.where(desirable, -ahead, ahead))
+
+
+def bco_loss(rewards: Tensor, desirable: Tensor, shift: float) -> Tensor:
+    """BCO (arXiv 2404.04656, equation 9): a classifier of single responses with the implicit reward as logit, [R].
+
+    L = -log sigmoid(r - delta) where a response is desirable, -log sigmoid(delta - r) where it is not
+
+    Args:
+        rewards: implicit rewards r, [R].
+        desirable: bool, [R].
+        shift: delta, the mean of the rewards so far.
+    """
+    ahead = at_least_float(rewards) - shift
+    return -logsigmoid(torch.where(desirable, ahead, -ahead))
+
+
+def anchored_loss(chosen_rewards: Tensor, anchor: float = 0.0) -> Tensor:
+    """mDPO's anchored preference (arXiv 2406.11839, equation 5): the chosen reward shall exceed the anchor, [P].
+
+    L = -log sigmoid(r(w) - delta)
+    """
+    return -logsigmoid(at_least_float(chosen_rewards) - anchor)
+
+
 def biased_ranking_loss(
-    rewards: Tensor, prompt_of_response: Tensor, num_prompts: int, label_smoothing: float = 0.0
+    rewards: Tensor,
+    prompt_of_response: Tensor,
+    num_prompts: int,
+    label_smoothing: float = 0.0,
+    rank: Tensor | None = None,
 ) -> Tensor:
     """What Vision-LLM-Alignment minimises over K ranked responses, [P].
 
@@ -80,10 +120,13 @@ def biased_ranking_loss(
 
     Args:
         rewards: implicit rewards r, [R].
+        rank: of each response, [R]; none: best first.
     """
     rewards = at_least_float(rewards)
     bias = torch.full_like(rewards, math.log(0.01))
-    log_factors = rewards - torch.logaddexp(log_sums_from(rewards, prompt_of_response), bias)  # [R], below 0
+    log_factors = rewards - torch.logaddexp(
+        log_sums_from(rewards, prompt_of_response, rank), bias
+    )  # [R], below 0
     log_q = segment_sum(log_factors, prompt_of_response, num_prompts)
     if not label_smoothing:
         return -log_q

@@ -9,12 +9,13 @@ from .checkpoint import read_metadata, resolve_checkpoint
 from .config import DataConfig, ModelConfig, TrainConfig
 from .data.encode import Encoder
 from .data.images import open_image
+from .data.loader import Data
 from .data.record import DataError, Record
 from .data.records import load_records, split
 from .data.sampler import StepSampler, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
-from .stage_config import PPOConfig, PredictConfig
+from .stage_config import DriftConfig, PPOConfig, PredictConfig
 
 
 def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
@@ -36,9 +37,8 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
 
 def load_data(
     config: TrainConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
-) -> tuple[list[Record], list[Record]]:
-    """Training and held-out records, validated and known to fit."""
-
+) -> Data:
+    """Training and held-out records, validated and known to fit, and in which order they come."""
     records = load_checked(config.data_path, config, encoder, min_responses, max_responses)
     if config.eval_data_path:
         train = records
@@ -51,7 +51,7 @@ def load_data(
         write_samples(train[:10], encoder, Path(config.data_debug_path))
     if dist.is_main():
         print(f"{len(train)} records to train on, {len(held_out)} held out", flush=True)
-    return train, held_out
+    return Data(train, held_out, build_sampler(config, len(train)), encoder, encoder.encode_all)
 
 
 def write_samples(records: list[Record], encoder: Encoder, folder: Path) -> None:
@@ -62,7 +62,8 @@ def write_samples(records: list[Record], encoder: Encoder, folder: Path) -> None
         for place, image in enumerate(record.images):
             open_image(image).save(folder / f"{name}_image{place}.jpg")
         tree = encoder.encode(record)
-        texts = [encoder.tokenizer.decode(ids) for ids in (tree.prompt_ids, *tree.responses)]
+        ids = [tree.prompt_ids, *(response.ids for response in tree.responses)]
+        texts = [encoder.tokenizer.decode(part) for part in ids]
         (folder / f"{name}_text.txt").write_text("\n---\n".join(texts) + "\n")
 
 
@@ -83,7 +84,9 @@ def load_checked(
     return records
 
 
-def build_sampling(config: PPOConfig | PredictConfig, encoder: Encoder, max_new_tokens: int) -> Sampling:
+def build_sampling(
+    config: PPOConfig | PredictConfig | DriftConfig, encoder: Encoder, max_new_tokens: int
+) -> Sampling:
     """How tokens are chosen: a response never holds a token of the structure but the one that ends it."""
     return Sampling(
         max_new_tokens=max_new_tokens,

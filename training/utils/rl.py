@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from . import dist
+
 
 def dense(response: Tensor, num_responses: int, *values: Tensor) -> tuple[Tensor, ...]:
     """Flat lists of tokens as one row for each response: the mask [R, L], then each list [R, L], zero-padded.
@@ -137,7 +139,11 @@ class RunningMoments:
     total: float = 0.0
     total_squares: float = 0.0
 
-    def update(self, count: float, total: float, total_squares: float) -> None:
+    def add(self, values: Tensor) -> None:
+        """Takes the values of all processes in. All must call it."""
+        values = values.double()
+        sums = len(values), values.sum(), values.square().sum()
+        count, total, total_squares = (float(dist.sum_over_ranks(x)) for x in sums)
         self.count += count
         self.total += total
         self.total_squares += total_squares

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, flag, require
 
@@ -20,7 +21,23 @@ class SFTConfig(TrainConfig, DataConfig, PartsConfig, ModelConfig):
 class RewardConfig(TrainConfig, DataConfig, ModelConfig):
     """Reward model."""
 
+    loss_type: str = flag("ranking", "`ranking` of responses, or `regression` on the scores of the records.")
+    margin: float = flag(
+        0.0, "How far better responses should be ahead; times the difference of their scores, where given."
+    )
+    centering_coef: float = flag(0.0, "Weight of the squared sum of a prompt's scores; 0.01 is usual.")
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.loss_type in ("ranking", "regression"),
+            f"--loss_type {self.loss_type}: unknown; expected ranking or regression",
+        )
+
+    @property
+    def regresses(self) -> bool:
+        return self.loss_type == "regression"
 
 
 @dataclass(frozen=True)
@@ -30,18 +47,38 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     loss_type: list[str] = flag(
         ["sigmoid"],
         "Losses to add up, by their names in training/dpo/loss_types.py: sigmoid (DPO), robust, hinge, ipo, simpo, "
-        "orpo, sft, plackett_luce, biased_ranking.",
+        "orpo, sft, kto, bco, mdpo, image_conditional, anchored, plackett_luce, biased_ranking.",
     )
     loss_weights: list[float] = flag([], "A weight for each loss; none: 1 each.")
     beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies; of the odds ratio in ORPO.")
     label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO, robust), 0 to 0.5.")
     simpo_gamma: float = flag(0.5, "Margin that SimPO asks for.")
+    desirable_weight: float = flag(1.0, "Weight of desirable responses in KTO.")
+    undesirable_weight: float = flag(1.0, "Weight of undesirable responses in KTO.")
+    other_image: str = flag(
+        "crop", "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`."
+    )
+    reference_cache: str = flag(
+        "", "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded."
+    )
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
             0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
+        )
+        require(
+            self.other_image in ("crop", "noise"),
+            f"--other_image {self.other_image}: unknown; expected crop or noise",
+        )
+        require(
+            "kto" not in self.loss_type or self.per_device_train_batch_size > 1,
+            "--loss_type kto: needs --per_device_train_batch_size 2 or more: it compares with answers to others",
+        )
+        require(
+            "kto" not in self.loss_type or not self.reference_cache,
+            "--reference_cache: not with --loss_type kto, which pairs each prompt with another answer in each epoch",
         )
         require(
             self.label_smoothing < 0.5 or "robust" not in self.loss_type,
@@ -56,7 +93,22 @@ ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
 class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
 
-    reward_model_ckpt_path: str = flag("", "Folder of the trained reward model.")
+    reward_model_ckpt_path: list[str] = flag(
+        [], "Trained reward models; each may be of another family, tokenizer or template than the policy."
+    )
+    reward_functions: list[str] = flag([], "Python functions that score answers, as module:function.")
+    reward_endpoints: list[str] = flag(
+        [], "Addresses that score answers; a key is read from $REWARD_API_KEY."
+    )
+    reward_weights: list[float] = flag(
+        [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
+    )
+    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.")
+    reward_retries: int = flag(5, "How often an endpoint is asked again.")
+    share_backbone: bool = flag(
+        False,
+        "One model in all roles: policy, critic and reward models are adapters of it (needs --lang_lora_dim).",
+    )
     critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
     actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
     critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
@@ -95,14 +147,47 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     whiten_advantages: bool = flag(
         True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
     )
+    entropy_coef: float = flag(0.0, "What a nat of entropy of a token is worth in the policy's loss.")
+    stop_at_kl: float = flag(
+        0.0,
+        "No more updates in a step once the policy is this far from where it sampled, nats a token; 0: never.",
+    )
+    dynamic_sampling: int = flag(
+        0, "How often prompts whose samples all have one score are replaced by others in a step (DAPO)."
+    )
     normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
     reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
     missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        num_rewards = (
+            len(self.reward_model_ckpt_path) + len(self.reward_functions) + len(self.reward_endpoints)
+        )
         require(
-            bool(self.reward_model_ckpt_path), "--reward_model_ckpt_path: missing; expected a reward model"
+            num_rewards > 0,
+            "--reward_model_ckpt_path: missing; expected a reward model, --reward_functions or --reward_endpoints",
+        )
+        require(
+            len(self.reward_weights) in (0, num_rewards),
+            f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
+        )
+        require(
+            self.critic_init == "policy" or bool(self.reward_model_ckpt_path) or not self.has_critic,
+            "--critic_init reward: there is no reward model to start from; use --critic_init policy",
+        )
+        require(
+            not self.share_backbone
+            or (self.lang_lora_dim > 0 and not self.vis_lora_dim and not self.vis_encoder_update),
+            "--share_backbone: needs --lang_lora_dim, and a vision tower that is not trained",
+        )
+        require(
+            not self.share_backbone or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
+            "--share_backbone: needs --actor_zero_stage and --critic_zero_stage 2 or less",
+        )
+        require(
+            self.dynamic_sampling == 0 or self.num_generations > 1,
+            "--dynamic_sampling: needs --num_generations 2 or more, to compare their scores",
         )
         require(
             self.critic_init in ("reward", "policy"),
@@ -171,7 +256,16 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     @property
     def critic_checkpoint(self) -> str:
-        return self.reward_model_ckpt_path if self.critic_init == "reward" else self.from_checkpoint
+        return self.reward_model_ckpt_path[0] if self.critic_is_reward_model else self.from_checkpoint
+
+    @property
+    def critic_is_reward_model(self) -> bool:
+        return self.has_critic and self.critic_init == "reward"
+
+    @property
+    def for_reward_models(self) -> ModelConfig:
+        """They know their own family and template."""
+        return replace(self, model_architecture="auto", template="auto")
 
 
 @dataclass(frozen=True)
@@ -208,8 +302,31 @@ class RewardScoreConfig(DataConfig, ModelConfig):
 
     output_path: str = flag("", "JSON Lines file to write: id and scores.")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
-    shuffle_images: bool = flag(False, "Give each record another's pictures, to see whether they matter.")
+    health_path: str = flag(
+        "",
+        "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
+
+
+@dataclass(frozen=True)
+class DriftConfig(DataConfig, ModelConfig):
+    """KL to a reference, and reward, on answers that a policy samples."""
+
+    reference: str = flag("", "The model that the policy is compared with.")
+    reward_model_ckpt_path: str = flag("", "Reward model that scores the answers; none: no scores.")
+    output_path: str = flag("", "JSON file to write.")
+    batch_size: int = flag(8, "Prompts at a time on each process.")
+    num_return_sequences: int = flag(4, "Answers to each prompt.")
+    temperature: ClassVar[float] = 1.0  # else the answers would be of another distribution
+    topk: ClassVar[int] = 0
+    topp: ClassVar[float] = 1.0
+    max_new_tokens: int = flag(512, "Longest answer in tokens.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("reference", "output_path"):
+            require(bool(getattr(self, name)), f"--{name}: missing")

@@ -29,16 +29,16 @@ def test_a_conversation_goes_on_where_its_first_answer_ended(any_encoder):
     """Prompt and answer of the first turn are, id by id, the beginning of the second turn's prompt."""
     first = any_encoder.encode(record("<image>\nWhat is this?", "A red circle."))
     second = any_encoder.encode(record("Sure?", history=("<image>\nWhat is this?", "A red circle.")))
-    beginning = first.prompt_ids + first.responses[0]
+    beginning = first.prompt_ids + first.responses[0].ids
     assert second.prompt_ids[: len(beginning)] == beginning
 
 
 def test_every_assistant_turn_is_learned_with_its_end_of_turn(any_encoder):
     tree = any_encoder.encode(record("And?", "Blue.", history=("<image>\nWhat?", "A red circle.")))
     learned = [i for i, is_learned in zip(tree.prompt_ids, tree.prompt_learned, strict=True) if is_learned]
-    assert learned[-1] == any_encoder.end_id and tree.responses[0][-1] == any_encoder.end_id
+    assert learned[-1] == any_encoder.end_id and tree.responses[0].ids[-1] == any_encoder.end_id
     assert any_encoder.decode(learned) == "A red circle."
-    assert tree.ended == [True]
+    assert [response.ended for response in tree.responses] == [True]
 
 
 def test_the_prompt_ends_without_a_dangling_space(any_encoder):
@@ -56,7 +56,7 @@ def test_a_special_token_in_a_users_words_stays_plain_text(any_encoder):
     words = "Is </s> or <image-like <pad> a token?"
     tree = any_encoder.encode(record(f"<image>\n{words}", "No </s> it is not."))
     assert any_encoder.tokenizer.pad_token_id not in tree.prompt_ids
-    assert tree.responses[0].count(any_encoder.tokenizer.eos_token_id) <= 1
+    assert tree.responses[0].ids.count(any_encoder.tokenizer.eos_token_id) <= 1
     assert words in any_encoder.tokenizer.decode(tree.prompt_ids)
 
 
@@ -114,8 +114,11 @@ def test_a_long_response_loses_its_end_and_is_not_taken_to_have_ended(encoder):
     whole = encoder.encode(one)
     tight = with_room_for(encoder, len(whole.prompt_ids) + 20).encode(one)
     assert tight.prompt_ids == whole.prompt_ids
-    assert tight.responses == [whole.responses[0][:20], whole.responses[1]]
-    assert tight.ended == [False, True]
+    assert [response.ids for response in tight.responses] == [
+        whole.responses[0].ids[:20],
+        whole.responses[1].ids,
+    ]
+    assert [response.ended for response in tight.responses] == [False, True]
 
 
 def test_the_oldest_turn_without_an_image_goes_first(encoder):

@@ -39,7 +39,7 @@ def test_llava_reads_as_its_authors_tokenised_it(vicuna):
         *question,
         *ASSISTANT,
     ]
-    assert tree.responses == [[319, 11203, 29889, EOS]]  # _A _dog . </s>
+    assert [response.ids for response in tree.responses] == [[319, 11203, 29889, EOS]]  # _A _dog . </s>
 
 
 @pytest.mark.parametrize("template", ["llava", "vicuna", "default", "llama_2"])
@@ -48,7 +48,7 @@ def test_segments_together_are_the_tokens_of_the_whole_text(template, vicuna):
     encoder, tree = encode(vicuna, template, "What is this?", "A dog, é and 狗.", images=())
     prompts = encoder.template.prompts(list(record("What is this?", images=()).turns), "<image>")
     whole = "".join(p.text for p in [*prompts[0], *encoder.template.answer("A dog, é and 狗.")])
-    assert tree.prompt_ids + tree.responses[0] == vicuna.tokenizer(whole).input_ids
+    assert tree.prompt_ids + tree.responses[0].ids == vicuna.tokenizer(whole).input_ids
 
 
 def test_a_later_turn_follows_the_end_of_the_answer_before_it(vicuna):
@@ -89,7 +89,7 @@ def test_llama_3_2_reads_as_its_authors_code_writes_it(turns):
         llava_processor(llama_3()), "llama-3.2-vision", turns[-1], "A dog.", images=(), history=history
     )
     assert tree.prompt_ids == reference_dialog(*turns)
-    assert tree.responses == [[32, 5679, 13, 128009]]  # A _dog . <|eot_id|>
+    assert [response.ids for response in tree.responses] == [[32, 5679, 13, 128009]]  # A _dog . <|eot_id|>
 
 
 def test_the_image_of_llama_3_2_stands_in_front_of_the_words():
@@ -123,7 +123,7 @@ def test_llama_2_brackets_the_instruction_as_it_was_trained(vicuna):
     _, alone = encode(vicuna, "llama_2", "Why?", "Look.", images=())
     for prompt_ids in (tree.prompt_ids, alone.prompt_ids):
         assert prompt_ids[-len(closing) :] == closing
-    assert tree.responses == [[7419, 29889, 29871, EOS]]  # _Look . _ </s>
+    assert [response.ids for response in tree.responses] == [[7419, 29889, 29871, EOS]]  # _Look . _ </s>
     second = len(tree.prompt_ids) - 1 - tree.prompt_ids[::-1].index(BOS)
     assert tree.prompt_ids[second - 1] == EOS  # the first answer has ended
     assert encoder.tokenizer.decode(tree.prompt_ids[second + 1 : second + 4]) == "[INST]"

@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.masking_utils import create_causal_mask
 
-from training.utils.data.tree import Tree, collate
+from training.utils.data.tree import Response, Tree, collate
 from training.utils.model import mmca
 from training.utils.model.mmca import mmca_attention
 
@@ -54,10 +54,9 @@ def trees():
             "a",
             [5, IMAGE, IMAGE, 6, 7, IMAGE, 8],
             [False] * 7,
-            [[9, 10, 2], [11, 2], [12, 9, 8, 2]],
-            [True] * 3,
+            [Response([9, 10, 2]), Response([11, 2]), Response([12, 9, 8, 2])],
         ),
-        Tree("b", [5, 6, IMAGE, 7], [False] * 4, [[9, 2], [13, 14, 15], [2]], [True] * 3),
+        Tree("b", [5, 6, IMAGE, 7], [False] * 4, [Response([9, 2]), Response([13, 14, 15]), Response([2])]),
     ]
 
 
@@ -160,7 +159,7 @@ def test_no_token_changes_anything_before_it(llama, later):
 
 @torch.no_grad()
 def test_generation_with_a_cache_equals_the_whole_forward(llama):
-    batch = batch_of([[tree] for tree in (Tree("a", [5, 6], [], []), trees()[0])], pad_left=True)
+    batch = batch_of([[tree] for tree in (Tree("a", [5, 6], []), trees()[0])], pad_left=True)
     ids, positions = batch.input_ids, batch.position_ids
     is_image, seen = ids == IMAGE, batch.tree >= 0
     out = llama(ids, attention_mask=seen, position_ids=positions, is_image=is_image, use_cache=True)

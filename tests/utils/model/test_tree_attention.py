@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from training.utils.data.tree import Tree, collate
+from training.utils.data.tree import Response, Tree, collate
 from training.utils.model import tree_attention as module
 from training.utils.model.build_model import build_policy, get_family
 from training.utils.model.tree_attention import tree_attention
@@ -13,8 +13,8 @@ from training.utils.stage_config import SFTConfig
 
 
 def tree(prompt_len, *response_lens):
-    responses = [[3] * n for n in response_lens]
-    return Tree("x", [2] * prompt_len, [False] * prompt_len, responses, [True] * len(responses))
+    responses = [Response([3] * n) for n in response_lens]
+    return Tree("x", [2] * prompt_len, [False] * prompt_len, responses)
 
 
 ROWS = {

@@ -1,5 +1,6 @@
 """From a record to token ids: a prompt with its images expanded, and its responses as branches."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from ..model.family import Family
 from .DST import Piece, get_template
 from .images import open_image
 from .record import MARKER, DataError, Record, Turn
-from .tree import Tree
+from .tree import Response, Tree
 
 MIN_RESPONSE_LEN = 16  # tokens that a response keeps before turns of the prompt are dropped for room
 
@@ -65,14 +66,22 @@ class Encoder:
         wanted = min(max(map(len, responses), default=0), MIN_RESPONSE_LEN)
         ids, learned = self._fit_prompt(record, expansions, wanted)
         room = self.max_seq_len - len(ids)
+        scores = record.scores or [math.nan] * len(responses)
         return Tree(
             id=record.id,
             prompt_ids=ids,
             prompt_learned=learned,
-            responses=[response[:room] for response in responses],
-            ended=[len(response) <= room for response in responses],
+            responses=[
+                Response(response[:room], ended=len(response) <= room, score=score)
+                for response, score in zip(responses, scores, strict=True)
+            ],
             vision=vision,
+            record=record,
         )
+
+    def encode_all(self, records: Sequence[Record]) -> list[Tree]:
+        """A tree for each record."""
+        return [self.encode(record) for record in records]
 
     def filler(self) -> Tree:
         """A blank picture that nothing is learned from."""

@@ -1,10 +1,7 @@
 """How file formats spell a record: LLaVA's JSON, the columns of TRL, RLAIF-V and reward benchmarks."""
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -25,39 +22,7 @@ class Spelled:
     responses: list[str]
     scores: tuple[float, ...] | None = None
     label: str | None = None
-
-
-def read_entries(path: Path) -> Iterable[Any]:
-    """The entries of a JSON list or JSON Lines file, or the rows of a data set.
-
-    Raises:
-        DataError: the file is not there or does not parse.
-    """
-    if not path.exists():
-        raise DataError(f"{path}: no such file; set --data_path")
-    if path.is_dir() or path.suffix in (".parquet", ".arrow"):
-        return _read_dataset(path)
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        if text.lstrip().startswith("["):
-            return json.loads(text)
-        return [json.loads(line) for line in text.split("\n") if line.strip()]  # a text may hold U+2028
-    except json.JSONDecodeError as error:
-        line = text.count("\n", 0, error.pos) + 1 if text.lstrip().startswith("[") else "?"
-        raise DataError(
-            f"{path}: does not parse as JSON at line {line}: {error.msg}; expected a JSON list, or one object a line"
-        ) from None
-
-
-def _read_dataset(path: Path) -> Iterable[Any]:
-    import datasets
-
-    if path.is_dir() and (path / "dataset_info.json").is_file():
-        return datasets.load_from_disk(str(path))
-    files = [str(path)] if path.is_file() else sorted(map(str, path.glob("**/*.parquet")))
-    if not files:
-        raise DataError(f"{path}: holds no data set; expected parquet files, or a folder of save_to_disk")
-    return datasets.load_dataset("parquet", data_files=files, split="train")
+    origin: str = ""
 
 
 def normalise(entry: Any) -> Spelled:
@@ -68,17 +33,13 @@ def normalise(entry: Any) -> Spelled:
     """
     if not isinstance(entry, dict):
         raise DataError(f"found {type(entry).__name__}, expected a JSON object with `conversations`")
-    if "conversations" in entry:
-        return _llava(entry)
-    if {"chosen", "rejected"} <= entry.keys():
-        return _preference(entry)
-    if {"query", "response", "human_ranking"} <= entry.keys():
-        return _vl_rewardbench(entry)
-    if {"Text", "Output1", "Output2", "Better"} <= entry.keys():
-        return _multimodal_rewardbench(entry)
+    for keys, read in _FORMATS.items():
+        if set(keys) <= entry.keys():
+            return replace(read(entry), origin=str(entry.get("origin_dataset") or entry.get("source") or ""))
     raise DataError(
         f"found the keys {', '.join(sorted(entry)) or 'none'}; expected `conversations` (LLaVA), "
-        "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), or those of a reward benchmark"
+        "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), `prompt`, `completion` and `label` "
+        "(TRL, unpaired), or those of a reward benchmark"
     )
 
 
@@ -109,6 +70,8 @@ def _llava(entry: dict) -> Spelled:
                 f"found {len(scores)} score(s) for {len(responses)} response(s); expected one for each"
             )
     label = entry.get("label")
+    if isinstance(label, bool):  # of one answer: desirable or not
+        label, scores = None, (float(label),) * len(responses)
     return Spelled(
         entry.get("id"),
         _images(entry.get("image")),
@@ -158,6 +121,16 @@ def _preference(entry: dict) -> Spelled:
     return Spelled(entry.get("id", entry.get("idx")), images, turns, [_answer(chosen), _answer(rejected)])
 
 
+def _labelled(entry: dict) -> Spelled:
+    """One answer, desirable or not: scores of 1 and 0."""
+    prompt, label = entry["prompt"], entry["label"]
+    if not isinstance(label, bool):
+        raise DataError(f"`label` is {label!r}; expected true or false")
+    turns = [Turn("user", prompt)] if isinstance(prompt, str) else [_message(message) for message in prompt]
+    images = _images(entry.get("images", entry.get("image")))
+    return Spelled(entry.get("id"), images, turns, [_answer(entry["completion"])], (float(label),))
+
+
 def _message(message: dict) -> Turn:
     if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
         raise DataError("a message lacks `role` or `content`")
@@ -175,7 +148,7 @@ def _answer(value: Any) -> str:
     if isinstance(value, list):
         if len(value) != 1:
             raise DataError(
-                f"`chosen` or `rejected` holds {len(value)} messages after the prompt; expected one"
+                f"`chosen`, `rejected` or `completion` holds {len(value)} messages after the prompt; expected one"
             )
         return _message(value[0]).text
     return value
@@ -198,3 +171,13 @@ def _multimodal_rewardbench(entry: dict) -> Spelled:
         raise DataError(f"`Better` is {entry['Better']!r}, expected Output1 or Output2")
     ranked = [entry[name] for name in order]
     return Spelled(entry.get("ID"), _images(entry.get("Image")), [Turn("user", entry["Text"])], ranked)
+
+
+# By the keys that an entry has.
+_FORMATS = {
+    ("conversations",): _llava,
+    ("chosen", "rejected"): _preference,
+    ("prompt", "completion", "label"): _labelled,
+    ("query", "response", "human_ranking"): _vl_rewardbench,
+    ("Text", "Output1", "Output2", "Better"): _multimodal_rewardbench,
+}

@@ -1,6 +1,7 @@
 """Records to batches on the device: encoded by worker processes, one list of micro-batches a step."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from torch.utils.data import DataLoader, Dataset
@@ -11,19 +12,32 @@ from .record import Record
 from .sampler import StepSampler
 from .tree import Batch, Tree, collate, pack
 
+Encode = Callable[[Sequence[Record]], list[Tree]]  # the trees of a micro-batch
+
+
+@dataclass
+class Data:
+    """What a stage learns from, and how records become trees."""
+
+    train: list[Record]
+    held_out: list[Record]
+    sampler: StepSampler
+    encoder: Encoder
+    encode: Encode
+
 
 class Trees(Dataset):
-    """Records, encoded when asked for."""
+    """Records, encoded when a micro-batch asks for them."""
 
-    def __init__(self, records: Sequence[Record], encoder: Encoder) -> None:
+    def __init__(self, records: Sequence[Record], encode: Encode) -> None:
         self.records = records
-        self.encoder = encoder
+        self.encode = encode
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, number: int) -> Tree:
-        return self.encoder.encode(self.records[number])
+    def __getitems__(self, numbers: list[int]) -> list[Tree]:
+        return self.encode([self.records[number] for number in numbers])
 
 
 class Collator:
@@ -45,31 +59,22 @@ class Collator:
         return collate(rows, self.encoder.tokenizer.pad_token_id, family.stack_vision)
 
 
-def step_batches(
-    records: Sequence[Record],
-    encoder: Encoder,
-    sampler: StepSampler,
-    packing: bool = False,
-    num_workers: int = 0,
-) -> Iterator[list[Batch]]:
+def step_batches(data: Data, packing: bool, num_workers: int) -> Iterator[list[Batch]]:
     """For each optimizer step, this process's micro-batches on its device."""
-    collator = Collator(encoder, any(record.images for record in records), packing)
-    for step in _steps(records, encoder, sampler, collator, num_workers):
+    collator = Collator(data.encoder, any(record.images for record in data.train), packing)
+    for step in _steps(data, collator, num_workers):
         yield [batch.to(dist.device()) for batch in step]
 
 
-def step_trees(
-    records: Sequence[Record], encoder: Encoder, sampler: StepSampler, num_workers: int = 0
-) -> Iterator[list[list[Tree]]]:
+def step_trees(data: Data, num_workers: int) -> Iterator[list[list[Tree]]]:
     """For each step, this process's micro-batches as trees, for stages that sample the responses themselves."""
-    return _steps(records, encoder, sampler, list, num_workers)
+    return _steps(data, list, num_workers)
 
 
-def _steps(
-    records, encoder: Encoder, sampler: StepSampler, collate_fn: Callable, num_workers: int
-) -> Iterator:
+def _steps(data: Data, collate_fn: Callable, num_workers: int) -> Iterator:
+    sampler = data.sampler
     loader = DataLoader(
-        Trees(records, encoder),
+        Trees(data.train, data.encode),
         batch_sampler=sampler,
         collate_fn=collate_fn,
         num_workers=num_workers,
@@ -94,9 +99,14 @@ def eval_shares(records: Sequence[Record], batch_size: int) -> Iterator[tuple[Se
 
 
 def eval_batches(
-    records: Sequence[Record], encoder: Encoder, batch_size: int, packing: bool = False
+    records: Sequence[Record],
+    encoder: Encoder,
+    batch_size: int,
+    packing: bool = False,
+    encode: Encode | None = None,
 ) -> Iterator[tuple[Batch, bool]]:
     """The batches of `eval_shares` on the device, and whether they count."""
     collator = Collator(encoder, any(record.images for record in records), packing)
+    encode = encode or encoder.encode_all
     for share, counts in eval_shares(records, batch_size):
-        yield collator([encoder.encode(record) for record in share]).to(dist.device()), counts
+        yield collator(encode(share)).to(dist.device()), counts

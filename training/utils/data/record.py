@@ -28,3 +28,4 @@ class Record:
     responses: tuple[str, ...] = ()  # the best first
     scores: tuple[float, ...] | None = None
     label: str | None = None
+    origin: str = ""  # data set that it was taken from

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from .formats import normalise, read_entries
+from .entries import read_entries
+from .formats import normalise
 from .images import ImageError, locate, verify
 from .record import MARKER, DataError, Record, Turn
 
@@ -128,7 +129,10 @@ def _record(
     )
     for image in images:
         verify(image)
-    responses = tuple(text.strip() for text in spelled.responses)
+    responses, scores = tuple(text.strip() for text in spelled.responses), spelled.scores
+    if scores:  # they say which is best, whatever the order
+        ordered = sorted(zip(scores, responses, strict=True), key=lambda scored: -scored[0])
+        scores, responses = zip(*ordered, strict=True)
     if len(responses) < min_responses:
         raise DataError(
             f"found {len(responses)} response(s), expected at least {min_responses}; "
@@ -144,8 +148,9 @@ def _record(
         images=images,
         turns=_with_markers(spelled.turns, len(images)),
         responses=responses[:max_responses],
-        scores=spelled.scores,
+        scores=scores and scores[:max_responses],
         label=spelled.label,
+        origin=spelled.origin or Path(source).stem,
     )
 
 

@@ -10,14 +10,37 @@ what it would see in a row of its own, and the prompt with its images is compute
 Notation: B rows, T tokens of a row, P prompts, R responses, N learned tokens.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from .record import Record
+
 IN_PROMPT = -1
+
+
+class Kind(IntEnum):
+    """What a response is to its prompt."""
+
+    OWN = 0  # an answer to it
+    BORROWED = 1  # an answer to another prompt (KTO compares with it)
+    OTHER_IMAGE = 2  # the best answer, below other images than its own (mDPO compares with it)
+
+
+@dataclass
+class Response:
+    """A response as token ids, and what is known of it; NaN where that is nothing."""
+
+    ids: list[int]
+    ended: bool = True  # it has its end of turn
+    score: float = math.nan  # as its record gives it
+    ref_logp: float = math.nan  # log-probability under a reference, nats
+    kind: Kind = Kind.OWN
 
 
 @dataclass
@@ -27,21 +50,20 @@ class Tree:
     id: str
     prompt_ids: list[int]  # images expanded
     prompt_learned: list[bool]  # tokens that an earlier assistant turn produced
-    responses: list[list[int]] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)  # the response has its end of turn
+    responses: list[Response] = field(default_factory=list)
     vision: dict[str, Tensor] = field(default_factory=dict)  # what the family's processor made of the images
     new_prompt: bool = True  # False: more of the prompt before it, or a filler that nothing is learned from
+    record: Record | None = None  # what it was made from
 
     def __len__(self) -> int:
-        return len(self.prompt_ids) + sum(map(len, self.responses))
+        return len(self.prompt_ids) + sum(len(response.ids) for response in self.responses)
 
     def with_responses(self, responses: list[list[int]], stop_ids: set[int]) -> "Tree":
         """The prompt with sampled responses: they alone are learned from, and end where a stop token came."""
         return replace(
             self,
             prompt_learned=[False] * len(self.prompt_ids),
-            responses=responses,
-            ended=[ids[-1] in stop_ids for ids in responses],
+            responses=[Response(ids, ended=ids[-1] in stop_ids) for ids in responses],
         )
 
     def branches(self) -> list["Tree"]:
@@ -49,8 +71,8 @@ class Tree:
         if not self.responses:
             return [self]
         return [
-            replace(self, responses=[ids], ended=[end], new_prompt=k == 0)
-            for k, (ids, end) in enumerate(zip(self.responses, self.ended, strict=True))
+            replace(self, responses=[response], new_prompt=self.new_prompt and k == 0)
+            for k, response in enumerate(self.responses)
         ]
 
 
@@ -73,6 +95,9 @@ class Batch:
     prompt_of_response: Tensor  # [R] 0..P-1
     last_token: Tensor  # [R] index of the response's last token
     ended: Tensor  # [R] bool: the response has its end of turn
+    scores: Tensor  # [R] as the records give them; NaN where they give none
+    ref_logps: Tensor  # [R] under a reference, nats; NaN where they are not known yet
+    kind: Tensor  # [R] `Kind`
     vision: dict[str, Tensor]  # images in the order of their tokens
     is_causal: bool  # every row is one tree with at most one response: the plain causal mask is right
     causal_len: int  # tokens that every row begins with for which it is right in any case: a prompt
@@ -120,15 +145,20 @@ class Batch:
 
 
 def pack(trees: Sequence[Tree], row_len: int) -> list[list[Tree]]:
-    """Trees put into as few rows of `row_len` tokens as first-fit finds, their order kept within a row."""
-    rows: list[list[Tree]] = []
+    """Trees put into as few rows of `row_len` tokens as first-fit finds, those of a prompt together and in order."""
+    of_prompt: list[list[Tree]] = []
     for tree in trees:
-        room = (row for row in rows if sum(map(len, row)) + len(tree) <= row_len)
-        row = next(room, None)
+        if tree.new_prompt or not of_prompt:
+            of_prompt.append([])
+        of_prompt[-1].append(tree)
+    rows: list[list[Tree]] = []
+    for group in of_prompt:
+        length = sum(map(len, group))
+        row = next((row for row in rows if sum(map(len, row)) + length <= row_len), None)
         if row is None:
-            rows.append([tree])
+            rows.append(group)
         else:
-            row.append(tree)
+            row += group
     return rows
 
 
@@ -142,7 +172,7 @@ def collate(
 
     One row with one prompt `[5 6]` and responses `[7 2]` and `[8 9 2]`:
 
-    >>> tree = Tree("a", [5, 6], [False, False], [[7, 2], [8, 9, 2]], [True, True])
+    >>> tree = Tree("a", [5, 6], [False, False], [Response([7, 2]), Response([8, 9, 2])])
     >>> batch = collate([[tree]], pad_id=0, stack_vision=lambda parts: {})
     >>> batch.input_ids.tolist(), batch.position_ids.tolist()
     ([[5, 6, 7, 2, 8, 9, 2]], [[0, 1, 2, 3, 2, 3, 4]])
@@ -159,10 +189,11 @@ def collate(
     tree_number = torch.full(shape, -1)
     label_ids: list[int] = []
     predictor: list[int] = []
-    response: list[int] = []
+    response_of_token: list[int] = []
     prompt_of_response: list[int] = []
     last_token: list[int] = []
     trees = [tree for row in rows for tree in row]
+    responses = [response for tree in trees for response in tree.responses]
     num_prompts = 0
     for row_number, row in enumerate(rows):
         start = length - sum(map(len, row)) if pad_left else 0
@@ -179,12 +210,12 @@ def collate(
                 if is_learned:
                     label_ids.append(tree.prompt_ids[place])
                     predictor.append(base + place - 1)
-                    response.append(IN_PROMPT)
-            for k, tokens in enumerate(tree.responses):
+                    response_of_token.append(IN_PROMPT)
+            for k, tokens in enumerate(response.ids for response in tree.responses):
                 first = base + len(ids)
                 label_ids += tokens
                 predictor += [base + prompt_len - 1, *range(first, first + len(tokens) - 1)][: len(tokens)]
-                response += [len(last_token)] * len(tokens)
+                response_of_token += [len(last_token)] * len(tokens)
                 prompt_of_response.append(num_prompts - 1)
                 last_token.append(first + len(tokens) - 1)
                 ids += tokens
@@ -204,10 +235,13 @@ def collate(
         tree=tree_number,
         label_ids=torch.tensor(label_ids, dtype=torch.long),
         predictor=torch.tensor(predictor, dtype=torch.long),
-        response=torch.tensor(response, dtype=torch.long),
+        response=torch.tensor(response_of_token, dtype=torch.long),
         prompt_of_response=torch.tensor(prompt_of_response, dtype=torch.long),
         last_token=torch.tensor(last_token, dtype=torch.long),
-        ended=torch.tensor([end for tree in trees for end in tree.ended], dtype=torch.bool),
+        ended=torch.tensor([response.ended for response in responses], dtype=torch.bool),
+        scores=torch.tensor([response.score for response in responses], dtype=torch.float),
+        ref_logps=torch.tensor([response.ref_logp for response in responses], dtype=torch.float),
+        kind=torch.tensor([response.kind for response in responses], dtype=torch.long),
         vision=stack_vision([tree.vision for tree in trees if tree.vision]),
         is_causal=all(len(row) == 1 and len(row[0].responses) <= 1 for row in rows),
         causal_len=0 if pad_left else min(len(row[0].prompt_ids) for row in rows),

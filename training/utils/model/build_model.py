@@ -11,10 +11,11 @@ from torch.nn import Module
 from transformers import AutoConfig, PreTrainedModel
 
 from .. import dist
-from ..checkpoint import HEAD_FILE, resolve_checkpoint
+from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
 from ..config import ModelConfig, TrainConfig
 from ..data.record import DataError
 from ..engine import sharded_loading
+from .backbone import Backbone
 from .family import Family, OtherFamily
 from .from_scratch import FromScratch
 from .gemma3 import Gemma3
@@ -22,7 +23,7 @@ from .idefics import Idefics
 from .internvl import InternVL
 from .llava import Llava
 from .llava_next import LlavaNext
-from .lora import add_lora, four_bit
+from .lora import add_lora, four_bit, load_adapter
 from .mllama import Mllama
 from .policy import Policy
 from .qwen_vl import QwenVL
@@ -84,12 +85,11 @@ def build_value_model(
         DataError: `needs_head`, and the folder holds no trained head.
     """
     folder = require_reward_model(checkpoint) if needs_head else resolve_checkpoint(checkpoint)
-    head = folder / HEAD_FILE
     model = ValueModel(_load(config, folder, family, trainable), family)
     if model.model.lm_head.weight is not model.model.get_input_embeddings().weight:
         model.model.lm_head.requires_grad_(False)  # not part of the value
-    if head.is_file():
-        model.v_head.load_state_dict(load_file(head))
+    if (folder / HEAD_FILE).is_file():
+        read_head(model, folder)
     model.v_head.to(model.model.dtype).requires_grad_(trainable)
     return model
 
@@ -108,18 +108,66 @@ def require_reward_model(checkpoint: str | Path) -> Path:
     return folder
 
 
-def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) -> PreTrainedModel:
+def build_backbone(config: TrainConfig, family: Family, adapters: dict[str, Path | None]) -> Backbone:
+    """The frozen model of `from_checkpoint` with some adapters of its language model.
+
+    Args:
+        adapters: for each name the folder of the model that it was trained for; none: a new one.
+    """
+    folder = resolve_checkpoint(config.from_checkpoint)
+    model = _open(config, folder, family, config.load_in_4bit)
+    family.freeze(model, vision=False, language=False)
+    model.requires_grad_(False)
+    for name, source in adapters.items():
+        if source:
+            load_adapter(model, source / ADAPTER_FOLDER, name)
+        else:
+            part = family.language_model(model)
+            add_lora(
+                part, config.lang_lora_dim, config.lora_alpha, config.lang_lora_module_name, adapter=name
+            )
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return Backbone(model.to(dist.device()))
+
+
+def require_adapter(checkpoint: str | Path, base: str | Path) -> Path:
+    """The folder of a model that was trained from `base` by adapters alone.
+
+    Raises:
+        DataError: it was not.
+    """
+    folder, base = resolve_checkpoint(checkpoint), resolve_checkpoint(base)
+    if read_metadata(folder).get("adapter_of") != weights_digest(base):
+        raise DataError(
+            f"{folder}: is no adapter on {base}; expected a model trained from there with --lang_lora_dim and "
+            "--only_optimize_lora"
+        )
+    return folder
+
+
+def read_head(model: ValueModel, folder: Path) -> None:
+    """Gives a value model the head of a reward model's folder."""
+    model.v_head.load_state_dict(load_file(folder / HEAD_FILE))
+
+
+def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> PreTrainedModel:
     settings = {
         "dtype": config.torch_dtype,
         "attn_implementation": config.attention,
         "trust_remote_code": config.trust_remote_code,
     }
-    if trainable and config.load_in_4bit:
+    if quantize:
         settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
     with sharded_loading(config) if isinstance(config, TrainConfig) else nullcontext():
         model = family.load_model(str(folder), **settings)
     if family.takes_trees:
         use_tree_attention(family.language_model(model))
+    return model
+
+
+def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) -> PreTrainedModel:
+    model = _open(config, folder, family, quantize=trainable and config.load_in_4bit)
     if trainable:
         _make_trainable(config, model, family)
         if config.gradient_checkpointing:

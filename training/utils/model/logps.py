@@ -1,5 +1,7 @@
 """Log-probabilities of chosen tokens, without the logits of a whole batch in memory."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -27,13 +29,39 @@ def token_logps(
     """
 
     def chunk_logps(h: Tensor, labels: Tensor) -> Tensor:
-        logits = lm_head(h).float()  # [n, V]
-        if temperature != 1:
-            logits = logits / temperature
-        return -cross_entropy(logits, labels, reduction="none")
+        return -cross_entropy(_logits(h, lm_head, temperature), labels, reduction="none")
 
+    return _in_chunks(chunk_logps, hidden, label_ids, chunk_len)
+
+
+def token_logps_and_entropy(
+    hidden: Tensor,
+    lm_head: nn.Module,
+    label_ids: Tensor,
+    temperature: float = 1.0,
+    chunk_len: int = CHUNK_LEN,
+) -> tuple[Tensor, Tensor]:
+    """The same, and the entropy of the distribution that each label comes from, in nats, [N] each."""
+
+    def chunk_both(h: Tensor, labels: Tensor) -> Tensor:
+        log_p = _logits(h, lm_head, temperature).log_softmax(-1)
+        return torch.stack([log_p.gather(-1, labels[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)], dim=-1)
+
+    logps, entropy = _in_chunks(chunk_both, hidden, label_ids, chunk_len).unbind(-1)
+    return logps, entropy
+
+
+def _logits(hidden: Tensor, lm_head: nn.Module, temperature: float) -> Tensor:
+    """[n, D] -> [n, V], fp32"""
+    logits = lm_head(hidden).float()
+    return logits if temperature == 1 else logits / temperature
+
+
+def _in_chunks(
+    function: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, label_ids: Tensor, chunk_len: int
+) -> Tensor:
     # One chunk at least: under ZeRO-3 every rank must call lm_head, whatever its number of tokens.
     pieces = list(zip(hidden.split(chunk_len), label_ids.split(chunk_len), strict=True))
-    chunks = [checkpoint(chunk_logps, h, labels, use_reentrant=False) for h, labels in pieces[:-1]]
+    chunks = [checkpoint(function, h, labels, use_reentrant=False) for h, labels in pieces[:-1]]
     # The backward pass begins with the last chunk: its logits may as well be kept.
-    return torch.cat([*chunks, chunk_logps(*pieces[-1])])
+    return torch.cat([*chunks, function(*pieces[-1])])

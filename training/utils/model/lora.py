@@ -3,11 +3,15 @@
 A checkpoint holds the merged weights, so every next stage, prediction and plain transformers load it as any other.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
@@ -16,13 +20,21 @@ from .parts import PROJECTORS, VISION_TOWERS
 ADAPTER = "default"
 
 
-def add_lora(part: nn.Module, dim: int, alpha: float, name: str, without: Collection[nn.Module] = ()) -> None:
+def add_lora(
+    part: nn.Module,
+    dim: int,
+    alpha: float,
+    name: str,
+    without: Collection[nn.Module] = (),
+    adapter: str = ADAPTER,
+) -> None:
     """Freezes a part of a model, and gives its linear layers trained adapters of rank `dim`.
 
     Args:
         alpha: the adapter's product is scaled by alpha / dim; 0: by 1.
         name: only layers whose name holds this.
         without: modules whose layers get none.
+        adapter: what the adapter is called; layers may have several.
     """
     # MultiheadAttention reads the weights of its layer instead of calling it: an adapter would not act.
     fused = [module for module in part.modules() if isinstance(module, nn.MultiheadAttention)]
@@ -33,13 +45,78 @@ def add_lora(part: nn.Module, dim: int, alpha: float, name: str, without: Collec
         if isinstance(layer, nn.Linear) and name in place and id(layer) not in excluded
     ]
     config = LoraConfig(r=dim, lora_alpha=alpha or dim, target_modules=targets)
-    inject_adapter_in_model(config, part, adapter_name=ADAPTER)
+    inject_adapter_in_model(config, part, adapter_name=adapter)
+
+
+def adapter_parameters(model: nn.Module, adapter: str) -> list[nn.Parameter]:
+    """The weights of an adapter, in the order of the layers."""
+    return [p for name, p in model.named_parameters() if f".{adapter}." in name and ".lora_" in name]
+
+
+def use_adapter(layers: Iterable[LoraLayer], adapter: str | None) -> None:
+    """Lets one of the adapters of some layers act, or none."""
+    # Not peft's own switches: they also freeze the other adapters, and optimizers hold them.
+    for layer in layers:
+        layer._disable_adapters = adapter is None
+        layer._active_adapter = [adapter]
+
+
+def save_adapter(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
+    """Writes the adapters of a model apart, as peft loads them.
+
+    Args:
+        weights: the model's state dict.
+    """
+    layers = lora_layers(model)
+    layer = next(iter(layers.values()))
+    config = LoraConfig(
+        r=layer.r[ADAPTER],
+        lora_alpha=layer.lora_alpha[ADAPTER],
+        target_modules=sorted(layers),
+        task_type="CAUSAL_LM",
+    )
+    config.save_pretrained(folder)
+    tensors = {
+        f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": tensor.contiguous()
+        for name, tensor in weights.items()
+        if ".lora_" in name
+    }
+    save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME)
+
+
+def load_adapter(model: nn.Module, folder: Path, adapter: str) -> None:
+    """Gives a model an adapter that `save_adapter` wrote, under a name."""
+    inject_adapter_in_model(LoraConfig.from_pretrained(folder), model, adapter_name=adapter)
+    parameters = dict(model.named_parameters())
+    for name, tensor in load_file(folder / SAFETENSORS_WEIGHTS_NAME).items():
+        name = name.removeprefix("base_model.model.").replace(".weight", f".{adapter}.weight")
+        parameters[name].data.copy_(tensor)
+
+
+def lora_layers(model: nn.Module) -> dict[str, LoraLayer]:
+    """The layers of a model that have adapters, by their names."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """The model as it was before it got adapters."""
+    layers = lora_layers(model).values()
+    use_adapter(layers, None)
+    try:
+        yield
+    finally:
+        use_adapter(layers, ADAPTER)
 
 
 @torch.no_grad()
 def merged(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state dict `weights` of a model with adapters as that of a model without: W + alpha / dim B A."""
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
+    layers = {
+        name: layer
+        for name, layer in lora_layers(model).items()
+        if f"{name}.lora_A.{ADAPTER}.weight" in weights
+    }
     if not layers:
         return weights
     plain = {name.replace(".base_layer.", "."): t for name, t in weights.items() if ".lora_" not in name}

@@ -1,0 +1,110 @@
+"""The table of scripts/algorithms.sh over seeds, and a picture of reward against KL.
+
+python -m data.demo_algorithms --demos models/demo-0 models/demo-1 --output models/demo-algorithms.md
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+import matplotlib
+from transformers import HfArgumentParser
+
+from data.demo_table import row, spread
+from training.utils import jsonl
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+NAMES = {
+    "start": "SFT, where all start",
+    "gae": "PPO",
+    "rloo": "RLOO",
+    "grpo": "GRPO",
+    "reinforce_plus_plus": "REINFORCE++",
+    "gae_shared": "PPO, one backbone",
+    "dpo": "DPO",
+    "dpo_sft": "DPO + cross-entropy",
+    "cdpo": "cDPO",
+    "robust": "robust DPO",
+    "hinge": "hinge",
+    "ipo": "IPO",
+    "simpo": "SimPO",
+    "orpo": "ORPO",
+    "kto": "KTO",
+    "bco": "BCO",
+    "mpo": "MPO",
+    "mdpo": "mDPO",
+    "plackett_luce": "Plackett-Luce DPO",
+    "biased_ranking": "with the original's 0.01",
+    "sft": "cross-entropy of the best",
+}
+HEAD = (
+    "algorithm",
+    "Hal greedy, %",
+    "Cover greedy, %",
+    "Hal sampled, %",
+    "Cover sampled, %",
+    "reward",
+    "KL, nats",
+)
+
+
+@dataclass(frozen=True)
+class AlgorithmsConfig:
+    demos: list[str] = field(metadata={"help": "Output folders of scripts/demo.sh, one for each seed."})
+    output: str = field(
+        metadata={"help": "Markdown file to write; a picture of the same name comes beside it."}
+    )
+
+
+def figures(run: Path) -> dict[str, float]:
+    """The figures of one run."""
+    drift = json.loads((run / "drift.json").read_text())
+    found = {name: drift[name]["mean"] for name in ("reward", "kl")}
+    for decoding in ("greedy", "sampled"):
+        metrics = json.loads((run / f"{decoding}.json").read_text())["metrics"]
+        found |= {f"{name} {decoding}": metrics[name] for name in ("Hal", "Cover")}
+    times = [line["elapsed_s"] for line in jsonl.read(run / "log.jsonl") if "elapsed_s" in line]
+    return found | ({"minutes": times[-1] / 60} if times else {})
+
+
+def draw(runs: dict[str, list[dict[str, float]]], picture: Path) -> None:
+    """Reward against KL, a point for each seed, a colour for each algorithm."""
+    figure, axis = pyplot.subplots(figsize=(8, 5))
+    colours = pyplot.get_cmap("tab20")
+    for number, (name, seeds) in enumerate(runs.items()):
+        x, y = ([seed[key] for seed in seeds] for key in ("kl", "reward"))
+        axis.scatter(x, y, s=22, color=colours(number % 20), label=NAMES.get(name, name))
+        axis.annotate(
+            NAMES.get(name, name), (mean(x), mean(y)), (4, 4), textcoords="offset points", fontsize=7
+        )
+    axis.set_xscale("symlog", linthresh=0.1)
+    axis.set_xlabel("KL to the SFT model, nats")
+    axis.set_ylabel("reward model's score")
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)
+
+
+def main(config: AlgorithmsConfig) -> None:
+    runs = {}
+    for name in NAMES:
+        folders = [Path(demo) / "algorithms" / name for demo in config.demos]
+        seeds = [figures(folder) for folder in folders if (folder / "drift.json").is_file()]
+        if seeds:
+            runs[name] = seeds
+    keys = ("Hal greedy", "Cover greedy", "Hal sampled", "Cover sampled", "reward", "kl")
+    lines = [row(*HEAD), row(*["---"] * len(HEAD))]
+    for name, seeds in runs.items():
+        lines.append(row(NAMES[name], *(spread([seed[key] for seed in seeds]) for key in keys)))
+    text = "\n".join(lines)
+    Path(config.output).write_text(text + "\n")
+    draw(runs, Path(config.output).with_suffix(".png"))
+    print(text)
+
+
+if __name__ == "__main__":
+    main(HfArgumentParser(AlgorithmsConfig).parse_args_into_dataclasses()[0])

@@ -1,0 +1,78 @@
+"""How far a policy is from its reference on answers that it samples, and what a reward model gives them.
+
+    python -m eval.drift --from_checkpoint models/ppo --reference models/sft --data_path prompts.json \\
+        --reward_model_ckpt_path models/reward_model --output_path drift.json
+
+The answers are sampled at temperature 1, so their mean log-ratio is an unbiased estimate of the KL of an answer.
+"""
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from tqdm import tqdm
+
+from training.utils import dist
+from training.utils.cli import run_stage
+from training.utils.data.loader import Collator, eval_shares
+from training.utils.losses import segment_sum
+from training.utils.model.build_model import build_policy, build_value_model
+from training.utils.model.generate import generate
+from training.utils.model.tower import share_towers
+from training.utils.prepare import build_encoder, build_sampling, load_checked
+from training.utils.stage_config import DriftConfig
+
+
+@torch.no_grad()
+def main(config: DriftConfig) -> None:
+    encoder = build_encoder(config, config.from_checkpoint)
+    records = load_checked(config.data_path, config, encoder, min_responses=0)
+    policy, reference = (
+        build_policy(config, path, encoder.family, trainable=False).to(dist.device())
+        for path in (config.from_checkpoint, config.reference)
+    )
+    models = [policy, reference]
+    if config.reward_model_ckpt_path:
+        reward_model = build_value_model(
+            config, config.reward_model_ckpt_path, encoder.family, trainable=False, needs_head=True
+        ).to(dist.device())
+        models.append(reward_model)
+    share_towers(*models)
+
+    figures = {"kl": [], "reward": []}
+    sampling = build_sampling(config, encoder, config.max_new_tokens)
+    generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, dist.rank())))
+    collate = Collator(encoder, any(record.images for record in records))
+    shares = list(eval_shares(records, config.batch_size))
+    for share, counts in tqdm(shares, unit="batch", disable=not dist.is_main()):
+        prompts = encoder.encode_all(share)
+        pad_id = encoder.tokenizer.pad_token_id
+        sampled = generate(policy, prompts, sampling, config.num_return_sequences, generator, pad_id)
+        pairs = zip(prompts, sampled, strict=True)
+        trees = [prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in pairs]
+        batch = collate(trees).to(dist.device())
+        log_ratios = segment_sum(policy(batch) - reference(batch), batch.response, batch.num_responses)
+        if counts:
+            figures["kl"] += log_ratios.tolist()
+        if counts and config.reward_model_ckpt_path:
+            figures["reward"] += reward_model(batch, batch.last_token).tolist()
+    shares = dist.gather_objects(figures)
+    if dist.is_main():
+        values = {name: [v for share in shares for v in share[name]] for name in figures}
+        result = {
+            name: {"mean": mean(v), "standard_error": stdev(v) / len(v) ** 0.5 if len(v) > 1 else None}
+            for name, v in values.items()
+            if v
+        }
+        Path(config.output_path).parent.mkdir(parents=True, exist_ok=True)
+        Path(config.output_path).write_text(json.dumps(result | {"n": len(values["kl"])}, indent=1) + "\n")
+        units = {"kl": " nats"}
+        shown = ", ".join(
+            f"{name} {figure['mean']:.3f}{units.get(name, '')}" for name, figure in result.items()
+        )
+        print(f"{len(values['kl'])} answers: {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    run_stage(main, DriftConfig)

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Every algorithm on the demo world, from the SFT model and the reward model of scripts/demo.sh: a table of
+# hallucination rate, Cover, reward and KL over seeds, and a picture of reward against KL.
+#
+#   bash scripts/algorithms.sh              about an hour and a half a seed on two cores; a second run goes on
+#   bash scripts/algorithms.sh grpo kto     only these
+#
+# Environment: SEEDS (default "0 1 2"), DEMO (start of the demo's output folders, default models/demo).
+# Nothing is tuned: the preference losses share the demo's DPO settings, the estimators its PPO settings; a loss has the
+# usual beta of its paper.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+SEEDS=${SEEDS:-0 1 2}
+DEMO=${DEMO:-models/demo}
+source scripts/setup.sh
+
+declare -A PREFERENCE=(
+  [dpo]="sigmoid" [dpo_sft]="sigmoid sft" [cdpo]="sigmoid --label_smoothing 0.1"
+  [robust]="robust --label_smoothing 0.1" [hinge]="hinge" [ipo]="ipo" [simpo]="simpo --beta 2 --simpo_gamma 1"
+  [orpo]="orpo" [kto]="kto" [bco]="bco" [mpo]="sigmoid bco sft --loss_weights 0.8 0.2 1" [mdpo]="mdpo" [sft]="sft"
+  [plackett_luce]="plackett_luce --ranked_candidate_num 0" [biased_ranking]="biased_ranking --ranked_candidate_num 0"
+)
+ESTIMATORS="gae rloo grpo reinforce_plus_plus"
+ALGORITHMS=${*:-${!PREFERENCE[*]} $ESTIMATORS}
+
+# train NAME: into $RUN, from the demo of this seed.
+train() {
+  if [[ -n ${PREFERENCE[$1]:-} ]]; then
+    MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$RUN BATCH=64 ACCUMULATION=1 LR=1e-4 MAX_SEQ_LEN=192 \
+      ZERO_STAGE=0 bash run_dpo_training.sh --packing --gradient_checkpointing false --max_steps 120 \
+      --eval_data_path "$FROM/world/pairs_val.json" --eval_step 60 --seed "$SEED" --loss_type ${PREFERENCE[$1]}
+  else
+    MODEL=$FROM/sft REWARD_MODEL=$FROM/reward_model DATA=$FROM/world/prompts_train.json OUTPUT=$RUN BATCH=32 \
+      ACCUMULATION=1 MINIBATCHES=2 PPO_EPOCHS=2 SAMPLES=4 MAX_RESPONSE_LEN=32 ACTOR_LR=1e-4 CRITIC_LR=3e-4 KL_COEF=0.02 \
+      CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=80 ESTIMATOR=$1 \
+      bash run_ppo_training.sh --gradient_checkpointing false --seed "$SEED"
+  fi
+}
+
+# measure MODEL: greedy and sampled answers on the test pictures, what they are worth, and how far they are from SFT.
+measure() {
+  local decoding
+  for decoding in greedy sampled; do
+    [[ -f $RUN/$decoding.jsonl ]] || MODEL=$1 DATA=$FROM/world/prompts_test.json OUTPUT=$RUN NAME=$decoding.jsonl BATCH=64 \
+      MAX_RESPONSE_LEN=40 TEMPERATURE=$([[ $decoding == greedy ]] && echo 0 || echo 1) bash run_predict.sh --seed "$SEED"
+    python -m eval.score --bench descriptions --truth "$FROM/world/truth_test.json" --predictions "$RUN/$decoding.jsonl" \
+      --output "$RUN/$decoding.json"
+  done
+  [[ -f $RUN/drift.json ]] || python -m eval.drift --from_checkpoint "$1" --reference "$FROM/sft" \
+    --reward_model_ckpt_path "$FROM/reward_model" --data_path "$FROM/world/prompts_test.json" \
+    --output_path "$RUN/drift.json" --batch_size 64 --max_new_tokens 40
+}
+
+for SEED in $SEEDS; do
+  FROM=$DEMO-$SEED
+  [[ -d $FROM/reward_model ]] || { echo "error: $FROM: no demo; run scripts/seeds.sh first" >&2; exit 2; }
+  RUN=$FROM/algorithms/start && mkdir -p "$RUN" && measure "$FROM/sft"
+  for name in $ALGORITHMS; do
+    RUN=$FROM/algorithms/$name
+    train "$name"
+    measure "$RUN"
+  done
+done
+python -m data.demo_algorithms --demos $(printf "$DEMO-%s " $SEEDS) --output "$DEMO-algorithms.md"

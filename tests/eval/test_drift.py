@@ -1,0 +1,42 @@
+"""KL and reward of a policy on its own answers."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from eval.drift import main as drift
+from tests.conftest import SAMPLES
+from training.utils.stage_config import DriftConfig
+
+
+@pytest.fixture(scope="module")
+def sharper(tiny_llava, tmp_path_factory):
+    """The same model with a larger last layer, and so with other probabilities; and a reward head."""
+    folder = tmp_path_factory.mktemp("sharper") / "llava"
+    shutil.copytree(tiny_llava, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = 3 * weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file({"weight": torch.ones(1, 48)}, folder / "value_head.safetensors")
+    return folder
+
+
+def measured(policy, reference, tmp_path, judge=""):
+    more = {"reference": str(reference), "reward_model_ckpt_path": str(judge), "dataset_samples": "6"}
+    more |= {"num_return_sequences": 40, "max_new_tokens": 3, "output_path": str(tmp_path / "drift.json")}
+    drift(DriftConfig(from_checkpoint=str(policy), data_path=str(SAMPLES / "ppo.json"), **more))
+    return json.loads((tmp_path / "drift.json").read_text())
+
+
+def test_a_policy_is_at_no_distance_from_itself(tiny_llava, tmp_path):
+    found = measured(tiny_llava, tiny_llava, tmp_path)
+    assert found["n"] == 240 and abs(found["kl"]["mean"]) < 1e-5 and "reward" not in found
+
+
+def test_another_one_is_at_a_positive_distance_and_its_answers_get_scores(sharper, tiny_llava, tmp_path):
+    found = measured(sharper, tiny_llava, tmp_path, judge=sharper)
+    assert found["kl"]["mean"] > 3 * found["kl"]["standard_error"] > 0
+    assert found["reward"]["standard_error"] > 0

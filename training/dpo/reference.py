@@ -1,0 +1,60 @@
+"""Where the log-probabilities of the reference come from.
+
+a frozen copy of the model      in general
+the policy without adapters     where adapters are all that is trained: no second model in memory
+a cache on disk                 with --reference_cache: computed once, for any number of runs
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from training.dpo.reference_cache import ReferenceCache
+from training.utils.data.loader import Data
+from training.utils.data.tree import Batch
+from training.utils.engine import Engine, inference_engine
+from training.utils.losses import segment_sum
+from training.utils.model.build_model import build_policy
+from training.utils.model.lora import without_adapters
+from training.utils.model.policy import Policy
+from training.utils.model.tower import share_towers
+from training.utils.stage_config import DPOConfig
+
+Reference = Callable[[Batch], Tensor]  # log-probabilities of the responses of a batch in nats, [R]
+
+
+def response_logps(model: Engine | nn.Module, batch: Batch) -> Tensor:
+    """Log-probabilities of whole responses in nats, [R]."""
+    return segment_sum(model(batch), batch.response, batch.num_responses)
+
+
+def load_reference(config: DPOConfig, policy: Policy, data: Data) -> Reference | None:
+    """The reference, before the policy goes into its engine; none where `without_adapters` of it will do."""
+    if config.only_optimize_lora and not config.reference_cache:
+        return None
+    frozen = build_policy(config, config.from_checkpoint, data.encoder.family, trainable=False)
+    share_towers(policy, frozen)
+    frozen = inference_engine(frozen, config)
+
+    @torch.no_grad()
+    def reference(batch: Batch) -> Tensor:
+        return response_logps(frozen, batch)
+
+    if not config.reference_cache:
+        return reference
+    cache = ReferenceCache(config, data.encoder)
+    cache.fill([*data.train, *data.held_out], data, reference)
+    data.encode = cache.encoding_with(data.encode)
+    return lambda batch: batch.ref_logps
+
+
+def policy_without_adapters(engine: Engine) -> Reference:
+    """The reference of a policy whose adapters are all that is trained."""
+
+    @torch.no_grad()
+    def reference(batch: Batch) -> Tensor:
+        with without_adapters(engine.module):
+            return response_logps(engine, batch)
+
+    return reference

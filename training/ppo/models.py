@@ -1,0 +1,132 @@
+"""The models of policy optimisation: a policy and its reference, a critic, and what rewards.
+
+Each is a model of its own, or with `--share_backbone` an adapter and a head of one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from training.ppo.rewards import (
+    Reward,
+    WeightedRewards,
+    model_reward,
+    reads_the_same,
+    rendered_reward,
+    text_rewards,
+)
+from training.utils.data.encode import Encoder
+from training.utils.data.loader import Data
+from training.utils.data.record import DataError
+from training.utils.engine import Engine, inference_engine
+from training.utils.model.backbone import Adapted
+from training.utils.model.build_model import (
+    build_backbone,
+    build_policy,
+    build_value_model,
+    read_head,
+    require_adapter,
+    require_reward_model,
+)
+from training.utils.model.lora import ADAPTER
+from training.utils.model.policy import Policy
+from training.utils.model.tower import share_towers
+from training.utils.model.value_head import ValueModel
+from training.utils.prepare import build_encoder
+from training.utils.stage_config import PPOConfig
+
+
+@dataclass
+class Models:
+    actor: Engine
+    critic: Engine | None  # none where the advantages need no values
+    reference: nn.Module
+    rewards: WeightedRewards
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        return {"actor": self.actor} | ({"critic": self.critic} if self.critic else {})
+
+
+def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
+    """The models of a run, on their devices and in their engines.
+
+    Raises:
+        DataError: a checkpoint can't play its role.
+    """
+    encoders = {path: build_encoder(config.for_reward_models, path) for path in config.reward_model_ckpt_path}
+    if config.critic_is_reward_model and not reads_the_same(encoder, encoders[config.critic_checkpoint]):
+        raise DataError(
+            f"{config.critic_checkpoint}: reads other tokens than the policy, so no critic can start from it; use "
+            "--critic_init policy"
+        )
+    build = one_backbone if config.share_backbone else separate_models
+    policy, reference, value_model, reward_models = build(config, encoder, encoders)
+    models = [model for model in (policy, reference, value_model, *reward_models.values()) if model]
+    share_towers(*models, remembered_batches=data.sampler.accumulation)
+
+    num_updates = data.sampler.num_steps * config.ppo_epochs * config.num_minibatches
+    actor = Engine(policy, config.for_actor, total_steps=num_updates)
+    critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
+    has_images = any(record.images for record in data.train)
+    rewards: dict[str, Reward] = {}
+    for path, model in reward_models.items():
+        frozen = inference_engine(model, config.for_critic)
+        if reads_the_same(encoder, encoders[path]):
+            rewards[path] = model_reward(frozen)
+        else:
+            rewards[path] = rendered_reward(frozen, encoders[path], encoder, has_images)
+    rewards |= text_rewards(config, encoder)
+    weights = config.reward_weights or [1.0] * len(rewards)
+    return Models(
+        actor, critic, inference_engine(reference, config.for_actor), WeightedRewards(rewards, weights)
+    )
+
+
+Roles = tuple[
+    Policy, Policy, ValueModel | None, dict[str, ValueModel]
+]  # policy, reference, critic, reward models
+
+
+def separate_models(config: PPOConfig, encoder: Encoder, encoders: dict[str, Encoder]) -> Roles:
+    """A model for each role."""
+    for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
+    policy = build_policy(for_actor, config.from_checkpoint, family)
+    reference = build_policy(for_actor, config.from_checkpoint, family, trainable=False)
+    value_model = (
+        build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None
+    )
+    reward_models = {
+        path: build_value_model(for_critic, path, encoders[path].family, trainable=False, needs_head=True)
+        for path in config.reward_model_ckpt_path
+    }
+    return policy, reference, value_model, reward_models
+
+
+def one_backbone(config: PPOConfig, encoder: Encoder, encoders: dict[str, Encoder]) -> Roles:
+    """Adapters of one model, and the model without them as the reference."""
+    sources = {ADAPTER: None}  # of each adapter: where it was trained; none: it is new
+    folders = {path: require_reward_model(path) for path in config.reward_model_ckpt_path}
+    for number, path in enumerate(folders):
+        sources[f"reward{number}"] = require_adapter(path, config.from_checkpoint)
+    critic_start = folders.get(config.critic_checkpoint)
+    if config.has_critic:
+        sources["critic"] = critic_start
+    backbone = build_backbone(config.for_actor, encoder.family, sources)
+
+    def value_model(adapter: str, head: Path | None, trainable: bool) -> ValueModel:
+        model = ValueModel(Adapted(backbone, adapter), encoder.family)
+        if head:
+            read_head(model, head)
+        model.v_head.to(backbone.model.dtype)
+        return model.requires_grad_(trainable)
+
+    policy = Policy(Adapted(backbone, ADAPTER), encoder.family).requires_grad_(True)
+    reference = Policy(Adapted(backbone, None), encoder.family)
+    critic = value_model("critic", critic_start, trainable=True) if config.has_critic else None
+    reward_models = {
+        path: value_model(f"reward{number}", folder, trainable=False)
+        for number, (path, folder) in enumerate(folders.items())
+    }
+    return policy, reference, critic, reward_models

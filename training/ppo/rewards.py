@@ -1,0 +1,165 @@
+"""What a response is worth: a weighted sum of reward models, Python functions and endpoints.
+
+--reward_model_ckpt_path FOLDER    a trained reward model, also of another family, tokenizer or template
+--reward_functions MODULE:NAME     function(record, responses) -> a number for each response
+--reward_endpoints URL             takes {"prompts": [{"id", "turns", "images", "responses"}]},
+                                   gives {"scores": [[a number for each response] for each prompt]}
+"""
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.utils import dist
+from training.utils.data.encode import Encoder
+from training.utils.data.loader import Collator
+from training.utils.data.record import DataError, Record
+from training.utils.data.tree import Batch, Response, Tree
+from training.utils.http import Endpoint
+from training.utils.stage_config import PPOConfig
+
+KEY_NAME = "REWARD_API_KEY"
+
+# Scores of all responses of a micro-batch, given as trees and as the same batch, [R].
+Reward = Callable[[Sequence[Tree], Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class WeightedRewards:
+    """The sum of some rewards. The scores of each are kept, so that they can be shown."""
+
+    rewards: dict[str, Reward]
+    weights: list[float]
+
+    def __call__(self, trees: Sequence[Tree], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum, and the parts by name, [R] each."""
+        parts = {name: reward(trees, batch).float() for name, reward in self.rewards.items()}
+        return sum(w * part for w, part in zip(self.weights, parts.values(), strict=True)), parts
+
+
+def model_reward(reward_model: nn.Module) -> Reward:
+    """A reward model that reads the policy's own tokens."""
+
+    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:
+        return reward_model(batch, batch.last_token)
+
+    return reward
+
+
+def rendered_reward(
+    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool
+) -> Reward:
+    """A reward model with a tokenizer, template or image processor of its own: it reads the words again.
+
+    Args:
+        encoder: of the reward model.
+    """
+    collate = Collator(encoder, has_images)
+
+    def rendered(tree: Tree) -> Tree:
+        texts = tuple(policy_encoder.decode(response.ids) for response in tree.responses)
+        again = encoder.encode(replace(tree.record, responses=texts, scores=None))
+        pairs = zip(again.responses, tree.responses, strict=True)
+        return replace(again, responses=[_cut_like(response, original) for response, original in pairs])
+
+    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:
+        own = collate([rendered(tree) for tree in trees]).to(dist.device())
+        return reward_model(own, own.last_token)
+
+    return reward
+
+
+def _cut_like(response: Response, original: Response) -> Response:
+    """Without its end of turn, where the original was cut before it came to one."""
+    if original.ended or len(response.ids) == 1:
+        return response
+    return replace(response, ids=response.ids[:-1], ended=False)
+
+
+def reads_the_same(one: Encoder, other: Encoder) -> bool:
+    """Whether two models read the same tokens and pixels of a record."""
+    images = [getattr(encoder.processor, "image_processor", None) for encoder in (one, other)]
+    return (
+        one.template_name == other.template_name
+        and type(one.family) is type(other.family)
+        and one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+        and len({str(sorted(p.to_dict().items(), key=str)) for p in images if p}) <= 1
+    )
+
+
+def function_reward(name: str, encoder: Encoder) -> Reward:
+    """A Python function given as `module:function`.
+
+    Raises:
+        DataError: there is no such function, or (from the reward) it does not give a number for each response.
+    """
+    module_name, _, function_name = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"--reward_functions {name}: {error}; expected module:function, importable from here"
+        ) from None
+
+    def scores(record: Record, responses: list[str]) -> list[float]:
+        return list(function(record, responses))
+
+    return _of_texts(name, encoder, lambda asked: [scores(record, responses) for record, responses in asked])
+
+
+def endpoint_reward(url: str, encoder: Encoder, timeout_s: float, retries: int) -> Reward:
+    """A server that scores texts.
+
+    Raises:
+        DataError: from the reward, if it gives no answer, or not a number for each response.
+    """
+    endpoint = Endpoint(url, KEY_NAME, timeout_s, retries)
+
+    def ask(asked: list[tuple[Record, list[str]]]) -> list[list[float]]:
+        prompts = [
+            {
+                "id": record.id,
+                "turns": [{"role": turn.role, "text": turn.text} for turn in record.turns],
+                "images": [str(image) for image in record.images if isinstance(image, Path)],
+                "responses": responses,
+            }
+            for record, responses in asked
+        ]
+        answer = endpoint.ask({"prompts": prompts})
+        return answer.get("scores") if isinstance(answer, dict) else None
+
+    return _of_texts(url, encoder, ask)
+
+
+def _of_texts(
+    name: str, encoder: Encoder, ask: Callable[[list[tuple[Record, list[str]]]], list[list[float]]]
+) -> Reward:
+    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:
+        asked = [(tree.record, [encoder.decode(r.ids) for r in tree.responses]) for tree in trees]
+        answer = ask(asked)
+        try:
+            for (_, responses), scores in zip(asked, answer, strict=True):
+                if len(scores) != len(responses) or not all(math.isfinite(float(score)) for score in scores):
+                    raise ValueError
+            return torch.tensor([float(s) for scores in answer for s in scores], device=dist.device())
+        except (TypeError, ValueError):
+            found = str(answer)[:200]
+            raise DataError(
+                f"reward {name}: found {found}; expected a finite number for each response"
+            ) from None
+
+    return reward
+
+
+def text_rewards(config: PPOConfig, encoder: Encoder) -> dict[str, Reward]:
+    """The rewards that read words, by their names."""
+    rewards = {name: function_reward(name, encoder) for name in config.reward_functions}
+    return rewards | {
+        url: endpoint_reward(url, encoder, config.reward_timeout_s, config.reward_retries)
+        for url in config.reward_endpoints
+    }

@@ -85,7 +85,7 @@ def said(kind: str, *said_and_true: str):
 
 
 def test_f1_comes_from_rounded_rates():
-    """P = 2/3 is 66.7 and R = 2/4: 2 * 0.667 * 0.5 / (1.167 + 0.0001) = 57.15 %, which is 57.2; from 2/3 it is 57.1."""
+    """P = 2/3 is 66.7 and R = 2/4: 2 * 0.667 * 0.5 / (1.167 + 0.0001) = 57.15 %: 57.2; from 2/3 it is 57.1."""
     asked, texts = said("relation", "no no", "no no", "no yes", "yes no", "yes no")
     metrics = amber_discriminative.score(asked, texts).metrics
     assert metrics == {"accuracy": 40.0, "precision": 66.7, "recall": 50.0, "F1": 57.2}

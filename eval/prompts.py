@@ -9,7 +9,7 @@ from pathlib import Path
 from eval.benches.table import get_bench
 from training.utils import dist
 from training.utils.data.encode import Encoder
-from training.utils.data.formats import read_entries
+from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError, Record
 from training.utils.data.records import Failure, draw, image_root, read_records
 from training.utils.stage_config import PredictConfig

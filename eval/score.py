@@ -19,7 +19,7 @@ from transformers import HfArgumentParser
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
 from eval.predictions import args_file
-from training.utils.data.formats import read_entries
+from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 
 GENERATION = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.utils.data.formats import read_entries
+from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 
 

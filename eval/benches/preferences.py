@@ -14,7 +14,8 @@ from statistics import fmean
 from eval.benches.files import files
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
-from training.utils.data.formats import normalise, read_entries
+from training.utils.data.entries import read_entries
+from training.utils.data.formats import normalise
 from training.utils.data.record import DataError
 
 GROUPS = {  # of VL-RewardBench, by how an id begins

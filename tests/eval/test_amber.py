@@ -77,12 +77,25 @@ def test_yes_no_worked_by_hand(folder):
     assert "number" not in scored.groups
 
 
-def test_f1_comes_from_rounded_rates_and_existence_has_its_own_epsilon():
-    """P = R = 2/3 round to 66.7 %: 2 * 0.667^2 / (1.334 + 0.001) = 66.65 %, which prints as 66.7 and, with a P of 1
-    and R of 0.5, 2 * 0.5 / 1.501 = 66.62 % as 66.6 where 0.0001 gives 66.7."""
-    items = [{"answer": "no", "label": "no"}, {"answer": "yes", "label": "no"}]
-    assert amber_discriminative.figures(items, 0.001)["F1"] == 66.6
-    assert amber_discriminative.figures(items, 0.0001)["F1"] == 66.7
+def said(kind: str, *said_and_true: str):
+    """Questions of a kind and their answers, from words like `no yes`: said no where yes is true."""
+    pairs = [pair.split() for pair in said_and_true]
+    asked = [Question(str(i), "?", (), true, kind) for i, (_, true) in enumerate(pairs)]
+    return asked, {str(i): [word] for i, (word, _) in enumerate(pairs)}
+
+
+def test_f1_comes_from_rounded_rates():
+    """P = 2/3 is 66.7 and R = 2/4: 2 * 0.667 * 0.5 / (1.167 + 0.0001) = 57.15 %: 57.2; from 2/3 it is 57.1."""
+    asked, texts = said("relation", "no no", "no no", "no yes", "yes no", "yes no")
+    metrics = amber_discriminative.score(asked, texts).metrics
+    assert metrics == {"accuracy": 40.0, "precision": 66.7, "recall": 50.0, "F1": 57.2}
+
+
+def test_existence_has_an_epsilon_of_its_own():
+    """P = 1 and R = 0.5: 2 * 0.5 / (1.5 + 0.001) is 66.6 %; with 0.0001, as all others, 66.7."""
+    asked, texts = said("discriminative-hallucination", "no no", "yes no")
+    scored = amber_discriminative.score(asked, texts)
+    assert (scored.groups["existence"]["F1"], scored.metrics["F1"]) == (66.6, 66.7)
 
 
 @pytest.mark.parametrize(
@@ -103,12 +116,19 @@ def test_how_an_answer_is_read(text, first, exact):
 
 
 def test_the_amber_score_is_of_both_parts_or_none(folder):
-    """CHAIR 50 (man true, sea invented), F1 100 (no to all that is no): (100 - 50 + 100) / 2."""
+    """CHAIR 25 (man, boy and dog true, sea invented), F1 100 (no to all that is no): (100 - 25 + 100) / 2."""
     asked = amber.load([folder])
-    texts = {"1": ["a man, a sea"], "3": ["No"], "5": ["No"], "7": ["No"], "4": ["Yes"], "6": ["Yes"]}
+    texts = {
+        "1": ["a man, a boy, a dog, a sea"],
+        "3": ["No"],
+        "5": ["No"],
+        "7": ["No"],
+        "4": ["Yes"],
+        "6": ["Yes"],
+    }
     scored = amber.score(asked, texts)
-    assert scored.metrics["CHAIR"] == 50 and scored.metrics["F1"] == 100
-    assert scored.metrics["AMBER"] == 75
+    assert scored.metrics["CHAIR"] == 25 and scored.metrics["F1"] == 100
+    assert scored.metrics["AMBER"] == 87.5
     assert scored.n == 6
     assert "AMBER" not in amber.score(asked, {"1": ["a man"]}).metrics
 

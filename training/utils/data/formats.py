@@ -1,10 +1,7 @@
 """How file formats spell a record: LLaVA's JSON, the columns of TRL, RLAIF-V and reward benchmarks."""
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -28,39 +25,6 @@ class Spelled:
     origin: str = ""
 
 
-def read_entries(path: Path) -> Iterable[Any]:
-    """The entries of a JSON list or JSON Lines file, or the rows of a data set.
-
-    Raises:
-        DataError: the file is not there or does not parse.
-    """
-    if not path.exists():
-        raise DataError(f"{path}: no such file; set --data_path")
-    if path.is_dir() or path.suffix in (".parquet", ".arrow"):
-        return _read_dataset(path)
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        if text.lstrip().startswith("["):
-            return json.loads(text)
-        return [json.loads(line) for line in text.split("\n") if line.strip()]  # a text may hold U+2028
-    except json.JSONDecodeError as error:
-        line = text.count("\n", 0, error.pos) + 1 if text.lstrip().startswith("[") else "?"
-        raise DataError(
-            f"{path}: does not parse as JSON at line {line}: {error.msg}; expected a JSON list, or one object a line"
-        ) from None
-
-
-def _read_dataset(path: Path) -> Iterable[Any]:
-    import datasets
-
-    if path.is_dir() and (path / "dataset_info.json").is_file():
-        return datasets.load_from_disk(str(path))
-    files = [str(path)] if path.is_file() else sorted(map(str, path.glob("**/*.parquet")))
-    if not files:
-        raise DataError(f"{path}: holds no data set; expected parquet files, or a folder of save_to_disk")
-    return datasets.load_dataset("parquet", data_files=files, split="train")
-
-
 def normalise(entry: Any) -> Spelled:
     """An entry of any format, as one form.
 
@@ -74,7 +38,7 @@ def normalise(entry: Any) -> Spelled:
             return replace(read(entry), origin=str(entry.get("origin_dataset") or entry.get("source") or ""))
     raise DataError(
         f"found the keys {', '.join(sorted(entry)) or 'none'}; expected `conversations` (LLaVA), "
-        "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), or `prompt`, `completion` and `label` "
+        "`chosen` and `rejected` with `prompt` (TRL) or `question` (RLAIF-V), `prompt`, `completion` and `label` "
         "(TRL, unpaired), or those of a reward benchmark"
     )
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from .formats import normalise, read_entries
+from .entries import read_entries
+from .formats import normalise
 from .images import ImageError, locate, verify
 from .record import MARKER, DataError, Record, Turn
 

@@ -10,6 +10,8 @@
 # Environment:
 #   MODEL          model folder, or the output folder of a stage
 #   REWARD_MODEL   what the reward benchmarks score; without one they are left out
+#   JUDGE_MODEL    who judges MMHal-Bench and LLaVA-Bench, at JUDGE_URL with the key JUDGE_API_KEY, by the official
+#                  prompt or rules in judge/; without one they are left out
 #   BENCH_DIR      default benchmarks
 #   OUTPUT         answers and scores, default models/eval/NAME_OF_MODEL
 #   BEAMS, MAX_RESPONSE_LEN, BATCH, ...   settings of run_predict.sh
@@ -19,7 +21,9 @@ cd "$(dirname "$0")/.."
 BENCH_DIR=${BENCH_DIR:-benchmarks}
 : "${MODEL:?expected a model folder, MODEL=... bash scripts/eval_all.sh}"
 export OUTPUT=${OUTPUT:-models/eval/$(basename "$MODEL")}
+JUDGE_URL=${JUDGE_URL:-http://localhost:8000/v1}
 REWARD_BENCHES=" preferences vl_rewardbench multimodal_rewardbench "
+JUDGED_BENCHES=" mmhal llava_bench "
 source scripts/setup.sh
 
 evaluate() { # NAME FOLDER
@@ -31,6 +35,12 @@ evaluate() { # NAME FOLDER
       --image_folder "$images" --output_path "$answers" || return 1
   else
     BENCH=$1 DATA=$truth IMAGES=$images NAME=$1.jsonl bash run_predict.sh || return 1
+  fi
+  if [[ $JUDGED_BENCHES == *" $1 "* ]]; then
+    python -m eval.judge --bench "$1" --truth "$(one_file "$truth")" --predictions "$answers" --judge endpoint \
+      --judge_url "$JUDGE_URL" --judge_model "$JUDGE_MODEL" --judge_prompt "$(one_file "$2/judge")" \
+      --output "$OUTPUT/$1.score.json"
+    return
   fi
   python -m eval.score --bench "$1" --truth "$truth" --predictions "$answers" --output "$OUTPUT/$1.score.json" \
     "${options[@]}"
@@ -50,20 +60,16 @@ for folder in "$BENCH_DIR"/*/; do
     echo "$name: needs REWARD_MODEL; left out"
     continue
   fi
+  if [[ $JUDGED_BENCHES == *" $name "* && -z ${JUDGE_MODEL:-} ]]; then
+    echo "$name: needs JUDGE_MODEL; left out"
+    continue
+  fi
   printf '\n== %s\n' "$name"
   evaluate "$name" "${folder%/}" || failed+=("$name")
 done
 
 printf '\n'
-python - "$OUTPUT" <<'EOF'
-import json, sys
-from pathlib import Path
-
-for file in sorted(Path(sys.argv[1]).glob("*.score.json")):
-    result = json.loads(file.read_text())
-    figures = "  ".join(f"{name} {value:.1f}" for name, value in result["metrics"].items())
-    print(f"{result['bench']:24} {result['answered']} of {result['asked']}  {figures}")
-EOF
+python -m eval.report --runs "$(basename "$MODEL")=$OUTPUT" --output "$OUTPUT/report.html"
 if (( ${#failed[@]} )); then
   echo "error: failed: ${failed[*]}" >&2
   exit 1

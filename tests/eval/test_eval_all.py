@@ -16,6 +16,7 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     write("benches/pope/data/coco_pope_random.json", lines(question))
     picture().save(write("benches/pope/images/a.png", b""))
     write("benches/vl_rewardbench/data/a.json", [])
+    write("benches/mmhal/data/a.json", [])
     write("benches/empty/readme", "")
     write("benches/poppy/data/a.json", [])
     environment = {
@@ -42,4 +43,6 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     assert "error: failed: poppy" in done.stderr
     result = json.loads((tmp_path / "out" / "pope.score.json").read_text())
     assert result["answered"] == 1 and result["generation"]["max_new_tokens"] == 4
-    assert "pope                     1 of 1  accuracy" in done.stdout
+    assert "mmhal: needs JUDGE_MODEL; left out" in done.stdout
+    table = (tmp_path / "out" / "report.md").read_text()
+    assert "pope.score" in table and "accuracy" in table

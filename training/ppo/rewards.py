@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from training.utils import dist
 from training.utils.config import ModelConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
-from training.utils.data.record import DataError, Record
+from training.utils.data.record import MARKER, DataError, Record, Turn
 from training.utils.data.tree import Batch, Response, Tree
 from training.utils.http import Endpoint
 from training.utils.model.build_model import build_value_model
@@ -96,14 +97,23 @@ def _cut_like(response: Response, original: Response) -> Response:
 
 
 def reads_the_same(one: Encoder, other: Encoder) -> bool:
-    """Whether two models read the same tokens and pixels of a record."""
-    images = [getattr(encoder.processor, "image_processor", None) for encoder in (one, other)]
+    """Whether two models read the same tokens and pixels of a record; seen on one with a picture."""
+    if one.template_name != other.template_name or one.tokenizer.get_vocab() != other.tokenizer.get_vocab():
+        return False
+    (ids, pixels), (other_ids, other_pixels) = _probe(one), _probe(other)
     return (
-        one.template_name == other.template_name
-        and type(one.family) is type(other.family)
-        and one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
-        and len({str(sorted(p.to_dict().items(), key=str)) for p in images if p}) <= 1
+        ids == other_ids
+        and pixels.keys() == other_pixels.keys()
+        and all(torch.equal(pixels[name], other_pixels[name]) for name in pixels)
     )
+
+
+def _probe(encoder: Encoder) -> tuple[list, dict[str, Tensor]]:
+    """Token ids and pixels of a conversation about a picture."""
+    picture = Image.new("RGB", (96, 64), (200, 100, 50))
+    turns = [Turn("user", f"{MARKER}\nWhat?"), Turn("assistant", "That."), Turn("user", "Why?")]
+    pixels, expansions = encoder.family.image_inputs(encoder.processor, [picture])
+    return [encoder.prompt_ids(turns, expansions), encoder.response_ids("So.")], pixels
 
 
 def function_reward(name: str, encoder: Encoder) -> Reward:

@@ -1,6 +1,7 @@
 """Visual preferences as textual ones: a caption in the place of each image (phase 2 of RoVRM, arXiv 2408.12109).
 
-    python -m data.caption_preferences --preferences pairs.json --captions human.json written.json --output captions.json
+    python -m data.caption_preferences --preferences pairs.json --captions human.json written.json \\
+        --output captions.json
 
 A captions file is a JSON object from the path of an image, or the id of a record with one image, to its caption.
 """

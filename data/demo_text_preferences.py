@@ -2,10 +2,10 @@
 
     python -m data.demo_text_preferences --truth models/demo/world/truth_train.json --output models/demo/rovrm
 
-`text.json` is what a general preference set would be: some records ask what is in a list, the task of the pictures in
-other words; the rest is about arithmetic, politeness or brevity, or has its ranking the wrong way round. The kind ends
-the id. `captions.json` maps each picture to a caption, some of which belong to another picture. Both know only
-the scenes of the truth file.
+`text.json` is what a general preference set would be: some records ask what is in a list, the task of the pictures
+in other words; the rest is about arithmetic, politeness or brevity, or is ranked the wrong way round. The kind ends
+the id. `captions.json` maps each picture to a caption; some belong to another picture. Both know only the scenes of
+the truth file.
 """
 
 import json

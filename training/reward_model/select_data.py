@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -79,7 +80,7 @@ def main(config: SelectConfig) -> None:
     targets = load_ranked(config.target, config.target_samples, config, encoder)
     if config.num_keep > len(candidates):
         raise DataError(
-            f"--num_keep {config.num_keep}: {config.candidates} holds {len(candidates)} records; expected fewer to keep"
+            f"--num_keep {config.num_keep}: {config.candidates} holds {len(candidates)} records; expected fewer"
         )
     reward_model = build_value_model(
         config, config.from_checkpoint, encoder.family, trainable=False, needs_head=True
@@ -108,12 +109,15 @@ def with_gradients(model: ValueModel, lora_dim: int, lora_module_name: str) -> l
     if lora_dim == 0:
         return [model.v_head.weight.requires_grad_()]
     language_model = model.family.language_model(model.model)
-    add_lora(language_model, lora_dim, 0, lora_module_name)
+    try:
+        add_lora(language_model, lora_dim, 0, lora_module_name)
+    except NoMatchingPeftModuleError:
+        raise DataError(
+            f"--lang_lora_module_name {lora_module_name}: no linear layer's name holds this; "
+            "expected a part of a name, such as layers."
+        ) from None
     language_model.to(dist.device())
-    found = [parameter for name, parameter in language_model.named_parameters() if ".lora_B." in name]
-    if not found:
-        raise DataError(f"--lang_lora_module_name {lora_module_name}: no linear layer's name holds this")
-    return found
+    return [parameter for name, parameter in language_model.named_parameters() if ".lora_B." in name]
 
 
 def loss_gradient(model: ValueModel, parameters: Sequence[nn.Parameter], batch: Batch) -> Tensor:

@@ -1,8 +1,8 @@
 """What preference data cost to move onto other preference data: the arithmetic of RoVRM's selection.
 
 RoVRM (arXiv 2408.12109) keeps the candidates with the lowest c_i = 1/M sum_j OT(g_i, g_j), where g is a randomly
-projected gradient of the reward loss, OT(a, b) = min over couplings of the integral of C(z, z'), and C the L2 norm. It
-leaves open what distribution a single gradient vector is. Two readings:
+projected gradient of the reward loss, OT(a, b) = min over couplings of the integral of C(z, z'), and C the L2 norm.
+It leaves open what distribution a single gradient vector is. Two readings:
 
 - `pairwise_costs`: the K numbers of a projected gradient are K equally heavy points on the line. Then OT is the
   Wasserstein-1 distance of two samples, the mean difference of their sorted values. It follows the paper's formula to

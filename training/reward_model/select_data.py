@@ -72,6 +72,10 @@ class SelectConfig(ModelConfig):
             self.transport in ("pairwise", "set"),
             f"--transport {self.transport}: unknown; expected pairwise or set",
         )
+        require(
+            self.transport == "set" or not self.unit_gradients,
+            "--unit_gradients: needs --transport set; pairwise costs compare little but lengths",
+        )
 
 
 def main(config: SelectConfig) -> None:

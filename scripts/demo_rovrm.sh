@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # RoVRM on the demo world, where few visual preferences are at hand (5 % of the pairs) and many textual ones, of which
 # some are of use. Run scripts/demo.sh first, with each seed. It ends with a table of pair accuracy: a reward model of
-# the visual pairs alone, and ones of three phases with data selected at random and by optimal transport.
+# the visual pairs alone, for as many steps as one phase (vanilla) and as all three (vanilla-long), and ones of three
+# phases with data selected at random and by optimal transport.
 #
 # Environment: SEEDS (default "0 1 2"), DEMO (start of the demo's output folders, as of scripts/seeds.sh, default
 #              models/demo), OUT (default DEMO-rovrm), SPLIT (test; settings are chosen on val),
-#              VARIANTS (default "vanilla random transport"), STEPS of a phase (default 100).
+#              VARIANTS (default all), STEPS of a phase (default 100).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,7 @@ SEEDS=${SEEDS:-0 1 2}
 DEMO=${DEMO:-models/demo}
 OUT=${OUT:-$DEMO-rovrm}
 SPLIT=${SPLIT:-test}
-VARIANTS=${VARIANTS:-vanilla random transport}
+VARIANTS=${VARIANTS:-vanilla vanilla-long random transport}
 STEPS=${STEPS:-100}
 source scripts/setup.sh
 
@@ -36,9 +37,10 @@ for seed in $SEEDS; do
   flags=(--packing --gradient_checkpointing false --max_steps "$STEPS" --eval_data_path "$world/pairs_val.json"
          --eval_step 10000)
   for variant in $VARIANTS; do
-    if [[ $variant == vanilla ]]; then
-      MODEL=$sft DATA=$folder/visual.json IMAGES=$world OUTPUT=$folder/vanilla/visual LR=$VISUAL_LR \
-        bash run_rm_training.sh "${flags[@]}" --seed "$seed"
+    if [[ $variant == vanilla* ]]; then
+      [[ $variant == vanilla-long ]] && steps=$(( 3 * STEPS )) || steps=$STEPS
+      MODEL=$sft DATA=$folder/visual.json IMAGES=$world OUTPUT=$folder/$variant/visual LR=$VISUAL_LR \
+        bash run_rm_training.sh "${flags[@]}" --max_steps "$steps" --seed "$seed"
     else
       MODEL=$sft TEXT=$folder/text.json CAPTIONED=$folder/captioned.json VISUAL=$folder/visual.json IMAGES=$world \
         OUTPUT=$folder/$variant SELECT=$variant SEED=$seed bash scripts/rovrm.sh "${flags[@]}"

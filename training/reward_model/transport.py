@@ -56,7 +56,8 @@ def set_costs(candidates: Tensor, targets: Tensor, regularisation: float = 0.0) 
     """Dual potential of each candidate in moving the candidates onto the targets, all equally heavy, [N].
 
     With f and g the potentials, mean f + mean g is the cost of the whole; they are fixed up to a constant that moves
-    from one to the other, and mean f = mean g here.
+    from one to the other, and mean f = mean g here. Where some of the candidates can be moved onto just some of the
+    targets, as with N = M, the exact solution leaves more freedom than that; Sinkhorn's does not.
 
     Args:
         candidates, targets: [N, K], [M, K].

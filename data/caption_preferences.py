@@ -1,0 +1,79 @@
+"""Visual preferences as textual ones: a caption in the place of each image (phase 2 of RoVRM, arXiv 2408.12109).
+
+    python -m data.caption_preferences --preferences pairs.json --captions human.json written.json \\
+        --output captions.json
+
+A captions file is a JSON object from the path of an image, or the id of a record with one image, to its caption.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from training.utils.data.entries import read_entries
+from training.utils.data.formats import Spelled, normalise
+from training.utils.data.record import MARKER, DataError
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    preferences: str = field(metadata={"help": "Ranked answers to images, in any format of data/README.md."})
+    captions: list[str] = field(
+        metadata={"help": "Captions files; where several know an image, the first one counts."}
+    )
+    output: str = field(metadata={"help": "LLaVA-format file of text-only records to write."})
+
+
+def captioned(spelled: Spelled, captions: Mapping[str, str]) -> dict:
+    """The record without images: each marker replaced by a caption, or all captions in front of the first turn.
+
+    Raises:
+        DataError: an image has no caption, or markers and images differ in number.
+    """
+    texts = []
+    for image in spelled.images:
+        keys = [image] if isinstance(image, str) else []
+        keys += [str(spelled.id)] if len(spelled.images) == 1 else []
+        found = [captions[key] for key in keys if key in captions]
+        if not found:
+            raise DataError(
+                f"no caption for {' or '.join(keys) or 'an image without a path'}; add it to a file"
+            )
+        texts.append(found[0])
+    values = [turn.text for turn in spelled.turns]
+    markers = sum(value.count(MARKER) for value in values)
+    if markers == 0:
+        values[0] = "".join(f"{MARKER}\n" for _ in texts) + values[0]
+    elif markers != len(texts):
+        raise DataError(
+            f"found {markers} {MARKER} marker(s) for {len(texts)} image(s); expected one for each"
+        )
+    remaining = iter(texts)
+    for place, value in enumerate(values):
+        first, *others = value.split(MARKER)
+        values[place] = first + "".join(next(remaining) + other for other in others)
+    turns = [{"from": ("human", "gpt")[i % 2], "value": value} for i, value in enumerate(values)]
+    turns.append({"from": "gpt", "value": spelled.responses})
+    return {"id": f"{spelled.id}-captioned", "conversations": turns}
+
+
+def main(config: CaptionConfig) -> None:
+    captions: dict[str, str] = {}
+    for file in reversed(config.captions):
+        captions |= json.loads(Path(file).read_text())
+    records = []
+    for index, entry in enumerate(read_entries(Path(config.preferences))):
+        try:
+            records.append(captioned(normalise(entry), captions))
+        except DataError as error:
+            sys.exit(f"error: {config.preferences}[{index}] id={entry.get('id')}: {error}")
+    Path(config.output).write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    print(f"{config.output}: {len(records)} records")
+
+
+if __name__ == "__main__":
+    main(HfArgumentParser(CaptionConfig).parse_args_into_dataclasses()[0])

@@ -8,7 +8,6 @@ import torch
 from tests.conftest import SAMPLES
 from tests.stages.conftest import reward_model, run  # noqa: F401  (a fixture)
 from training.reward_model.select_data import SelectConfig, loss_gradient, main, with_gradients
-from training.utils import dist
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError
 from training.utils.data.records import load_records
@@ -17,13 +16,6 @@ from training.utils.model.build_model import build_value_model
 from training.utils.prepare import build_encoder
 
 REWARD = SAMPLES / "reward.json"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_process():
-    dist.init_distributed(seed=0)
-    yield
-    dist.shutdown()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 # Every algorithm on the demo world, from the SFT model and the reward model of scripts/demo.sh: a table of
 # hallucination rate, Cover, reward and KL over seeds, and a picture of reward against KL.
 #
-#   bash scripts/algorithms.sh              about an hour and a half a seed on two cores; a second run goes on
+#   bash scripts/algorithms.sh              about an hour a seed on two cores; a second run goes on
 #   bash scripts/algorithms.sh grpo kto     only these
 #
 # Environment: SEEDS (default "0 1 2"), DEMO (start of the demo's output folders, default models/demo).

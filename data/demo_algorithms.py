@@ -41,6 +41,7 @@ NAMES = {
 }
 HEAD = (
     "algorithm",
+    "seeds",
     "Hal greedy, %",
     "Cover greedy, %",
     "Hal sampled, %",
@@ -97,7 +98,8 @@ def main(config: AlgorithmsConfig) -> None:
     keys = ("Hal greedy", "Cover greedy", "Hal sampled", "Cover sampled", "reward", "kl")
     lines = [row(*HEAD), row(*["---"] * len(HEAD))]
     for name, seeds in runs.items():
-        lines.append(row(NAMES[name], *(spread([seed[key] for seed in seeds]) for key in keys)))
+        cells = [spread([seed[key] for seed in seeds], digits=2 if key == "kl" else 1) for key in keys]
+        lines.append(row(NAMES[name], str(len(seeds)), *cells))
     text = "\n".join(lines)
     Path(config.output).write_text(text + "\n")
     draw(runs, Path(config.output).with_suffix(".png"))

@@ -24,9 +24,9 @@ class DemoTableConfig:
     output: str = field(metadata={"help": "Markdown file to write."})
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], digits: int = 1) -> str:
     """`mean ± sample standard deviation`, or the one value there is."""
-    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def row(*cells: str) -> str:

@@ -127,10 +127,19 @@ def test_it_runs_from_the_command_line_and_says_what_is_wrong(config, reward_mod
 
 
 def test_two_processes_select_what_one_does(config, reward_model, tmp_path):  # noqa: F811
-    main(config())
+    main(config(transport="pairwise"))
     arguments = ["-m", "training.reward_model.select_data", "--from_checkpoint", str(reward_model)]
     arguments += ["--candidates", str(REWARD), "--target", str(REWARD), "--image_folder", str(SAMPLES)]
-    arguments += ["--num_keep", "3", "--projection_dim", "64", "--output_path", str(tmp_path / "two.json")]
+    arguments += [
+        "--transport",
+        "pairwise",
+        "--num_keep",
+        "3",
+        "--projection_dim",
+        "64",
+        "--output_path",
+        str(tmp_path / "two.json"),
+    ]
     run(arguments, processes=2)
     assert (tmp_path / "two.json").read_text() == (tmp_path / "kept.json").read_text()
 

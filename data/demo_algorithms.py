@@ -6,7 +6,6 @@ python -m data.demo_algorithms --demos models/demo-0 models/demo-1 --output mode
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 
 import matplotlib
 from transformers import HfArgumentParser
@@ -70,19 +69,18 @@ def figures(run: Path) -> dict[str, float]:
 
 
 def draw(runs: dict[str, list[dict[str, float]]], picture: Path) -> None:
-    """Reward against KL, a point for each seed, a colour for each algorithm."""
-    figure, axis = pyplot.subplots(figsize=(8, 5))
-    colours = pyplot.get_cmap("tab20")
+    """Reward against KL: a point for each seed, a colour and shape for each algorithm."""
+    figure, axis = pyplot.subplots(figsize=(9, 5))
+    colours, shapes = pyplot.get_cmap("tab10"), "o^sD"
     for number, (name, seeds) in enumerate(runs.items()):
-        x, y = ([seed[key] for seed in seeds] for key in ("kl", "reward"))
-        axis.scatter(x, y, s=22, color=colours(number % 20), label=NAMES.get(name, name))
-        axis.annotate(
-            NAMES.get(name, name), (mean(x), mean(y)), (4, 4), textcoords="offset points", fontsize=7
-        )
+        points = [seed["kl"] for seed in seeds], [seed["reward"] for seed in seeds]
+        look = {"color": colours(number % 10), "marker": shapes[number // 10]}
+        axis.scatter(*points, s=30, alpha=0.8, label=NAMES[name], **look)
     axis.set_xscale("symlog", linthresh=0.1)
     axis.set_xlabel("KL to the SFT model, nats")
     axis.set_ylabel("reward model's score")
     axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)

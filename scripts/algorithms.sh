@@ -7,7 +7,7 @@
 #
 # Environment: SEEDS (default "0 1 2"), DEMO (start of the demo's output folders, default models/demo).
 # Nothing is tuned: the preference losses share the demo's DPO settings, the estimators its PPO settings; a loss has the
-# usual beta of its paper.
+# usual beta of its paper. gae_shared is PPO with one backbone, whose adapters learn at ten times the rate.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ declare -A PREFERENCE=(
   [orpo]="orpo" [kto]="kto" [bco]="bco" [mpo]="sigmoid bco sft --loss_weights 0.8 0.2 1" [mdpo]="mdpo" [sft]="sft"
   [plackett_luce]="plackett_luce --ranked_candidate_num 0" [biased_ranking]="biased_ranking --ranked_candidate_num 0"
 )
-ESTIMATORS="gae rloo grpo reinforce_plus_plus"
+ESTIMATORS="gae rloo grpo reinforce_plus_plus gae_shared"
 ALGORITHMS=${*:-${!PREFERENCE[*]} $ESTIMATORS}
 
 # train NAME: into $RUN, from the demo of this seed.
@@ -30,12 +30,22 @@ train() {
     MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$RUN BATCH=64 ACCUMULATION=1 LR=1e-4 MAX_SEQ_LEN=192 \
       ZERO_STAGE=0 bash run_dpo_training.sh --packing --gradient_checkpointing false --max_steps 120 \
       --eval_data_path "$FROM/world/pairs_val.json" --eval_step 60 --seed "$SEED" --loss_type ${PREFERENCE[$1]}
+  elif [[ $1 == gae_shared ]]; then
+    local adapters=(--lang_lora_dim 32 --only_optimize_lora) judge=$FROM/algorithms/reward_adapter
+    MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$judge BATCH=64 ACCUMULATION=1 LR=2e-3 \
+      MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_rm_training.sh --packing --gradient_checkpointing false --max_steps 250 \
+      --eval_data_path "$FROM/world/pairs_val.json" --eval_step 125 --seed "$SEED" "${adapters[@]}"
+    REWARD_MODEL=$judge ACTOR_LR=1e-3 CRITIC_LR=3e-3 ppo gae "${adapters[@]}" --share_backbone
   else
-    MODEL=$FROM/sft REWARD_MODEL=$FROM/reward_model DATA=$FROM/world/prompts_train.json OUTPUT=$RUN BATCH=32 \
-      ACCUMULATION=1 MINIBATCHES=2 PPO_EPOCHS=2 SAMPLES=4 MAX_RESPONSE_LEN=32 ACTOR_LR=1e-4 CRITIC_LR=3e-4 KL_COEF=0.02 \
-      CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=80 ESTIMATOR=$1 \
-      bash run_ppo_training.sh --gradient_checkpointing false --seed "$SEED"
+    REWARD_MODEL=$FROM/reward_model ACTOR_LR=1e-4 CRITIC_LR=3e-4 ppo "$1"
   fi
+}
+
+# ppo ESTIMATOR FLAGS...: with the settings of the demo.
+ppo() {
+  MODEL=$FROM/sft DATA=$FROM/world/prompts_train.json OUTPUT=$RUN BATCH=32 ACCUMULATION=1 MINIBATCHES=2 PPO_EPOCHS=2 \
+    SAMPLES=4 MAX_RESPONSE_LEN=32 KL_COEF=0.02 CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=80 \
+    ESTIMATOR=$1 bash run_ppo_training.sh --gradient_checkpointing false --seed "$SEED" "${@:2}"
 }
 
 # measure MODEL: greedy and sampled answers on the test pictures, what they are worth, and how far they are from SFT.

@@ -114,7 +114,7 @@ def test_it_runs_from_the_command_line_and_says_what_is_wrong(config, reward_mod
     assert len(json.loads(output.read_text())) == 2
     failed = run([*arguments, "--num_keep", "1000", "--output_path", str(output)], check=False)
     assert failed.returncode == 2 and "error: --num_keep 1000" in failed.stderr
-    with pytest.raises(DataError, match="--lang_lora_module_name nowhere"):
+    with pytest.raises(DataError, match="module_name nowhere: no linear layer's name holds this"):
         main(config(lang_lora_module_name="nowhere"))
 
 

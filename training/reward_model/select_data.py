@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -113,13 +112,7 @@ def with_gradients(model: ValueModel, lora_dim: int, lora_module_name: str) -> l
     if lora_dim == 0:
         return [model.v_head.weight.requires_grad_()]
     language_model = model.family.language_model(model.model)
-    try:
-        add_lora(language_model, lora_dim, 0, lora_module_name)
-    except NoMatchingPeftModuleError:
-        raise DataError(
-            f"--lang_lora_module_name {lora_module_name}: no linear layer's name holds this; "
-            "expected a part of a name, such as layers."
-        ) from None
+    add_lora(language_model, lora_dim, 0, lora_module_name)
     language_model.to(dist.device())
     return [parameter for name, parameter in language_model.named_parameters() if ".lora_B." in name]
 

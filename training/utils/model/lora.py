@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
+from ..data.record import DataError
 from .parts import PROJECTORS, VISION_TOWERS
 
 ADAPTER = "default"
@@ -35,6 +36,9 @@ def add_lora(
         name: only layers whose name holds this.
         without: modules whose layers get none.
         adapter: what the adapter is called; layers may have several.
+
+    Raises:
+        DataError: there is no such layer.
     """
     # MultiheadAttention reads the weights of its layer instead of calling it: an adapter would not act.
     fused = [module for module in part.modules() if isinstance(module, nn.MultiheadAttention)]
@@ -44,6 +48,11 @@ def add_lora(
         for place, layer in part.named_modules()
         if isinstance(layer, nn.Linear) and name in place and id(layer) not in excluded
     ]
+    if not targets:
+        raise DataError(
+            f"--lang_lora_module_name or --vis_lora_module_name {name}: no linear layer's name holds this; expected a "
+            "part of a name, such as layers."
+        )
     config = LoraConfig(r=dim, lora_alpha=alpha or dim, target_modules=targets)
     inject_adapter_in_model(config, part, adapter_name=adapter)
 

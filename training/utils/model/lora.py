@@ -50,8 +50,8 @@ def add_lora(
     ]
     if not targets:
         raise DataError(
-            f"--lang_lora_module_name or --vis_lora_module_name {name}: no linear layer's name holds this; expected a "
-            "part of a name, such as layers."
+            f"--lang_lora_module_name or --vis_lora_module_name {name}: no linear layer's name holds this; expected "
+            "a part of a name, such as layers."
         )
     config = LoraConfig(r=dim, lora_alpha=alpha or dim, target_modules=targets)
     inject_adapter_in_model(config, part, adapter_name=adapter)

@@ -44,10 +44,15 @@ class ReferenceCache:
             DataError: a stored value is not what the reference says.
         """
         collator = Collator(data.encoder, any(record.images for record in records))
-        known, missing, checked = len(self.logps), [], []
-        for record in records:
-            is_known = all(key(tree) in self.logps for tree in data.encode([record]))
-            (checked if is_known else missing).append(record)
+        known, world = len(self.logps), dist.world_size()
+        mine = [
+            all(key(tree) in self.logps for tree in data.encode([record]))
+            for record in records[dist.rank() :: world]
+        ]
+        shares = dist.gather_objects(mine)
+        missing, checked = [], []
+        for number, record in enumerate(records):
+            (checked if shares[number % world][number // world] else missing).append(record)
 
         def computed(share: Sequence[Record]) -> list[tuple[str, list[float]]]:
             trees = data.encode(share)

@@ -85,18 +85,17 @@ def replace_dull(
 
     The new prompts are drawn by seed, step and attempt alone, so that a resumed run draws the same.
     """
-    num_dull = sum(sum(each.is_dull) for each in sampled)
-    if not dist.sum_over_ranks(num_dull):
+    dull = [each.is_dull for each in sampled]
+    if not dist.sum_over_ranks(sum(map(sum, dull))):
         return sampled
     rng = random.Random(f"{sampler.config.seed} {step} {attempt} {dist.rank()}")
-    drawn = [data.encode([rng.choice(data.train) for dull in each.is_dull if dull]) for each in sampled]
+    drawn = [data.encode([rng.choice(data.train) for is_dull in flags if is_dull]) for flags in dull]
     answered = sampler.respond(drawn, step, attempt + 1, num_samples=sampler.config.num_generations)
     replaced = []
-    for each, new in zip(sampled, map(iter, answered), strict=True):
-        trees = [next(new) if dull else tree for tree, dull in zip(each.trees, each.is_dull, strict=True)]
-        replaced.append(
-            sampler.score(trees)
-        )  # on all processes alike: a reward model may be shared out over them
+    for each, flags, new in zip(sampled, dull, map(iter, answered), strict=True):
+        trees = [next(new) if is_dull else tree for tree, is_dull in zip(each.trees, flags, strict=True)]
+        # On all processes alike: a reward model may be shared out over them.
+        replaced.append(sampler.score(trees))
     return replaced
 
 

@@ -98,8 +98,6 @@ class Run:
         self.processor = encoder.processor
         self.metadata: dict[str, Any] = {"template": encoder.template_name}  # what later stages need to know
         self.adapts = config.only_optimize_lora
-        if self.adapts:  # an adapter fits on the weights that it was trained on, and no others
-            self.metadata["adapter_of"] = weights_digest(resolve_checkpoint(config.from_checkpoint))
         if config.resume == "auto" and (self.folder / "finished").is_file():
             raise AlreadyFinished(f"{self.folder}: finished before; nothing to do")
         self.resume_from = self._find_state(config.resume)
@@ -111,6 +109,10 @@ class Run:
         if dist.is_main():
             self.folder.mkdir(parents=True, exist_ok=True)
             save_args(config, self.folder)
+        if (
+            dist.is_main() and self.adapts
+        ):  # an adapter fits on the weights that it was trained on, and no others
+            self.metadata["adapter_of"] = weights_digest(resolve_checkpoint(config.from_checkpoint))
 
     def _find_state(self, resume: str) -> Path | None:
         if resume == "never":

@@ -7,13 +7,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 from transformers import HfArgumentParser
 
 from data.demo_table import row, spread
-
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from training.utils.picture import drawn
 
 NAMES = {
     "start": "SFT, where all start",
@@ -38,6 +35,7 @@ NAMES = {
     "biased_ranking": "with the original's 0.01",
     "sft": "cross-entropy of the best",
 }
+SHAPES = "o^sD"  # of points, after ten colours
 HEAD = (
     "algorithm",
     "seeds",
@@ -70,20 +68,16 @@ def figures(run: Path) -> dict[str, float]:
 
 def draw(runs: dict[str, list[dict[str, float]]], picture: Path) -> None:
     """Reward against KL: a point for each seed, a colour and shape for each algorithm."""
-    figure, axis = pyplot.subplots(figsize=(9, 5))
-    colours, shapes = pyplot.get_cmap("tab10"), "o^sD"
-    for number, (name, seeds) in enumerate(runs.items()):
-        points = [seed["kl"] for seed in seeds], [seed["reward"] for seed in seeds]
-        look = {"color": colours(number % 10), "marker": shapes[number // 10]}
-        axis.scatter(*points, s=30, alpha=0.8, label=NAMES[name], **look)
-    axis.set_xscale("symlog", linthresh=0.1)
-    axis.set_xlabel("KL to the SFT model, nats")
-    axis.set_ylabel("reward model's score")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)
+    with drawn(picture, figsize=(9, 5)) as axis:
+        for number, (name, seeds) in enumerate(runs.items()):
+            points = [seed["kl"] for seed in seeds], [seed["reward"] for seed in seeds]
+            look = {"color": f"C{number % 10}", "marker": SHAPES[number // 10]}
+            axis.scatter(*points, s=30, alpha=0.8, label=NAMES[name], **look)
+        axis.set_xscale("symlog", linthresh=0.1)
+        axis.set_xlabel("KL to the SFT model, nats")
+        axis.set_ylabel("reward model's score")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def main(config: AlgorithmsConfig) -> None:

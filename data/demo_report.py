@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-import matplotlib
 from transformers import HfArgumentParser
 
 from eval.benches import descriptions
 from training.utils import jsonl
-
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from training.utils.picture import drawn
 
 
 @dataclass(frozen=True)
@@ -53,16 +50,13 @@ def ppo_picture(run: Path, truth: Path, picture: Path) -> None:
         "true Cover, %": [metrics["Cover"] for metrics in scored],
         "KL of an answer, nats": [mean(k for line in by_step[step] for k in line["kl"]) for step in steps],
     }
-    figure, axes = pyplot.subplots(1, len(series), figsize=(4 * len(series), 3))
-    for axis, (name, values) in zip(axes, series.items(), strict=True):
-        axis.plot(steps, values, linewidth=0.8, alpha=0.4)
-        axis.plot(steps, smoothed(values), linewidth=1.8)
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("PPO step", fontsize=8)
-        axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)
+    with drawn(picture, 1, len(series), figsize=(4 * len(series), 3)) as axes:
+        for axis, (name, values) in zip(axes, series.items(), strict=True):
+            axis.plot(steps, values, linewidth=0.8, alpha=0.4)
+            axis.plot(steps, smoothed(values), linewidth=1.8)
+            axis.set_title(name, fontsize=10)
+            axis.set_xlabel("PPO step", fontsize=8)
+            axis.grid(alpha=0.3)
 
 
 def by_prompt(lines: list[dict]) -> dict[str, list[str]]:

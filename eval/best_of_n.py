@@ -16,6 +16,7 @@ from statistics import mean
 from transformers import HfArgumentParser
 
 from training.utils import jsonl
+from training.utils.picture import drawn
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,14 @@ def describe(point: dict) -> str:
 
 
 def _draw(points: list[dict], picture: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(4, 3))
-    axis.plot([point["kl"] for point in points], [point["best"] for point in points], "o-")
-    for point in points:
-        place = point["kl"], point["best"]
-        axis.annotate(f"n = {point['n']}", place, (4, -10), textcoords="offset points", fontsize=8)
-    axis.set_xlabel("KL to the policy, nats (upper bound)")
-    axis.set_ylabel("score of the best")
-    axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)
+    with drawn(picture, figsize=(4, 3)) as axis:
+        axis.plot([point["kl"] for point in points], [point["best"] for point in points], "o-")
+        for point in points:
+            place = point["kl"], point["best"]
+            axis.annotate(f"n = {point['n']}", place, (4, -10), textcoords="offset points", fontsize=8)
+        axis.set_xlabel("KL to the policy, nats (upper bound)")
+        axis.set_ylabel("score of the best")
+        axis.grid(alpha=0.3)
 
 
 def main(config: BestOfNConfig) -> None:

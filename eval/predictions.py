@@ -73,8 +73,7 @@ class Lines:
         self.done = set(self._written())
         dist.barrier()
         part = self._part(dist.rank())
-        if part.is_file():  # without a last line that the process was killed in the middle of
-            part.write_text("".join(json.dumps(line) + "\n" for line in jsonl.read(part)))
+        jsonl.mend(part)
         self._file = part.open("a")
 
     def _part(self, rank: int | str) -> Path:
@@ -127,7 +126,6 @@ def key(line: dict) -> tuple:
 def write_legacy(output: Path) -> None:
     """The same predictions as ` ||| ` lines: id, image, prompt, response, label."""
     with output.with_suffix(".res").open("w") as file:
-        for text in output.read_text().splitlines():
-            line = json.loads(text)
+        for line in jsonl.read(output):
             parts = [line["id"], ",".join(line["image"]), line["prompt"], line["response"], line.get("label")]
             file.write(" ||| ".join(str(part).replace("\n", "\\n") for part in parts) + "\n")

@@ -1,6 +1,9 @@
 """Tiny models of the real classes, with a real tokenizer and processor, built once for all tests."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,16 @@ from training.utils.model.llava import Llava
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "data" / "samples"
+TINY_SHAPES = {"patch_px": 8, "vision_size": 32, "vision_layers": 2, "hidden_size": 48, "num_layers": 2}
+
+
+def run_script(*command: str, **settings: object) -> subprocess.CompletedProcess:
+    """A shell script as a user starts it, in this environment, with settings as environment variables."""
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}
+    environment |= {name: str(value) for name, value in settings.items()}
+    return subprocess.run(
+        ["bash", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +46,7 @@ def tiny_llava(tmp_path_factory) -> Path:
     """A LLaVA of 2 layers, with 16 image tokens."""
     folder = tmp_path_factory.mktemp("tiny") / "llava"
     build_tiny_llava(
-        TinyConfig(
-            output=str(folder),
-            texts=str(SAMPLES),
-            picture_px=32,
-            patch_px=8,
-            vision_size=32,
-            vision_layers=2,
-            hidden_size=48,
-            num_layers=2,
-            vocab_size=400,
-        )
+        TinyConfig(output=str(folder), texts=str(SAMPLES), picture_px=32, vocab_size=400, **TINY_SHAPES)
     )
     return folder
 

@@ -1,12 +1,10 @@
 """The shell scripts, as a user starts them."""
 
-import os
 import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_script
 
 SCRIPTS = sorted([*ROOT.glob("run_*.sh"), *ROOT.glob("scripts/*.sh")])
 
@@ -19,18 +17,8 @@ def test_a_script_parses_and_stops_at_the_first_error(script):
 
 
 def test_the_quick_demo_runs_through_all_stages_to_a_report_and_a_second_run_repeats_nothing(tmp_path):
-    path = f"{sys.prefix}/bin:{os.environ['PATH']}"
-    environment = {**os.environ, "DEMO": str(tmp_path / "demo"), "VIRTUAL_ENV": sys.prefix, "PATH": path}
-
     def demo() -> str:
-        done = subprocess.run(
-            ["bash", "scripts/demo.sh", "--quick"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_script("scripts/demo.sh", "--quick", DEMO=tmp_path / "demo")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.benches.scored import Answers, Scored, percent
+from eval.benches.yes_no import read_answers
 
 ATTRIBUTE = "discriminative-attribute-"
 PARTS: dict[str, Callable[[str], bool]] = {
@@ -39,16 +40,7 @@ PARSERS: dict[str, Callable[[str], str]] = {"first": first, "exact": exact}
 
 def score(questions: Sequence[Question], answers: Answers, parser: str = "first") -> Scored:
     """Figures of all questions and of each part that has answers, rounded as the official scorer prints them."""
-    per_item = [
-        {
-            "id": question.id,
-            "type": question.group,
-            "response": text,
-            "answer": PARSERS[parser](text),
-            "label": question.truth,
-        }
-        for question, text in pairs(questions, answers)
-    ]
+    per_item = read_answers(questions, answers, PARSERS[parser], "type")
     groups = {}
     for name, belongs in PARTS.items():
         items = [item for item in per_item if belongs(item["type"])]

@@ -13,7 +13,8 @@ from statistics import fmean
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question, from_llava
-from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.benches.scored import Answers, Scored, percent
+from eval.benches.yes_no import read_answers
 from training.utils.data.record import DataError
 
 
@@ -55,16 +56,7 @@ PARSERS: dict[str, Callable[[str], str]] = {"official": official, "strict": stri
 
 def score(questions: Sequence[Question], answers: Answers, parser: str = "official") -> Scored:
     """Accuracy, precision, recall, F1 and share of yes: of each split, and their means."""
-    per_item = [
-        {
-            "id": question.id,
-            "split": question.group,
-            "response": text,
-            "answer": PARSERS[parser](text),
-            "label": question.truth,
-        }
-        for question, text in pairs(questions, answers)
-    ]
+    per_item = read_answers(questions, answers, PARSERS[parser], "split")
     splits = {item["split"]: [] for item in per_item}
     for item in per_item:
         splits[item["split"]].append(item)

@@ -34,9 +34,8 @@ def load(paths: Sequence[Path]) -> list[Question]:
 
 
 def _question(name: str, problem: dict) -> Question:
-    options = " ".join(
-        f"({letter}) {text}" for letter, text in zip(LETTERS, problem["choices"], strict=False)
-    )
+    lettered = zip(LETTERS, problem["choices"], strict=False)  # a problem has two to five of the letters
+    options = " ".join(f"({letter}) {text}" for letter, text in lettered)
     context = problem["hint"].strip() or "N/A"
     asked = f"Context: {context}\nQuestion: {problem['question']}\nOptions: {options}".replace("  ", " ")
     images = (f"{name}/{problem['image']}",) if problem["image"] else ()

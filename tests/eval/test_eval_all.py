@@ -1,11 +1,8 @@
 """All benchmarks in one run, as a user starts it."""
 
 import json
-import os
-import subprocess
-import sys
 
-from tests.conftest import ROOT, picture
+from tests.conftest import picture, run_script
 from tests.eval.conftest import lines
 
 
@@ -19,22 +16,12 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     write("benches/mmhal/data/a.json", [])
     write("benches/empty/readme", "")
     write("benches/poppy/data/a.json", [])
-    environment = {
-        **os.environ,
-        "MODEL": str(tiny_llava),
-        "BENCH_DIR": str(tmp_path / "benches"),
-        "OUTPUT": str(tmp_path / "out"),
-        "MAX_RESPONSE_LEN": "4",
-        "VIRTUAL_ENV": sys.prefix,
-        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        ["bash", "scripts/eval_all.sh"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = run_script(
+        "scripts/eval_all.sh",
+        MODEL=tiny_llava,
+        BENCH_DIR=tmp_path / "benches",
+        OUTPUT=tmp_path / "out",
+        MAX_RESPONSE_LEN=4,
     )
     assert done.returncode == 1
     assert "empty/: holds no data/; left out" in done.stdout

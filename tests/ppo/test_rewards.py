@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from data.demo_model import TinyConfig, build_tiny_llava
-from tests.conftest import RECORDS, SAMPLES
+from tests.conftest import RECORDS, SAMPLES, TINY_SHAPES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.rewards import (
@@ -138,17 +138,7 @@ def test_an_endpoint_that_stays_away_or_errs_ends_the_run_without_its_key(encode
 def foreign(tmp_path_factory):
     """A reward model with another vocabulary and another picture size than the policy's."""
     folder = tmp_path_factory.mktemp("foreign") / "llava"
-    config = TinyConfig(
-        output=str(folder),
-        texts=str(SAMPLES),
-        picture_px=48,
-        patch_px=8,
-        vision_size=32,
-        vision_layers=2,
-        hidden_size=48,
-        num_layers=2,
-        vocab_size=300,
-    )
+    config = TinyConfig(output=str(folder), texts=str(SAMPLES), picture_px=48, vocab_size=300, **TINY_SHAPES)
     build_tiny_llava(config)
     head = torch.randn(1, 48, generator=torch.Generator().manual_seed(0))
     save_file({"weight": head}, folder / "value_head.safetensors")

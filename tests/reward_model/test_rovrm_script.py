@@ -1,12 +1,9 @@
 """The three phases with selected data, as a user starts them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import SAMPLES, run_script
 
 
 def test_phases_follow_each_other_on_selected_data_and_a_second_run_repeats_nothing(tiny_llava, tmp_path):
@@ -29,19 +26,10 @@ def test_phases_follow_each_other_on_selected_data_and_a_second_run_repeats_noth
     for name, content in files.items():
         settings[name] = tmp_path / f"{name}.json"
         settings[name].write_text(json.dumps(content))
-    path = f"{sys.prefix}/bin:{os.environ['PATH']}"
-    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": path, "DS_ACCELERATOR": "cpu"}
-    environment |= {name: str(value) for name, value in settings.items()}
 
     def rovrm() -> str:
-        done = subprocess.run(
-            ["bash", "scripts/rovrm.sh", "--max_steps", "1", "--max_seq_len", "256"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        flags = ["--max_steps", "1", "--max_seq_len", "256"]
+        done = run_script("scripts/rovrm.sh", *flags, DS_ACCELERATOR="cpu", **settings)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 

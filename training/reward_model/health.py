@@ -10,7 +10,11 @@ from math import exp, sqrt
 from pathlib import Path
 from statistics import mean
 
+import torch
+
 from training.utils.data.record import Record
+from training.utils.losses import ordered_pairs, ranks
+from training.utils.picture import drawn
 
 NUM_BINS = 5  # of confidence
 LENGTH_EDGES = (-10, -3, 0, 3, 10)  # words that the better response is longer by
@@ -41,12 +45,12 @@ def pairs_of(records: Sequence[Record], scores: Sequence[Sequence[float]]) -> li
     """
     pairs = []
     for record, given in zip(records, scores, strict=True):
-        ranks = record.scores or [-float(place) for place in range(len(record.responses))]
         words = [len(text.split()) for text in record.responses]
-        for i, better in enumerate(ranks):
-            for j, worse in enumerate(ranks):
-                if better > worse:
-                    pairs.append(Pair(record.origin, words[i] - words[j], given[i] - given[j]))
+        prompt = torch.zeros(len(words), dtype=torch.long)
+        rank = ranks(prompt, torch.tensor(record.scores) if record.scores else None)
+        better, worse = ordered_pairs(prompt, rank)
+        for i, j in zip(better.tolist(), worse.tolist(), strict=True):
+            pairs.append(Pair(record.origin, words[i] - words[j], given[i] - given[j]))
     return pairs
 
 
@@ -172,18 +176,10 @@ def as_text(report: dict) -> str:
 
 def draw_calibration(report: dict, picture: Path) -> None:
     """Accuracy against confidence; on the diagonal a reward model means what it says."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     rows = report["calibration"]
-    figure, axis = pyplot.subplots(figsize=(4, 3.4))
-    axis.plot([50, 100], [50, 100], "--", color="grey", linewidth=0.8)
-    axis.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], "o-")
-    axis.set_xlabel("confidence, %")
-    axis.set_ylabel("pair accuracy, %")
-    axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)
+    with drawn(picture, figsize=(4, 3.4)) as axis:
+        axis.plot([50, 100], [50, 100], "--", color="grey", linewidth=0.8)
+        axis.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], "o-")
+        axis.set_xlabel("confidence, %")
+        axis.set_ylabel("pair accuracy, %")
+        axis.grid(alpha=0.3)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from . import dist, jsonl
 from .config import TrainConfig
+from .picture import drawn
 
 UNITS = {
     "kl": "nats",
@@ -104,11 +105,6 @@ class Meter:
 
 def draw_curves(log: Path, picture: Path) -> None:
     """One panel for each figure in a log, against optimizer steps."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     lines = jsonl.read(log)
     names = [name for name in dict.fromkeys(n for line in lines for n in line) if name not in HIDDEN - {"lr"}]
     trained = [name for name in names if not name.startswith("eval_")]
@@ -117,21 +113,19 @@ def draw_curves(log: Path, picture: Path) -> None:
         return
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(4.2 * columns, 2.8 * rows), squeeze=False)
-    for axis, name in zip(axes.flat, panels, strict=False):
-        for series, style in ((name, "-"), (f"eval_{name}", "o-")):
-            points = [(line["step"], line[series]) for line in lines if series in line]
-            if points:
-                label = "held out" if series.startswith("eval_") else "training"
-                axis.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.2)
-        axis.set_title(name.replace("_", " "), fontsize=10)
-        axis.set_xlabel("optimizer step", fontsize=8)
-        axis.set_ylabel(UNITS.get(name, ""), fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, frameon=False)
-    for axis in list(axes.flat)[len(panels) :]:
-        axis.remove()
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)
+    size = (4.2 * columns, 2.8 * rows)
+    with drawn(picture, rows, columns, figsize=size, squeeze=False) as axes:
+        for axis, name in zip(axes.flat, panels, strict=False):  # the last row may have more axes
+            for series, style in ((name, "-"), (f"eval_{name}", "o-")):
+                points = [(line["step"], line[series]) for line in lines if series in line]
+                if points:
+                    label = "held out" if series.startswith("eval_") else "training"
+                    axis.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.2)
+            axis.set_title(name.replace("_", " "), fontsize=10)
+            axis.set_xlabel("optimizer step", fontsize=8)
+            axis.set_ylabel(UNITS.get(name, ""), fontsize=8)
+            axis.tick_params(labelsize=8)
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=7, frameon=False)
+        for axis in list(axes.flat)[len(panels) :]:
+            axis.remove()

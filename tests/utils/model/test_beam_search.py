@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import record
-from tests.utils.model.test_generate import greedy, prompts
+from tests.utils.model.test_generate import by_transformers, greedy, prompts
 from training.utils.model.beam_search import beam_search
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
@@ -31,18 +31,8 @@ def test_batched_beams_equal_transformers_one_at_a_time(num_beams, stops, model,
     batched = beam_search(policy, asked, sampling, num_beams)
     lengths = set()
     for prompt, (ids,) in zip(asked, batched, strict=True):
-        given = torch.tensor([prompt.prompt_ids])
-        expected = model.generate(
-            input_ids=given,
-            attention_mask=torch.ones_like(given),
-            **prompt.vision,
-            max_new_tokens=sampling.max_new_tokens,
-            do_sample=False,
-            num_beams=num_beams,
-            eos_token_id=list(stop_ids),
-            suppress_tokens=list(sampling.forbidden_ids),
-        )[0, given.shape[1] :]
-        assert ids == expected.tolist()
+        more = {"num_beams": num_beams, "eos_token_id": list(stop_ids)}
+        assert ids == by_transformers(model, prompt, sampling, **more)
         lengths.add(len(ids))
     assert len(lengths) > 1
 

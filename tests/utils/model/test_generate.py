@@ -24,20 +24,25 @@ def greedy(encoder, **more):
     return Sampling(12, temperature=0, stop_ids=tuple(encoder.stop_ids), forbidden_ids=forbidden, **more)
 
 
+def by_transformers(model, prompt, sampling, **more):
+    """Token ids of the response that transformers' own generation gives, without sampling."""
+    ids = torch.tensor([prompt.prompt_ids])
+    return model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        **prompt.vision,
+        max_new_tokens=sampling.max_new_tokens,
+        do_sample=False,
+        suppress_tokens=list(sampling.forbidden_ids),
+        **more,
+    )[0, ids.shape[1] :].tolist()
+
+
 def test_batched_greedy_generation_equals_transformers_one_at_a_time(model, encoder):
     sampling = greedy(encoder)
     batched = generate(Policy(model, Llava()), prompts(encoder), sampling, num_samples=2)
     for prompt, samples in zip(prompts(encoder), batched, strict=True):
-        ids = torch.tensor([prompt.prompt_ids])
-        expected = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            **prompt.vision,
-            max_new_tokens=sampling.max_new_tokens,
-            do_sample=False,
-            suppress_tokens=list(sampling.forbidden_ids),
-        )[0, ids.shape[1] :]
-        assert samples == [expected.tolist()] * 2
+        assert samples == [by_transformers(model, prompt, sampling)] * 2
 
 
 def test_finished_samples_are_dropped_and_the_others_go_on_unchanged(model, encoder):

@@ -184,8 +184,9 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
     with pytest.raises(DataError, match="pytorch_model.bin.*not unpickled"):
         read_legacy(tmp_path)
     assert not proof.exists()
+    # The proof that this test can fail: torch's unsafe reading runs the code, which only writes a file in tmp_path.
     torch.load(tmp_path / "pytorch_model.bin", weights_only=False)
-    assert proof.exists()  # it would have run
+    assert proof.exists()
 
 
 def test_what_is_not_a_state_dict_is_refused(tmp_path):

@@ -111,6 +111,7 @@ def _preference(entry: dict) -> Spelled:
     chosen, rejected = entry["chosen"], entry["rejected"]
     prompt = entry.get("prompt", entry.get("question"))
     if prompt is None and isinstance(chosen, list):  # the prompt is what both conversations begin with
+        # The shorter one may be all of the prompt that there is: they differ at its end at the latest.
         shared = next(
             (i for i, (c, r) in enumerate(zip(chosen, rejected, strict=False)) if c != r), len(chosen)
         )

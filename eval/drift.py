@@ -18,19 +18,20 @@ from training.ppo.rewards import load_reward
 from training.utils import dist
 from training.utils.cli import run_stage
 from training.utils.data.loader import Collator, eval_shares
+from training.utils.data.records import have_images
 from training.utils.losses import segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.generate import generate
 from training.utils.model.tower import share_towers
-from training.utils.prepare import build_encoder, build_sampling, load_checked
+from training.utils.prepare import build_encoder, build_sampling, load_ranked
 from training.utils.stage_config import DriftConfig
 
 
 @torch.no_grad()
 def main(config: DriftConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_checked(config.data_path, config, encoder, min_responses=0)
-    has_images = any(record.images for record in records)
+    records = load_ranked(config, encoder, min_responses=0)
+    has_images = have_images(records)
     policy, reference = (
         build_policy(config, path, encoder.family, trainable=False).to(dist.device())
         for path in (config.from_checkpoint, config.reference)

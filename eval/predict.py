@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from eval.best_of_n import describe, write_curve
 from eval.predictions import Lines, args_file, prediction, require_same_settings, write_legacy
-from eval.prompts import load_prompts, report_failures
+from eval.prompts import load_prompts
 from training.ppo.rewards import Reward, load_reward
 from training.utils import dist
 from training.utils.arguments import save_args
@@ -23,6 +23,7 @@ from training.utils.cli import run_stage
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import Record
+from training.utils.data.records import have_images
 from training.utils.data.tree import Tree
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy, require_reward_model
@@ -40,9 +41,7 @@ def main(config: PredictConfig) -> None:
         require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
     output = Path(config.output_path)
-    records, failures = load_prompts(config, encoder)
-    total, listed = len(records) + len(failures), output.with_name(f"{output.stem}.failed.jsonl")
-    report_failures(failures, total, listed, config.on_bad_record == "skip")
+    records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
     lines = Lines(output, records)
     todo = [number for number in range(len(records)) if number not in lines.done]
     resolved = replace(config, template=encoder.template_name)
@@ -70,7 +69,7 @@ def answer_all(
 ) -> None:
     """Answers to the records of these numbers, written as they come, with the scores of a reward model if any."""
     policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False).to(dist.device())
-    has_images = any(record.images for record in records)
+    has_images = have_images(records)
     reward = None
     if config.reward_model_ckpt_path:
         reward_model, reward = load_reward(config, config.reward_model_ckpt_path, encoder, has_images)

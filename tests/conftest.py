@@ -12,8 +12,10 @@ from PIL import Image
 
 from data.demo_model import TinyConfig, build_tiny_llava
 from training.utils import dist
+from training.utils.data import check
 from training.utils.data.encode import Encoder
 from training.utils.data.record import Record, Turn
+from training.utils.data.records import Reader, Records
 from training.utils.model.llava import Llava
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +30,13 @@ def run_script(*command: str, **settings: object) -> subprocess.CompletedProcess
     return subprocess.run(
         ["bash", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def load_records(path: str | Path, folder: Path | None = None, *, min_responses: int, **more) -> Records:
+    """The records of a file, looked at without a tokenizer."""
+    reads = {name: more.pop(name) for name in list(more) if name in Reader.__dataclass_fields__}
+    reader = Reader(min_responses, image_folder=folder and str(folder), **reads)
+    return check.load_records(str(path), reader, **more)
 
 
 @pytest.fixture(autouse=True)

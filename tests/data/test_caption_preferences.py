@@ -7,9 +7,9 @@ import pytest
 from data.caption_preferences import CaptionConfig, captioned, main
 from data.draw import DrawConfig
 from data.draw import main as draw
+from tests.conftest import load_records
 from training.utils.data.formats import normalise
 from training.utils.data.record import DataError
-from training.utils.data.records import load_records
 
 
 def entry(image, *turns, **more) -> dict:

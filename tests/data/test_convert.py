@@ -5,8 +5,7 @@ import json
 import pytest
 
 from data.convert import main
-from tests.conftest import picture
-from training.utils.data.records import load_records
+from tests.conftest import load_records, picture
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from eval.benches import preferences
 from eval.benches.question import Question
 from eval.benches.table import BENCHES
 from eval.score import ScoreConfig, main
-from tests.conftest import picture
+from tests.conftest import load_records, picture
 from tests.eval.conftest import lines
 from training.utils.data.record import DataError
-from training.utils.data.records import load_records
 
 
 def vl(name: str, ranks: list[int]) -> dict:

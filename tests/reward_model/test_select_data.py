@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, load_records
 from tests.stages.conftest import reward_model, run  # noqa: F401  (a fixture)
 from training.reward_model.select_data import SelectConfig, loss_gradient, main, with_gradients
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError
-from training.utils.data.records import load_records
 from training.utils.data.subset import write_subset
 from training.utils.model.build_model import build_value_model
 from training.utils.prepare import build_encoder

@@ -31,7 +31,9 @@ def test_what_changes_a_fingerprint(tmp_path):
     (folder / "deep" / "a.json").rename(folder / "deep" / "c.json")
     assert files_fingerprint(folder) != before, "another name"
     one, two = folder / "b.json", folder / "deep" / "c.json"
-    assert files_fingerprint([one, two]) != files_fingerprint([two, one]), "records keep the order of their files"
+    assert files_fingerprint([one, two]) != files_fingerprint([two, one]), (
+        "records keep the order of their files"
+    )
     with pytest.raises(FileNotFoundError, match="gone"):
         files_fingerprint(tmp_path / "gone")
 

@@ -19,6 +19,7 @@ from training.utils.checkpoint import resolve_checkpoint, weights_digest
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator, Data, Encode, eval_shares
 from training.utils.data.record import DataError, Record
+from training.utils.data.records import have_images
 from training.utils.data.tree import Batch, Tree
 from training.utils.stage_config import DPOConfig
 
@@ -43,7 +44,7 @@ class ReferenceCache:
         Raises:
             DataError: a stored value is not what the reference says.
         """
-        collator = Collator(data.encoder, any(record.images for record in records))
+        collator = Collator(data.encoder, have_images(records))
         known, world = len(self.logps), dist.world_size()
         mine = [
             all(key(tree) in self.logps for tree in data.encode([record]))

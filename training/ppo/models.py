@@ -62,7 +62,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     num_updates = data.sampler.num_steps * config.ppo_epochs * config.num_minibatches
     actor = Engine(policy, config.for_actor, total_steps=num_updates)
     critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
-    has_images = any(record.images for record in data.train)
+    has_images = data.train.has_images
     rewards: dict[str, Reward] = {}
     for path, model in reward_models.items():
         frozen = inference_engine(model, config.for_critic)

@@ -42,7 +42,7 @@ class Sampler:
     def __init__(self, actor: Engine, rewards: WeightedRewards, config: PPOConfig, data: Data) -> None:
         self.actor, self.rewards, self.config, self.encoder = actor, rewards, config, data.encoder
         self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
-        self.collate = Collator(data.encoder, any(record.images for record in data.train))
+        self.collate = Collator(data.encoder, data.train.has_images)
 
     def sample(
         self, prompts: Sequence[Sequence[Tree]], *when: int, num_samples: int | None = None

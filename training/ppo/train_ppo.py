@@ -39,7 +39,7 @@ def main(config: PPOConfig) -> None:
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
-    for step, prompts in enumerate(step_trees(data, config.num_workers), start_step + 1):
+    for step, prompts in enumerate(step_trees(data, config.workers), start_step + 1):
         # 1. Sample responses of the current policy, and score them.
         sampled = sampler.sample(prompts, step)
         for attempt in range(config.dynamic_sampling):

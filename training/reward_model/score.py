@@ -23,20 +23,21 @@ from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError, Record
+from training.utils.data.records import have_images
 from training.utils.model.build_model import build_value_model
 from training.utils.model.value_head import ValueModel
-from training.utils.prepare import build_encoder, load_checked
+from training.utils.prepare import build_encoder, load_ranked
 from training.utils.stage_config import RewardScoreConfig
 
 
 def main(config: RewardScoreConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_checked(config.data_path, config, encoder, min_responses=1)
+    records = load_ranked(config, encoder, min_responses=1)
     reward_model = build_value_model(
         config, config.from_checkpoint, encoder.family, trainable=False, needs_head=True
     ).to(dist.device())
     views = {"true": records}
-    if config.health_path and any(record.images for record in records):
+    if config.health_path and have_images(records):
         views |= {"shuffled": with_others_images(records), "blank": with_blank_images(records)}
     scores = {
         name: score(reward_model, encoder, view, config.batch_size, desc=f"{name} pictures")

@@ -24,10 +24,11 @@ from training.reward_model.transport import pairwise_costs, project, set_costs
 from training.utils import dist
 from training.utils.cli import run_stage
 from training.utils.config import ModelConfig, flag, require
+from training.utils.data.check import load_records
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError, Record
-from training.utils.data.records import load_records
+from training.utils.data.records import Reader, Records
 from training.utils.data.subset import write_subset
 from training.utils.data.tree import Batch
 from training.utils.losses import plackett_luce_loss, ranks
@@ -101,10 +102,9 @@ def main(config: SelectConfig) -> None:
         write(config, candidates, costs)
 
 
-def load_ranked(path: str, samples: int | None, config: SelectConfig, encoder: Encoder) -> list[Record]:
-    records = load_records(path, config.image_folder, min_responses=2, samples=samples, seed=config.seed)
-    encoder.check(records)
-    return records
+def load_ranked(path: str, samples: int | None, config: SelectConfig, encoder: Encoder) -> Records:
+    reader = Reader(min_responses=2, image_folder=config.image_folder or None)
+    return load_records(path, reader, encoder, samples=samples, seed=config.seed)
 
 
 def with_gradients(model: ValueModel, lora_dim: int, lora_module_name: str) -> list[nn.Parameter]:

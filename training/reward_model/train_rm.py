@@ -8,7 +8,6 @@ from torch import Tensor
 
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
-from training.utils.data.record import DataError
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.fit import fit
@@ -22,13 +21,9 @@ from training.utils.tally import Figures
 def main(config: RewardConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     max_responses = config.ranked_candidate_num or None
-    data = load_data(config, encoder, 1 if config.regresses else 2, max_responses)
-    unscored = [record for record in (*data.train, *data.held_out) if not record.scores]
-    if config.regresses and unscored:
-        raise DataError(
-            f"{unscored[0].source} id={unscored[0].id}: has no `score`; --loss_type regression needs one for each "
-            "response"
-        )
+    data = load_data(
+        config, encoder, 1 if config.regresses else 2, max_responses, needs_scores=config.regresses
+    )
     run = Run(config, encoder)
     reward_model = build_value_model(config, config.from_checkpoint, encoder.family)
     engine = Engine(reward_model, config, total_steps=data.sampler.num_steps)

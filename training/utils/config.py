@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from . import dist
+
 
 def flag(default: Any = dataclasses.MISSING, help: str = "", **kwargs: Any) -> Any:
     if isinstance(default, list):
@@ -90,11 +92,24 @@ class PartsConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    data_path: str = flag("", "File of records, or a data set folder; see data/README.md.")
+    data_path: str = flag(
+        "",
+        "File of records, a folder or pattern of files, or several with spaces between; see data/README.md.",
+    )
+    data_weights: list[float] = flag(
+        [], "How often an epoch visits the records of each path: 1 once, 0.5 half of them; none: each once."
+    )
+    columns: list[str] = flag([], "What the data call a field, as field=name: prompt=question images=pics.")
     image_folder: str | None = flag(None, "Folder that image paths start from; none: the folder of the data.")
     dataset_samples: str = flag("all", "Number of records to draw at random, or `all`.")
     on_bad_record: str = flag("error", "What a record that can't be used does: `error` or `skip` (and list).")
-    num_workers: int = flag(0, "Processes that encode records, for each training process.")
+    verify_images: str = flag(
+        "auto", "Look at each picture before the run: full, header, none; auto: full up to 50,000 records."
+    )
+    num_workers: int = flag(
+        -1,
+        "Processes that encode records, for each training process; -1: cores that a GPU machine can spare.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,6 +122,29 @@ class DataConfig:
             self.dataset_samples == "all" or self.dataset_samples.isdigit(),
             f"--dataset_samples {self.dataset_samples}: expected a number or `all`",
         )
+
+        require(
+            self.verify_images in ("auto", "full", "header", "none"),
+            f"--verify_images {self.verify_images}: unknown; expected auto, full, header or none",
+        )
+        require(
+            all(weight > 0 for weight in self.data_weights),
+            f"--data_weights {' '.join(map(str, self.data_weights))}: expected numbers above 0",
+        )
+        odd = [pair for pair in self.columns if len(pair.split("=")) != 2 or not all(pair.split("="))]
+        require(not odd, f"--columns {' '.join(odd)}: expected field=name, e.g. prompt=question")
+
+    @property
+    def renamed_columns(self) -> tuple[tuple[str, str], ...]:
+        """Names that a format knows, and what the data call them."""
+        return tuple(tuple(pair.split("=")) for pair in self.columns)
+
+    @property
+    def workers(self) -> int:
+        """Processes that encode records, for each training process. On a CPU the training needs every core."""
+        if self.num_workers >= 0:
+            return self.num_workers
+        return min(4, dist.cores() - 1) if torch.cuda.is_available() else 0
 
     @property
     def num_samples(self) -> int | None:

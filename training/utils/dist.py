@@ -2,11 +2,14 @@
 
 import os
 import random
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as torch_dist
+
+Result = TypeVar("Result")
 
 
 def init_distributed(seed: int) -> None:
@@ -38,6 +41,27 @@ def world_size() -> int:
 
 def is_main() -> bool:
     return rank() == 0
+
+
+def first_on_node(build: Callable[[], Result]) -> Result:
+    """What `build` gives: made by one process of each node, then found by the others, which wait for it.
+
+    All processes must call it. `build` must leave what it makes on the node's disk and look there first.
+    """
+    is_first = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    if is_first:
+        result = build()
+    barrier()
+    return result if is_first else build()
+
+
+def cores(of_node: bool = False) -> int:
+    """Cores that this process may use: its share of the node's, or all of them while the others wait."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local_size = (
+        os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1
+    )  # deepspeed, torchrun
+    return found if of_node else max(1, found // int(local_size))
 
 
 def device() -> torch.device:

@@ -47,7 +47,7 @@ def fit(
     sampler = data.sampler
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     tally = Tally()
-    steps = step_batches(data, config.packing, config.num_workers)
+    steps = step_batches(data, config.packing, config.workers)
     for step, micro_batches in enumerate(steps, sampler.start_step + 1):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))
         for batch in micro_batches:

@@ -1,18 +1,22 @@
 """What every stage does before it trains: open the checkpoint's processor, read and check the data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from transformers import AutoConfig
 
 from . import dist
 from .checkpoint import read_metadata, resolve_checkpoint
 from .config import DataConfig, ModelConfig, TrainConfig
+from .data.check import load_records
 from .data.encode import Encoder
+from .data.entries import paths_of
 from .data.images import open_image
 from .data.loader import Data
 from .data.record import DataError, Record
-from .data.records import load_records, split
-from .data.sampler import StepSampler, steps_per_epoch
+from .data.records import Reader, Records, split
+from .data.sampler import StepSampler, epoch_len, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
 from .ppo_config import PPOConfig
@@ -37,13 +41,19 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
 
 
 def load_data(
-    config: TrainConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
+    config: TrainConfig,
+    encoder: Encoder,
+    min_responses: int,
+    max_responses: int | None = None,
+    needs_scores: bool = False,
 ) -> Data:
     """Training and held-out records, validated and known to fit, and in which order they come."""
-    records = load_checked(config.data_path, config, encoder, min_responses, max_responses)
+    reader = Reader(
+        min_responses, max_responses, needs_scores, config.image_folder or None, config.renamed_columns
+    )
+    records = load_checked(config.data_path, reader, config, encoder)
     if config.eval_data_path:
-        train = records
-        held_out = load_checked(config.eval_data_path, config, encoder, min_responses, max_responses)
+        train, held_out = records, load_checked(config.eval_data_path, reader, config, encoder)
     else:
         train, held_out = split(records, config.data_train_split_ratio, config.seed)
     if not train:
@@ -51,11 +61,33 @@ def load_data(
     if config.data_debug_path:
         write_samples(train[:10], encoder, Path(config.data_debug_path))
     if dist.is_main():
-        print(f"{len(train)} records to train on, {len(held_out)} held out", flush=True)
-    return Data(train, held_out, build_sampler(config, len(train)), encoder, encoder.encode_all)
+        print(f"{len(train):,} records to train on, {len(held_out):,} held out", flush=True)
+    sampler = build_sampler(config, len(train), weighted(config, train))
+    return Data(
+        train, held_out, sampler, encoder, encoder.encode_all, skips_bad=config.on_bad_record == "skip"
+    )
 
 
-def write_samples(records: list[Record], encoder: Encoder, folder: Path) -> None:
+def weighted(config: DataConfig, records: Records) -> list[tuple[np.ndarray, float]]:
+    """The record numbers of each path of `--data_path`, and its weight; nothing without `--data_weights`.
+
+    Raises:
+        DataError: there are not as many weights as paths.
+    """
+    if not config.data_weights:
+        return []
+    num_paths = len(paths_of(config.data_path))
+    if num_paths != len(config.data_weights):
+        raise DataError(
+            f"--data_weights {' '.join(map(str, config.data_weights))}: expected {num_paths}, one for each path of "
+            "--data_path"
+        )
+    sources = records.sources
+    numbers = [np.flatnonzero(sources == source) for source in range(num_paths)]
+    return [(part, weight) for part, weight in zip(numbers, config.data_weights, strict=True) if len(part)]
+
+
+def write_samples(records: Sequence[Record], encoder: Encoder, folder: Path) -> None:
     """Writes records as the model sees them: the pictures, and prompt and responses as text."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, record in enumerate(records):
@@ -68,21 +100,23 @@ def write_samples(records: list[Record], encoder: Encoder, folder: Path) -> None
         (folder / f"{name}_text.txt").write_text("\n---\n".join(texts) + "\n")
 
 
-def load_checked(
-    path: str, config: DataConfig, encoder: Encoder, min_responses: int, max_responses: int | None = None
-) -> list[Record]:
-    """The records of a file, valid and known to fit into `max_seq_len`."""
-    records = load_records(
+def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder) -> Records:
+    """The records of a path, valid and known to fit into `max_seq_len`."""
+    return load_records(
         path,
-        config.image_folder,
-        min_responses=min_responses,
-        max_responses=max_responses,
+        reader,
+        encoder,
         on_bad_record=config.on_bad_record,
+        verify_images=config.verify_images,
         samples=config.num_samples,
         seed=config.seed,
     )
-    encoder.check(records)
-    return records
+
+
+def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int) -> Records:
+    """All records of `--data_path`, with their responses."""
+    reader = Reader(min_responses, image_folder=config.image_folder or None, columns=config.renamed_columns)
+    return load_checked(config.data_path, reader, config, encoder)
 
 
 def build_sampling(
@@ -99,8 +133,11 @@ def build_sampling(
     )
 
 
-def build_sampler(config: TrainConfig, num_records: int) -> StepSampler:
+def build_sampler(
+    config: TrainConfig, num_records: int, weighted: Sequence[tuple[Sequence[int], float]] = ()
+) -> StepSampler:
     """The sampler of a run, and with it the number of its steps."""
     per_device, micro_batches = config.per_device_train_batch_size, config.micro_batches
-    in_epoch = steps_per_epoch(num_records, per_device * micro_batches * dist.world_size())
-    return StepSampler(num_records, per_device, micro_batches, config.num_steps(in_epoch), config.seed)
+    visited = epoch_len(num_records, [(len(numbers), weight) for numbers, weight in weighted])
+    num_steps = config.num_steps(steps_per_epoch(visited, per_device * micro_batches * dist.world_size()))
+    return StepSampler(num_records, per_device, micro_batches, num_steps, config.seed, weighted=weighted)

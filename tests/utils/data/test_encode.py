@@ -131,8 +131,6 @@ def test_the_oldest_turn_without_an_image_goes_first(encoder):
 
 def test_a_prompt_that_leaves_no_room_is_a_bad_record(encoder):
     one = record("<image>\nWhat?", "This.")
-    with pytest.raises(
-        DataError, match=r"test\[0\] id=r-0: the prompt takes \d+ tokens, 16 of them of 1 image"
-    ):
-        with_room_for(encoder, 20).check([one])
-    encoder.check([one])
+    with pytest.raises(DataError, match=r"the prompt takes \d+ tokens, 16 of them of 1 image"):
+        with_room_for(encoder, 20).inspect(one, [(40, 30)])
+    encoder.inspect(one, [(40, 30)])

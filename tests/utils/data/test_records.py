@@ -6,9 +6,10 @@ import logging
 import pytest
 from PIL import Image
 
-from tests.conftest import SAMPLES, picture
+from tests.conftest import SAMPLES, load_records, picture
+from training.utils.data.images import open_image
 from training.utils.data.record import DataError
-from training.utils.data.records import load_records, split
+from training.utils.data.records import split
 
 
 def turns(*values):
@@ -181,13 +182,13 @@ def test_rlaif_v_columns_with_images_inside(folder):
     )
     table.to_parquet(str(folder / "data.parquet"))
     (record,) = load_records(str(folder / "data.parquet"), None, min_responses=2)
-    assert record.responses == ("A dog.", "A cat.") and record.images[0].size == (40, 30)
+    assert record.responses == ("A dog.", "A cat.") and open_image(record.images[0]).size == (40, 30)
 
 
 def test_the_split_is_whole_disjoint_and_the_same_each_time(folder):
     records = load(folder, *(one() | {"id": str(i)} for i in range(10)))
     train, held_out = split(records, 0.8, seed=3)
-    assert (train, held_out) == split(records, 0.8, seed=3)
+    assert [list(part) for part in split(records, 0.8, seed=3)] == [list(train), list(held_out)]
     assert len(train) == 8
     assert sorted(r.id for r in [*train, *held_out]) == sorted(r.id for r in records)
 

@@ -1,15 +1,17 @@
 """From a record to token ids: a prompt with its images expanded, and its responses as branches."""
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from PIL import Image
 
 from ..model.family import Family
 from .DST import Piece, get_template
+from .facts import Facts
 from .images import open_image
 from .record import MARKER, DataError, Record, Turn
 from .tree import Response, Tree
@@ -56,6 +58,19 @@ class Encoder:
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
         self._image_len: dict[tuple[int, int], int] = {}
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What changes when records would be encoded in another way."""
+        parts = [
+            self.tokenizer.backend_tokenizer.to_str(),
+            self.processor.to_json_string(),
+            str(getattr(self.processor, "chat_template", "")),
+            type(self.family).__name__,
+            self.template_name,
+            str(self.max_seq_len),
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
     # -- records ------------------------------------------------------------------------------------
 
     def encode(self, record: Record) -> Tree:
@@ -88,11 +103,18 @@ class Encoder:
         vision, (ids,) = self.family.image_inputs(self.processor, [Image.new("RGB", (64, 64))])
         return Tree(id="", prompt_ids=ids, prompt_learned=[False] * len(ids), vision=vision, new_prompt=False)
 
-    def check(self, records: Sequence[Record]) -> None:
-        """Raises DataError for the first record whose prompt and images leave no room for a response."""
-        for record in records:
-            expansions = [[self.image_id] * self._expanded_len(image) for image in record.images]
-            self._fit_prompt(record, expansions, 1)
+    def inspect(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Facts:
+        """What is known of a record before it is encoded.
+
+        Args:
+            sizes: width and height of each picture.
+
+        Raises:
+            DataError: its prompt and images leave no room for a response.
+        """
+        expansions = [[self.image_id] * self._expanded_len(size) for size in sizes]
+        ids, _ = self._fit_prompt(record, expansions, 1)
+        return Facts(images=len(record.images), tokens=len(ids))
 
     def prompt_ids(
         self, turns: Sequence[Turn], expansions: Sequence[list[int]]
@@ -136,14 +158,13 @@ class Encoder:
             turns = turns[: droppable[0]] + turns[droppable[0] + 2 :]
         num_image_tokens = sum(map(len, expansions))
         raise DataError(
-            f"{record.source} id={record.id}: the prompt takes {len(ids)} tokens, {num_image_tokens} of them of "
+            f"the prompt takes {len(ids)} tokens, {num_image_tokens} of them of "
             f"{len(expansions)} image(s); expected at most {self.max_seq_len - wanted} so that an answer fits; "
             "raise --max_seq_len or shorten the record"
         )
 
-    def _expanded_len(self, image) -> int:
+    def _expanded_len(self, size: tuple[int, int]) -> int:
         """Tokens of an image: they depend on its size alone, so each size is expanded once."""
-        size = image.size if isinstance(image, Image.Image) else _size(image)
         if size not in self._image_len:
             _, expansions = self.family.image_inputs(self.processor, [Image.new("RGB", size)])
             self._image_len[size] = len(expansions[0])
@@ -199,8 +220,3 @@ class Encoder:
 def without_responses(record: Record) -> Record:
     """The record as a prompt to answer."""
     return replace(record, responses=(), scores=None)
-
-
-def _size(path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size

@@ -1,41 +1,248 @@
-"""Files to entries: JSON lists, JSON Lines and data sets. What an entry means is `formats.py`'s."""
+"""Files to entries, memory-mapped: JSON, tables of text, and data sets. What an entry means is `formats`'s.
 
-import json
-from collections.abc import Iterable
+    data_path     a file; a folder of shards, or of `save_to_disk`; a pattern; or several of these with spaces between
+    file          .json .jsonl .csv .tsv (each also .gz): rows of JSON in an Arrow table;  .parquet .arrow: its own
+
+Big files are converted once, by one process of each node, into the cache folder of the `datasets` library; every
+process maps the same table into its memory.
+"""
+
+import bisect
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from .json_rows import JsonRows, write_rows
 from .record import DataError
 
+IN_MEMORY_BYTES = 16 << 20  # smaller files are converted at each start, and leave nothing behind
+DATASETS = (".parquet", ".arrow")
+TEXTS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+SPLIT = re.compile(r"(?:^|[/_.-])(train|training|test|validation|valid|val|dev)(?=[/_.-])")
 
-def read_entries(path: Path) -> Iterable[Any]:
-    """The entries of a JSON list or JSON Lines file, or the rows of a data set.
+
+@dataclass(frozen=True)
+class Shard:
+    """Some rows with a name, and the folder that their picture paths start from."""
+
+    name: str
+    rows: Sequence[Any]
+    folder: Path
+    source: int  # which of the paths that were given, from 0
+
+
+class Entries(Sequence):
+    """The entries of some shards, one after the other. Nothing is read before it is asked for."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.shards = list(shards)
+        self._ends: list[int] = []
+        for shard in self.shards:
+            self._ends.append((self._ends[-1] if self._ends else 0) + len(shard.rows))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, place: int) -> Any:
+        """
+        Raises:
+            DataError: the row does not parse.
+        """
+        shard, row = self._find(place)
+        try:
+            return shard.rows[row]
+        except DataError as error:
+            raise DataError(f"{shard.name}[{row}]: {error}") from None
+
+    def where(self, place: int) -> str:
+        """ "file[index]"."""
+        shard, row = self._find(place)
+        return f"{shard.name}[{row}]"
+
+    def shard(self, place: int) -> Shard:
+        return self._find(place)[0]
+
+    def _find(self, place: int) -> tuple[Shard, int]:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        number = bisect.bisect_right(self._ends, place)
+        return self.shards[number], place - (self._ends[number - 1] if number else 0)
+
+
+def read_entries(data_path: str | Path) -> Entries:
+    """The entries of everything that a path names.
 
     Raises:
-        DataError: the file is not there or does not parse.
+        DataError: there is no such file, or it does not parse.
     """
-    if not path.exists():
-        raise DataError(f"{path}: no such file; set --data_path")
-    if path.is_dir() or path.suffix in (".parquet", ".arrow"):
-        return _read_dataset(path)
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        if text.lstrip().startswith("["):
-            return json.loads(text)
-        return [json.loads(line) for line in text.split("\n") if line.strip()]  # a text may hold U+2028
-    except json.JSONDecodeError as error:
-        line = text.count("\n", 0, error.pos) + 1 if text.lstrip().startswith("[") else "?"
+    shards = [
+        Shard(str(found), rows, path if path.is_dir() else found.parent, source)
+        for source, path in enumerate(paths_of(data_path))
+        for found, rows in _open(path)
+    ]
+    return Entries(shards)
+
+
+def paths_of(data_path: str | Path) -> list[Path]:
+    """The files and folders that a path names: itself, those of a pattern, or several with spaces between.
+
+    Raises:
+        DataError: one of them is not there.
+    """
+    if Path(data_path).exists():
+        return [Path(data_path)]
+    paths = []
+    for name in str(data_path).split():
+        if Path(name).exists():
+            paths.append(Path(name))
+            continue
+        folder, pattern = _fixed_part(name)
+        found = sorted(folder.glob(pattern)) if pattern and folder.is_dir() else []
+        if not found:
+            raise DataError(f"{name}: no such file; set --data_path")
+        paths += found
+    if not paths:
+        raise DataError(f"{data_path}: no such file; set --data_path")
+    return paths
+
+
+def _fixed_part(name: str) -> tuple[Path, str]:
+    """The folder in front of a pattern's first wildcard, and the pattern below it; none without a wildcard."""
+    parts = Path(name).parts
+    wild = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+    return Path(*parts[:wild]), str(Path(*parts[wild:])) if wild < len(parts) else ""
+
+
+def files_of(path: Path) -> list[Path]:
+    """The data files of a path, of one kind: data sets before texts.
+
+    Raises:
+        DataError: there are none, or they are of several splits.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path}: is no regular file; expected a file of records, or a folder of them")
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file, path))
+    for kinds in ((".parquet",), (".arrow",), TEXTS):
+        found = [file for file in files if Path(file.name.removesuffix(".gz")).suffix in kinds]
+        if found:
+            _require_one_split(path, found)
+            return found
+    raise DataError(
+        f"{path}: holds no data set; expected files of {', '.join((*DATASETS, *TEXTS))}, or a folder of save_to_disk"
+    )
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    inside = file.relative_to(folder)
+    return any(part.startswith(".") for part in inside.parts) or inside.name in (
+        "dataset_info.json",
+        "dataset_infos.json",
+        "state.json",
+        "dataset_dict.json",
+    )
+
+
+def _require_one_split(path: Path, files: list[Path]) -> None:
+    splits = {(found := SPLIT.search(str(file.relative_to(path)))) and found.group(1) for file in files}
+    if len(splits) > 1:
+        names = ", ".join(sorted(split or "no name" for split in splits))
         raise DataError(
-            f"{path}: does not parse as JSON at line {line}: {error.msg}; expected a JSON list, or one object a line"
-        ) from None
+            f"{path}: holds several splits ({names}); name the files of one, e.g. --data_path '{path}/**/train*'"
+        )
 
 
-def _read_dataset(path: Path) -> Iterable[Any]:
+def _open(path: Path) -> list[tuple[Path, Sequence[Any]]]:
+    """The rows of a path, by the file or folder that they are named after."""
+    if path.is_dir() and (path / "dataset_info.json").is_file() and (path / "state.json").is_file():
+        return [(path, open_dataset(path))]
+    if path.is_dir() and (path / "dataset_dict.json").is_file():
+        splits = sorted(file.parent.name for file in path.glob("*/dataset_info.json"))
+        raise DataError(f"{path}: holds the splits {', '.join(splits)}; name one, e.g. {path / splits[0]}")
+    files = files_of(path)
+    if files[0].suffix in DATASETS:
+        return [(path, open_dataset(path))]
+    return [(file, JsonRows(str(file), _json_table(file))) for file in files]
+
+
+def _json_table(file: Path) -> pa.Table:
+    if file.stat().st_size < IN_MEMORY_BYTES:
+        buffer = pa.BufferOutputStream()
+        write_rows(file, buffer)
+        return pa.ipc.open_stream(buffer.getvalue()).read_all()
+    stream = cache_folder("rows") / f"{stamp([file])}.arrow"
+    if not stream.is_file():
+        temporary = stream.with_suffix(f".{os.getpid()}")
+        try:
+            write_rows(file, str(temporary))
+            temporary.replace(stream)
+        finally:
+            temporary.unlink(missing_ok=True)
+    stream.touch()
+    return pa.ipc.open_stream(pa.memory_map(str(stream))).read_all()
+
+
+def stamp(files: Sequence[Path]) -> str:
+    """What changes when one of these files does: their paths, sizes and times."""
+    known = [(str(file.resolve()), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
+
+
+def cache_folder(kind: str) -> Path:
+    """Where converted files and what was found in them are kept."""
     import datasets
 
-    if path.is_dir() and (path / "dataset_info.json").is_file():
-        return datasets.load_from_disk(str(path))
-    files = [str(path)] if path.is_file() else sorted(map(str, path.glob("**/*.parquet")))
-    if not files:
-        raise DataError(f"{path}: holds no data set; expected parquet files, or a folder of save_to_disk")
-    return datasets.load_dataset("parquet", data_files=files, split="train")
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "vision-llm-alignment" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class DatasetRows(Sequence):
+    """Rows of the `datasets` library. Its pictures stay as compressed as they are."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self._rows = dataset.with_format("arrow")  # as stored: nothing is decoded
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: int) -> Any:
+        return self._rows[place].to_pylist()[0]
+
+
+def open_dataset(path: Path) -> DatasetRows:
+    """A folder of `save_to_disk`, or the parquet or Arrow files of a path, memory-mapped.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    import datasets
+
+    try:
+        if path.is_dir() and (path / "state.json").is_file():
+            return DatasetRows(datasets.load_from_disk(str(path)))
+        files = files_of(path)
+        if files[0].suffix == ".arrow":
+            parts = [datasets.Dataset.from_file(str(file)) for file in files]
+            return DatasetRows(datasets.concatenate_datasets(parts))
+        names = [str(file) for file in files]
+        folder = str(cache_folder("parquet") / stamp(files))
+        return DatasetRows(
+            datasets.load_dataset("parquet", data_files=names, split="train", cache_dir=folder)
+        )
+    except (OSError, ValueError, TypeError, pa.ArrowInvalid, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error, DataError):
+            raise
+        reason = str(error.__cause__ or error).strip().splitlines()
+        raise DataError(
+            f"{path}: can't be read as a data set ({reason[0] if reason else type(error).__name__}); expected whole "
+            "parquet or Arrow files"
+        ) from None

@@ -1,12 +1,10 @@
 """How file formats spell a record: LLaVA's JSON, the columns of TRL, RLAIF-V and reward benchmarks."""
 
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
-from .images import open_image
 from .record import DataError, Turn
 
 LLAVA_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
@@ -23,9 +21,10 @@ class Spelled:
     scores: tuple[float, ...] | None = None
     label: str | None = None
     origin: str = ""
+    system: str = ""
 
 
-def normalise(entry: Any) -> Spelled:
+def normalise(entry: Any, columns: dict | None = None) -> Spelled:
     """An entry of any format, as one form.
 
     Raises:
@@ -98,8 +97,8 @@ def _images(value: Any) -> list[str | Image.Image]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     if isinstance(value, dict) and value.get("bytes"):  # an image column of the datasets library, not decoded
-        return [open_image(Image.open(BytesIO(value["bytes"])))]
-    if isinstance(value, Image.Image):
+        return [value["bytes"]]
+    if isinstance(value, Image.Image | bytes):
         return [value]
     if isinstance(value, list):
         return [image for part in value for image in _images(part)]

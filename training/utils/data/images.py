@@ -2,12 +2,15 @@
 
 import warnings
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from .record import DataError
 
-class ImageError(ValueError):
+
+class ImageError(DataError):
     """A picture can't be used; the message says why."""
 
 
@@ -25,7 +28,7 @@ def locate(name: str, folder: Path) -> Path:
     return folder / name
 
 
-def verify(image: Path | Image.Image) -> None:
+def verify(image: Path | bytes | Image.Image, how: str = "full") -> None:
     """Raises ImageError if `open_image` would. Files are decoded once, however many records name them."""
     if isinstance(image, Path) and not (stat := image.stat()).st_size == 0:
         _decode_once(image, stat.st_mtime_ns, stat.st_size)
@@ -38,12 +41,21 @@ def _decode_once(image: Path, mtime_ns: int, size: int) -> None:
     open_image(image)
 
 
-def open_image(image: Path | Image.Image) -> Image.Image:
+def image_size(image: Path | bytes | Image.Image) -> tuple[int, int]:
+    if isinstance(image, Image.Image):
+        return image.size
+    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+        return opened.size
+
+
+def open_image(image: Path | bytes | Image.Image) -> Image.Image:
     """A picture in RGB, decoded.
 
     Raises:
         ImageError: the file is empty, cut off, not a picture, or so large that it may be an attack.
     """
+    if isinstance(image, bytes):
+        return open_image(Image.open(BytesIO(image)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

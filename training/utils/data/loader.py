@@ -1,33 +1,39 @@
 """Records to batches on the device: encoded by worker processes, one list of micro-batches a step."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 from .. import dist
 from .encode import Encoder
-from .record import Record
+from .failures import Failure, failure, settle
+from .record import DataError, Record
+from .records import Records, have_images
 from .sampler import StepSampler
 from .tree import Batch, Tree, collate, pack
 
 Encode = Callable[[Sequence[Record]], list[Tree]]  # the trees of a micro-batch
+NUM_SUBSTITUTES = 16  # neighbours that are tried in place of a record that can't be read any more
 
 
 @dataclass
 class Data:
     """What a stage learns from, and how records become trees."""
 
-    train: list[Record]
-    held_out: list[Record]
+    train: Records
+    held_out: Records
     sampler: StepSampler
     encoder: Encoder
     encode: Encode
+    skips_bad: bool = False  # go on without records that can't be read any more
+    failures: list[Failure] = field(default_factory=list)  # those of this process
 
 
 class Trees(Dataset):
-    """Records, encoded when a micro-batch asks for them."""
+    """Records, encoded when a micro-batch asks for them. One that can't be read any more is replaced by the next."""
 
     def __init__(self, records: Sequence[Record], encode: Encode) -> None:
         self.records = records
@@ -36,8 +42,28 @@ class Trees(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitems__(self, numbers: list[int]) -> list[Tree]:
-        return self.encode([self.records[number] for number in numbers])
+    def __getitems__(self, numbers: list[int]) -> tuple[list[Tree], list[Failure]]:
+        """The trees of a micro-batch, and what could not be read. Which record stands in depends on that alone."""
+        failures: list[Failure] = []
+        try:
+            return self.encode([self.records[number] for number in numbers]), failures
+        except DataError:
+            usable = [self._usable(number, failures) for number in numbers]
+            return self.encode(usable), failures
+
+    def _usable(self, number: int, failures: list[Failure]) -> Record:
+        """The record of a number, or the first behind it that can be encoded."""
+        for step in range(NUM_SUBSTITUTES):
+            place = (number + step) % len(self.records)
+            record = None
+            try:
+                record = self.records[place]
+                self.encode([record])
+                return record
+            except DataError as error:
+                where = record.source if record else f"record {place}"
+                failures.append(failure(where, record.id if record else None, error))
+        raise DataError(f"{failures[-1]}; nor can any of the {NUM_SUBSTITUTES - 1} records before it be read")
 
 
 class Collator:
@@ -61,7 +87,7 @@ class Collator:
 
 def step_batches(data: Data, packing: bool, num_workers: int) -> Iterator[list[Batch]]:
     """For each optimizer step, this process's micro-batches on its device."""
-    collator = Collator(data.encoder, any(record.images for record in data.train), packing)
+    collator = Collator(data.encoder, data.train.has_images, packing)
     for step in _steps(data, collator, num_workers):
         yield [batch.to(dist.device()) for batch in step]
 
@@ -71,18 +97,36 @@ def step_trees(data: Data, num_workers: int) -> Iterator[list[list[Tree]]]:
     return _steps(data, list, num_workers)
 
 
+@dataclass(frozen=True)
+class _Collated:
+    """What a worker hands over: a micro-batch, and what could not be read for it."""
+
+    collate: Callable[[list[Tree]], Any]
+
+    def __call__(self, fetched: tuple[list[Tree], list[Failure]]) -> tuple[Any, list[Failure]]:
+        trees, failures = fetched
+        return self.collate(trees), failures
+
+
 def _steps(data: Data, collate_fn: Callable, num_workers: int) -> Iterator:
+    """
+    Raises:
+        DataError: a record can't be read any more, and bad ones are not to be skipped.
+    """
     sampler = data.sampler
     loader = DataLoader(
         Trees(data.train, data.encode),
         batch_sampler=sampler,
-        collate_fn=collate_fn,
+        collate_fn=_Collated(collate_fn),
         num_workers=num_workers,
         pin_memory=dist.device().type == "cuda",
     )
     micro_batches = iter(loader)
     while step := list(islice(micro_batches, sampler.accumulation)):
-        yield step
+        failures = [each for _, failures in step for each in failures]
+        settle(failures, len(data.train), data.skips_bad)
+        data.failures += failures
+        yield [micro_batch for micro_batch, _ in step]
 
 
 def eval_shares(records: Sequence[Record], batch_size: int) -> Iterator[tuple[Sequence[Record], bool]]:
@@ -106,7 +150,7 @@ def eval_batches(
     encode: Encode | None = None,
 ) -> Iterator[tuple[Batch, bool]]:
     """The batches of `eval_shares` on the device, and whether they count."""
-    collator = Collator(encoder, any(record.images for record in records), packing)
+    collator = Collator(encoder, have_images(records), packing)
     encode = encode or encoder.encode_all
     for share, counts in eval_shares(records, batch_size):
         yield collator(encode(share)).to(dist.device()), counts

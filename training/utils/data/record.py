@@ -23,9 +23,10 @@ class Turn:
 class Record:
     id: str
     source: str  # "file[index]"
-    images: tuple[Path | Image.Image, ...]
+    images: tuple[Path | bytes | Image.Image, ...]  # files, compressed, or (our own) pictures
     turns: tuple[Turn, ...]  # the prompt; the last turn is the user's
     responses: tuple[str, ...] = ()  # the best first
     scores: tuple[float, ...] | None = None
     label: str | None = None
     origin: str = ""  # data set that it was taken from
+    system: str = ""  # a system prompt of its own

@@ -1,157 +1,83 @@
-"""Files to validated records: a prompt of text and images, with its responses.
+"""Entries to records: what each stage learns from, read when it is asked for.
 
-`formats.py` knows how each file format spells a record; here it is checked. Each failure names the file, the
-index, the id, what was found, what was expected and how to mend it.
+`entries.py` finds the entries of files, `formats` knows how each spells a record, here it is checked. What is wrong
+with an entry is a DataError that says what was found, what was expected and how to mend it.
 """
 
-import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, overload
 
-from PIL import Image
+import numpy as np
 
-from .entries import read_entries
-from .formats import normalise
-from .images import ImageError, locate, verify
+from .entries import Entries
+from .formats import Spelled, normalise
+from .images import locate
 from .record import MARKER, DataError, Record, Turn
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An entry that is no record, and why."""
+class Reader:
+    """How a stage reads its entries."""
 
-    source: str  # "file[index]"
-    id: str  # "" if it has none
-    reason: str
+    min_responses: int = 0  # that it needs
+    max_responses: int | None = None  # that it uses, the best first; none: all
+    needs_scores: bool = False  # for each response
+    image_folder: str | None = None  # where picture paths start; none: the folder that the data lie in
+    columns: tuple[tuple[str, str], ...] = ()  # names that a format knows, and what the data call them
 
-    def __str__(self) -> str:
-        return f"{self.source}{f' id={self.id}' if self.id else ''}: {self.reason}"
+    def read(self, entries: Entries, place: int) -> Record:
+        """
+        Raises:
+            DataError: the entry is no record, or not one that the stage can use.
+        """
+        entry, shard, source = entries[place], entries.shard(place), entries.where(place)
+        folder = Path(self.image_folder) if self.image_folder else shard.folder
+        return self.record(entry, source, folder)
 
-
-def load_records(
-    data_path: str,
-    image_folder: str | None,
-    *,
-    min_responses: int,
-    max_responses: int | None = None,
-    on_bad_record: Literal["error", "skip"] = "error",
-    samples: int | None = None,
-    seed: int = 0,
-) -> list[Record]:
-    """The records of a file or data set folder, each checked, its images decoded once.
-
-    Args:
-        image_folder: where image paths start; none: the folder that the data lie in.
-        min_responses, max_responses: how many responses the stage needs and uses, the best first.
-        samples: how many records to draw at random; none: all.
-
-    Raises:
-        DataError: a record is bad and `on_bad_record` is "error", or no record is left.
-    """
-    path = Path(data_path)
-    entries = draw(read_entries(path), samples, seed)
-    records, bad = [], []
-    for result in read_records(entries, path, image_root(path, image_folder), min_responses, max_responses):
-        if isinstance(result, Record):
-            records.append(result)
-        elif on_bad_record == "error":
-            raise DataError(str(result))
-        else:
-            bad.append(str(result))
-    if bad:
-        logger.warning("skipped %d of %d records:\n  %s", len(bad), len(entries), "\n  ".join(bad))
-    if not records:
-        raise DataError(f"{path}: no usable record among {len(entries)}; expected at least one")
-    return records
-
-
-def draw(entries: Iterable[Any], samples: int | None, seed: int) -> list[tuple[int, Any]]:
-    """Entries with their indices: all, or as many as asked for, in their order."""
-    numbered = list(enumerate(entries))
-    if samples is None or samples >= len(numbered):
-        return numbered
-    return sorted(random.Random(seed).sample(numbered, samples), key=itemgetter(0))
-
-
-def image_root(path: Path, image_folder: str | None) -> Path:
-    """The folder that image paths start from: the one that was named, else that of the data."""
-    folder = Path(image_folder) if image_folder else (path if path.is_dir() else path.parent)
-    if not folder.is_dir():
-        raise DataError(f"--image_folder {folder}: no such folder")
-    return folder
-
-
-def read_records(
-    entries: Iterable[tuple[int, Any]],
-    path: Path,
-    folder: Path,
-    min_responses: int,
-    max_responses: int | None = None,
-) -> Iterator[Record | Failure]:
-    """Each entry as a record, or why it is none, in their order. Arguments as of `load_records`."""
-
-    def check(numbered: tuple[int, Any]) -> Record | Failure:
-        index, entry = numbered
-        source = f"{path}[{index}]"
-        try:
-            return _record(entry, source, str(index), folder, min_responses, max_responses)
-        except (DataError, ImageError) as error:
-            name = str(entry["id"]) if isinstance(entry, dict) and "id" in entry else ""
-            return Failure(source, name, str(error))
-
-    with ThreadPoolExecutor() as pool:
-        try:
-            yield from pool.map(check, entries)
-        finally:  # also where nobody asks for more
-            pool.shutdown(cancel_futures=True)
-
-
-def split(records: Sequence[Record], ratio: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """A share `ratio` of the records to train on, and the rest; drawn by the seed."""
-    order = random.Random(seed).sample(range(len(records)), len(records))
-    num_train = max(1, round(ratio * len(records)))
-    return [records[i] for i in sorted(order[:num_train])], [records[i] for i in sorted(order[num_train:])]
-
-
-def _record(
-    entry: Any, source: str, number: str, folder: Path, min_responses: int, max_responses: int | None
-) -> Record:
-    spelled = normalise(entry)
-    images = tuple(
-        image if isinstance(image, Image.Image) else locate(image, folder) for image in spelled.images
-    )
-    for image in images:
-        verify(image)
-    responses, scores = tuple(text.strip() for text in spelled.responses), spelled.scores
-    if scores:  # they say which is best, whatever the order
-        ordered = sorted(zip(scores, responses, strict=True), key=lambda scored: -scored[0])
-        scores, responses = zip(*ordered, strict=True)
-    if len(responses) < min_responses:
-        raise DataError(
-            f"found {len(responses)} response(s), expected at least {min_responses}; "
-            "the last gpt value holds them, as a text or as a list with the best first"
+    def record(self, entry: Any, source: str, folder: Path) -> Record:
+        """An entry as a record. Arguments: `source` is "file[index]", `folder` where picture paths start."""
+        spelled = normalise(entry, dict(self.columns))
+        images = tuple(locate(image, folder) if isinstance(image, str) else image for image in spelled.images)
+        responses, scores = _ranked(spelled)
+        self._require(responses, scores is not None)
+        file, _, index = source.rpartition("[")
+        return Record(
+            id=str(spelled.id if spelled.id is not None else index.rstrip("]")),
+            source=source,
+            images=images,
+            turns=_with_markers(spelled.turns, len(images)),
+            responses=responses[: self.max_responses],
+            scores=scores and scores[: self.max_responses],
+            label=spelled.label,
+            origin=spelled.origin or Path(file).stem,
+            system=spelled.system,
         )
-    if any(not response for response in responses):
-        raise DataError("a response is empty; expected text")
-    if min_responses > 1 and len(set(responses)) < len(responses):
-        raise DataError("two responses are the same; expected different ones to rank; remove one")
-    return Record(
-        id=str(spelled.id if spelled.id is not None else number),
-        source=source,
-        images=images,
-        turns=_with_markers(spelled.turns, len(images)),
-        responses=responses[:max_responses],
-        scores=scores and scores[:max_responses],
-        label=spelled.label,
-        origin=spelled.origin or Path(source).stem,
-    )
+
+    def _require(self, responses: tuple[str, ...], has_scores: bool) -> None:
+        if len(responses) < self.min_responses:
+            raise DataError(
+                f"found {len(responses)} response(s), expected at least {self.min_responses}; "
+                "the last gpt value holds them, as a text or as a list with the best first"
+            )
+        if not all(responses):
+            raise DataError("a response is empty; expected text")
+        if self.needs_scores and not has_scores:
+            raise DataError("has no `score`; --loss_type regression needs one for each response")
+        if self.min_responses > 1 and len(set(responses)) < len(responses):
+            raise DataError("two responses are the same; expected different ones to rank; remove one")
+
+
+def _ranked(spelled: Spelled) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
+    """Responses and their scores, the best first: by the scores, if there are any, else as they are listed."""
+    responses = tuple(text.strip() for text in spelled.responses)
+    if not spelled.scores:
+        return responses, None
+    ordered = sorted(zip(spelled.scores, responses, strict=True), key=lambda scored: -scored[0])
+    scores, responses = zip(*ordered, strict=True)
+    return responses, scores
 
 
 def _with_markers(turns: Sequence[Turn], num_images: int) -> tuple[Turn, ...]:
@@ -171,3 +97,69 @@ def _with_markers(turns: Sequence[Turn], num_images: int) -> tuple[Turn, ...]:
         if not turn.text.replace(MARKER, "").strip():
             raise DataError(f"a {'human' if turn.role == 'user' else 'gpt'} turn is empty; expected text")
     return turns
+
+
+class Records(Sequence[Record]):
+    """The records at some places of some entries, each read when it is asked for. Slices are views."""
+
+    def __init__(self, entries: Entries, reader: Reader, places: np.ndarray, num_images: np.ndarray) -> None:
+        """
+        Args:
+            places: of the records in the entries, [N].
+            num_images: pictures of each, [N].
+        """
+        self.entries = entries
+        self.reader = reader
+        self.places = places
+        self.num_images = num_images
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, which: int) -> Record: ...
+    @overload
+    def __getitem__(self, which: slice) -> "Records": ...
+    def __getitem__(self, which):
+        """
+        Raises:
+            DataError: the entry was a record when it was checked, and is none any more.
+        """
+        if isinstance(which, slice):
+            return self.select(np.arange(len(self))[which])
+        return self.reader.read(self.entries, int(self.places[which]))
+
+    def select(self, which: Sequence[int] | np.ndarray) -> "Records":
+        """The records at these places among these, in their order."""
+        which = np.asarray(which, dtype=np.int64)
+        return Records(self.entries, self.reader, self.places[which], self.num_images[which])
+
+    @property
+    def has_images(self) -> bool:
+        return bool(self.num_images.any())
+
+    @property
+    def sources(self) -> np.ndarray:
+        """Which of the paths that were given each record is from, from 0: [N]."""
+        ends = np.cumsum([len(shard.rows) for shard in self.entries.shards])
+        shards = np.searchsorted(ends, self.places, side="right")
+        return np.array([shard.source for shard in self.entries.shards])[shards]
+
+
+def have_images(records: Sequence[Record]) -> bool:
+    """Whether any of some records has a picture."""
+    return records.has_images if isinstance(records, Records) else any(record.images for record in records)
+
+
+def draw(num_entries: int, samples: int | None, seed: int) -> np.ndarray:
+    """Places of entries: all, or as many as asked for at random, in their order."""
+    if samples is None or samples >= num_entries:
+        return np.arange(num_entries)
+    return np.array(sorted(random.Random(seed).sample(range(num_entries), samples)))
+
+
+def split(records: Records, ratio: float, seed: int) -> tuple[Records, Records]:
+    """A share `ratio` of the records to train on, and the rest; drawn by the seed."""
+    order = random.Random(seed).sample(range(len(records)), len(records))
+    num_train = max(1, round(ratio * len(records)))
+    return records.select(sorted(order[:num_train])), records.select(sorted(order[num_train:]))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .entries import read_entries
+from .entries import open_dataset
 
 
 def write_subset(source: Path, places: Sequence[int], output: Path) -> None:
@@ -15,7 +15,7 @@ def write_subset(source: Path, places: Sequence[int], output: Path) -> None:
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir() or source.suffix in (".parquet", ".arrow"):
-        rows = read_entries(source).select(places)
+        rows = open_dataset(source).dataset.select(places)
         is_saved = (source / "dataset_info.json").is_file()
         (rows.save_to_disk if is_saved else rows.to_parquet)(str(output))
         return

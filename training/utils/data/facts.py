@@ -1,0 +1,18 @@
+"""What is known of a record before it is encoded."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass
+class Facts:
+    """Numbers that can be added up over records."""
+
+    images: int = 0
+    tokens: int = 0  # of the prompt and all responses, at most
+    responses_cut: int = 0  # that end at max_seq_len
+    turns_dropped: int = 0  # the oldest ones, so that an answer fits
+    special: int = 0  # stretches of a user's words that look like special tokens
+    scaled: int = 0  # pictures with more pixels than the processor takes
+
+
+FACTS = tuple(field.name for field in fields(Facts))

@@ -1,0 +1,73 @@
+"""What is no record, and why: one type for whatever touches a record, and one place that tells of it."""
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import dist
+from .record import DataError
+
+logger = logging.getLogger(__name__)
+
+NUM_LISTED = 20  # failures that a message names; a file holds them all
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An entry that is no record, and why."""
+
+    source: str  # "file[index]"
+    id: str  # "" if it has none
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}{f' id={self.id}' if self.id else ''}: {self.reason}"
+
+
+def failure(source: str, name: Any, error: Exception) -> Failure:
+    """The failure that an exception means, whatever its kind: one odd entry never ends in a traceback."""
+    reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    shown = "" if name is None else str(name).encode("ascii", "backslashreplace").decode()[:80]
+    return Failure(source, shown, reason.removeprefix(f"{source}: "))
+
+
+def settle(failures: Sequence[Failure], total: int, skip: bool, file: Path | None = None) -> None:
+    """Ends the run, or tells what was left out: a table of reasons, and all of them in `file`.
+
+    Raises:
+        DataError: there are failures, and they are not to be skipped or nothing is left.
+    """
+    if file and dist.is_main():
+        file.unlink(missing_ok=True)  # of an earlier run none stays
+        if failures:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(json.dumps(asdict(each)) + "\n" for each in failures))
+    if not failures:
+        return
+    listed = f"; {file} lists them" if file else ""
+    if not skip:
+        raise DataError(
+            f"{len(failures)} of {total} records can't be used{listed}; the first: {failures[0]}. Mend them, or "
+            "leave them out with --on_bad_record skip"
+        )
+    if len(failures) == total:
+        raise DataError(f"no usable record among {total}{listed}; the first: {failures[0]}")
+    lines = [f"skipped {len(failures)} of {total} records{listed}"]
+    lines += [f"  {count:>8,} x {reason}" for reason, count in reasons(failures).most_common()]
+    lines += ["the first of them:", *(f"  {each}" for each in failures[:NUM_LISTED])]
+    logger.warning("\n".join(lines))
+
+
+def reasons(failures: Sequence[Failure]) -> Counter[str]:
+    """How many failures are of a kind: reasons that differ in names and numbers alone are one."""
+    return Counter(_kind(each.reason) for each in failures)
+
+
+def _kind(reason: str) -> str:
+    without_names = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "'...'", reason)
+    return re.sub(r"(?<![\w`])[-+]?\d[\d,.]*", "N", without_names)[:160]

@@ -97,7 +97,7 @@ def _opened(file: Path) -> BinaryIO:
     opened = file.open("rb")
     if opened.peek(2)[:2] != b"\x1f\x8b":
         return opened
-    return io.BufferedReader(gzip.GzipFile(fileobj=opened), BLOCK_BYTES)
+    return io.BufferedReader(gzip.GzipFile(fileobj=opened), 1 << 20)
 
 
 def _line_rows(file: Path, opened: BinaryIO) -> Iterator[Row]:
@@ -211,7 +211,7 @@ def _reason(error: Exception) -> str:
         return "nested too deeply"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.object[error.start]:#04x} is no UTF-8"
-    return str(error) or "Expecting value"
+    return "Expecting value" if isinstance(error, StopIteration) else str(error)
 
 
 def _table_rows(file: Path, opened: BinaryIO, delimiter: str) -> Iterator[Row]:

@@ -39,3 +39,32 @@ def test_another_epoch_and_another_seed_have_another_order():
     sampler = StepSampler(64, 64, 1, num_steps=2, seed=1)
     assert sampler.step_records(0) != sampler.step_records(1)
     assert sampler.step_records(0) != StepSampler(64, 64, 1, num_steps=2, seed=2).step_records(0)
+
+
+@given(st.integers(0, 5))
+def test_sources_are_visited_by_their_weights(seed):
+    sources = [(range(10), 1.0), (range(10, 30), 0.5), (range(30, 34), 2.25)]
+    sampler = StepSampler(34, 7, 1, num_steps=100, seed=seed, weighted=sources)
+    assert sampler.epoch_len == 10 + 10 + 9
+
+    def visits(epoch):
+        steps = range(epoch * sampler.steps_per_epoch, (epoch + 1) * sampler.steps_per_epoch)
+        return [i for step in steps for i in sampler.step_records(step)][: sampler.epoch_len]
+
+    first, second = visits(0), visits(1)
+    assert sorted(i for i in first if i < 10) == list(range(10))
+    halves = [{i for i in epoch if 10 <= i < 30} for epoch in (first, second)]
+    assert [len(half) for half in halves] == [10, 10] and halves[0] != halves[1]
+    assert sorted(first.count(i) for i in range(30, 34)) == [2, 2, 2, 3]
+    assert first != sorted(first)
+
+
+def test_a_step_costs_nothing_where_there_are_many_records():
+    from time import perf_counter
+
+    sampler = StepSampler(1_000_000, 4, 2, num_steps=1000, seed=0)
+    sampler.step_records(0)
+    started = perf_counter()
+    for step in range(100):
+        sampler.step_records(step)
+    assert perf_counter() - started < 0.5  # a permutation for each would take 100 times this

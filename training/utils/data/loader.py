@@ -35,7 +35,7 @@ class Data:
 class Trees(Dataset):
     """Records, encoded when a micro-batch asks for them. One that can't be read any more is replaced by the next."""
 
-    def __init__(self, records: Sequence[Record], encode: Encode) -> None:
+    def __init__(self, records: Records, encode: Encode) -> None:
         self.records = records
         self.encode = encode
 
@@ -55,14 +55,12 @@ class Trees(Dataset):
         """The record of a number, or the first behind it that can be encoded."""
         for step in range(NUM_SUBSTITUTES):
             place = (number + step) % len(self.records)
-            record = None
             try:
                 record = self.records[place]
                 self.encode([record])
                 return record
             except DataError as error:
-                where = record.source if record else f"record {place}"
-                failures.append(failure(where, record.id if record else None, error))
+                failures.append(failure(self.records.where(place), None, error))
         raise DataError(f"{failures[-1]}; nor can any of the {NUM_SUBSTITUTES - 1} records before it be read")
 
 

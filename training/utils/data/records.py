@@ -134,6 +134,10 @@ class Records(Sequence[Record]):
         which = np.asarray(which, dtype=np.int64)
         return Records(self.entries, self.reader, self.places[which], self.num_images[which])
 
+    def where(self, number: int) -> str:
+        """ "file[index]" of a record."""
+        return self.entries.where(int(self.places[number]))
+
     @property
     def has_images(self) -> bool:
         return bool(self.num_images.any())

@@ -16,7 +16,7 @@ from .names import IDS, ORIGINS, plain
 from .pictures import Pictures, take_pictures
 from .row import Row, renamed
 from .spelled import Spelled
-from .values import as_label, is_empty, names, shown
+from .values import as_label, as_text, is_empty, names, shown
 
 __all__ = ["FORMATS", "Spelled", "entries_of", "normalise"]
 
@@ -73,11 +73,25 @@ def normalise(entry: Any, columns: Mapping[str, str] | None = None) -> Spelled:
     spelled.images = _joined(spelled.images, pictures.images)
     spelled.turns = _with_markers(unflattened(spelled.turns), pictures, row)
     spelled.system = _system(row, spelled.system)
-    spelled.id = next((row.take(key) for key in IDS if key in row), None)
-    spelled.origin = next((str(row.fields[key]) for key in ORIGINS if key in row), "")
+    spelled.id = _first(row, IDS)
+    row.take(next((key for key in IDS if key in row), "id"))
+    spelled.origin = str(_first(row, ORIGINS) or "")
     _read_label(row, spelled)
-    refuse_leftovers(row, bool(spelled.images))
-    if not spelled.images and any(MARKER in turn.text for turn in spelled.turns if turn.role == "user"):
+    texts = {turn.text.strip() for turn in spelled.turns} | {text.strip() for text in spelled.responses}
+    refuse_leftovers(row, bool(spelled.images), texts)
+    _refuse_lone_markers(row, spelled)
+    return spelled
+
+
+def _refuse_lone_markers(row: Row, spelled: Spelled) -> None:
+    """A marker without anything that it could stand for."""
+    asked = [turn.text.strip() for turn in spelled.turns if turn.role == "user"]
+    for marker in ("<video>", "<audio>"):
+        if any(text.startswith(marker) or text.endswith(marker) for text in asked):
+            raise DataError(
+                f"a user turn holds {marker}: no model here takes video or sound; leave such records out"
+            )
+    if not spelled.images and any(MARKER in text for text in asked):
         empty = [
             key for key in (*row.nulls, *row.fields) if "im" in plain(key) and is_empty(row.fields.get(key))
         ]
@@ -86,7 +100,14 @@ def normalise(entry: Any, columns: Mapping[str, str] | None = None) -> Spelled:
             + (f" (`{empty[0]}` is empty)" if empty else "")
             + "; give the picture, or write the words otherwise (`<img>`, `image tag`)"
         )
-    return spelled
+
+
+def _first(row: Row, keys: Sequence[str]) -> str | int | float | None:
+    """The first of several keys that is a text or a number."""
+    found = next(
+        (row.fields[key] for key in keys if isinstance(row.fields.get(key), (str, int, float))), None
+    )
+    return as_text(found, "the id or origin") if isinstance(found, str) else found
 
 
 def _choose(row: Row) -> Reader:
@@ -144,7 +165,7 @@ def _read_label(row: Row, spelled: Spelled) -> None:
     if isinstance(value, bool):
         if not spelled.responses:
             raise DataError(
-                f"{row.what(key)} is {shown(value)} and there is no answer that it could be said of"
+                f"{row.what(key)} is {shown(value)} and there is no answer that it is about; write a label as a text"
             )
         spelled.scores = (float(value),) * len(spelled.responses)
     else:

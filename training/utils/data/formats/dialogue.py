@@ -91,7 +91,7 @@ def read_answer(row: Row, key: str) -> Dialogue:
     """An answer: a text, a message, or messages, which may begin with the prompt."""
     value = row.need(key)
     if isinstance(value, str):
-        return Dialogue(responses=[row.text(key)])
+        return Dialogue(responses=[row.text(key)] if value.strip() else [])
     if isinstance(value, dict):
         return Dialogue(responses=_only_answer(row.of(value, f"{row.what(key)} ")))
     messages = row.rows(key)
@@ -101,6 +101,14 @@ def read_answer(row: Row, key: str) -> Dialogue:
     if not found.responses:
         raise DataError(f"{row.what(key)} ends with the user's turn; expected an answer")
     return found
+
+
+def read_one_answer(row: Row, key: str) -> list[str]:
+    """An answer that holds no prompt; none if it is empty."""
+    found = read_answer(row, key)
+    if found.turns or len(found.responses) > 1:
+        raise DataError(f"{row.what(key)} holds more than one answer; expected a text or one message")
+    return found.responses
 
 
 def _only_answer(message: Row) -> list[str]:

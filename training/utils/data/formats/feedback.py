@@ -2,13 +2,14 @@
 
 from statistics import fmean
 
-from ..record import DataError, Turn
+from ..record import MARKER, DataError, Turn
 from .dialogue import read_prompt
 from .llava import spelled
 from .row import Row
 from .spelled import Spelled
 from .trl import read_preference
 
+CAPTION_REQUEST = "Describe the picture in one sentence."
 ASPECTS = ("Helpfulness", "Visual Faithfulness", "Ethical Considerations")
 
 
@@ -53,7 +54,4 @@ def read_rlhf_v(row: Row) -> Spelled:
 
 def read_caption(row: Row) -> Spelled:
     """A picture and a caption of it: COCO's captions, one record each, or a table of captions."""
-    return Spelled(None, [], [Turn("user", CAPTION_REQUEST)], [row.text("caption")])
-
-
-CAPTION_REQUEST = "Describe the picture in one sentence."
+    return Spelled(None, [], [Turn("user", f"{MARKER}\n{CAPTION_REQUEST}")], [row.text("caption")])

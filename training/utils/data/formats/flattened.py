@@ -12,12 +12,14 @@ class Markers:
     """How a template writes who speaks.
 
     Attributes:
+        hint: what a divided text holds in any case; looked for first, as most texts are not divided.
         user, assistant: what stands in front of a turn, with what ends the turn before it.
         end: what may end the last turn.
         sign: what shows that a text is divided: any marker, both kinds, or only turns that alternate (else they
             are words).
     """
 
+    hint: str
     user: str
     assistant: str
     end: str
@@ -28,12 +30,18 @@ class Markers:
 _LLAMA_3 = r"(?:<\|eot_id\|>)?\s*<\|start_header_id\|>{}<\|end_header_id\|>\s*"
 _CHATML = r"(?:<\|im_end\|>)?\s*<\|im_start\|>{}\s*"
 _TEMPLATES = (
-    Markers(_LLAMA_3.format("user"), _LLAMA_3.format("assistant"), r"\s*<\|eot_id\|>", "any"),
-    Markers(_CHATML.format("user"), _CHATML.format("assistant"), r"\s*<\|im_end\|>", "any"),
-    Markers(r"\s*</s>\s*(?:<s>)?\s*\[INST\]\s*", r"\s*\[/INST\]\s*", r"\s*</s>", "both"),
-    Markers(r"\s*</s>\s*USER: ?", r"\s*ASSISTANT: ?", r"\s*</s>", "both"),
-    Markers(r"\n\n### Question:\n", r"\n\n### Answer:\n", "", "turns"),
-    Markers(r"\n\nHuman: ?", r"\n\nAssistant: ?", "", "turns"),
+    Markers(
+        "<|start_header_id|>",
+        _LLAMA_3.format("user"),
+        _LLAMA_3.format("assistant"),
+        r"\s*<\|eot_id\|>",
+        "any",
+    ),
+    Markers("<|im_start|>", _CHATML.format("user"), _CHATML.format("assistant"), r"\s*<\|im_end\|>", "any"),
+    Markers("[/INST]", r"\s*</s>\s*(?:<s>)?\s*\[INST\]\s*", r"\s*\[/INST\]\s*", r"\s*</s>", "both"),
+    Markers("ASSISTANT:", r"\s*</s>\s*USER: ?", r"\s*ASSISTANT: ?", r"\s*</s>", "both"),
+    Markers("### Answer:", r"\n\n### Question:\n", r"\n\n### Answer:\n", "", "turns"),
+    Markers("\n\nAssistant:", r"\n\nHuman: ?", r"\n\nAssistant: ?", "", "turns"),
 )
 _STRUCTURE = re.compile(r"<\|(start_header_id|end_header_id|eot_id|im_start|im_end)\|>")
 
@@ -47,6 +55,8 @@ def unflatten(text: str) -> list[Turn]:
         DataError: markers that only a template writes do not divide it into alternating turns.
     """
     for markers in _TEMPLATES:
+        if markers.hint not in text:
+            continue
         found = list(re.finditer(f"(?P<user>{markers.user})|(?P<assistant>{markers.assistant})", text))
         kinds = {match.lastgroup for match in found}
         if not kinds or (markers.sign != "any" and len(kinds) < 2):

@@ -1,14 +1,15 @@
 """Keys that no reader took: harmless, or refused by name where something to learn from would be lost."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from PIL import Image
 
 from ..record import DataError
-from .names import kind
+from .names import counts_pictures, kind
 from .row import Row
-from .values import is_empty, names, shown
+from .values import MAX_DEPTH, is_empty, names, shown
 
 _FILE = re.compile(
     r"[^\n]{1,1000}\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|ppm|heic|avif|mp4|avi|mov|mkv|webm|wav|mp3|flac)",
@@ -24,15 +25,24 @@ _MEANING = {
 }
 
 
-def refuse_leftovers(row: Row, has_images: bool) -> None:
+def refuse_leftovers(row: Row, has_images: bool, texts: Collection[str]) -> None:
     """Looks at what nobody took, of the row and of all that lies inside it.
+
+    Args:
+        texts: of the turns and responses; a key that repeats one of them loses nothing.
 
     Raises:
         DataError: a key looks like media, structure or text by its name, or like a picture by its value.
     """
     for key, value in row.left():
         meaning = kind(key)
-        if is_empty(value) or (isinstance(value, (bool, int, float)) and meaning in ("media", "picture")):
+        if is_empty(value) or (isinstance(value, str) and value.strip() in texts):
+            continue
+        if isinstance(value, (bool, int, float)) and meaning != "structure":
+            if value and not has_images and counts_pictures(key):
+                raise DataError(
+                    f"{row.what(key)} is {shown(value)} and no picture is found; give --columns images=KEY"
+                )
             continue
         cure = _CURE.format(key=key)
         if meaning == "media" and re.search("video|audio|speech|waveform", key, re.I):
@@ -51,10 +61,10 @@ def refuse_leftovers(row: Row, has_images: bool) -> None:
                 f"give --columns images={key}, {cure}"
             )
     for child in row.children:
-        refuse_leftovers(child, has_images)
+        refuse_leftovers(child, has_images, texts)
 
 
-def _looks_like_media(value: Any, deep: bool) -> bool:
+def _looks_like_media(value: Any, deep: bool, depth: int = MAX_DEPTH) -> bool:
     """Whether a value is a picture, a film or a file name of one, or a list of such.
 
     Args:
@@ -65,8 +75,8 @@ def _looks_like_media(value: Any, deep: bool) -> bool:
         is_link = re.match(r"https?:", value) is not None
         return bool(_FILE.fullmatch(value) and (deep or not is_link) or _ENCODED.match(value))
     if isinstance(value, (list, tuple)):
-        return any(_looks_like_media(part, deep) for part in value)
+        return depth > 0 and any(_looks_like_media(part, deep, depth - 1) for part in value)
     if isinstance(value, dict):
         is_file = value.keys() == {"bytes", "path"}
-        return is_file or (deep and any(_looks_like_media(part, deep) for part in value.values()))
+        return is_file or (deep and _looks_like_media(list(value.values()), deep, depth))
     return isinstance(value, (bytes, bytearray, Image.Image))

@@ -1,7 +1,7 @@
 """LLaMA-Factory's alpaca form, its preferences, and ms-swift's `query` and `response`."""
 
 from ..record import DataError, Turn
-from .dialogue import Dialogue, read_answer, read_messages
+from .dialogue import Dialogue, read_messages, read_one_answer
 from .llava import spelled
 from .row import Row
 from .spelled import Spelled
@@ -23,7 +23,7 @@ def read_sharegpt_preference(row: Row) -> Spelled:
 def read_alpaca(row: Row) -> Spelled:
     """`instruction` and `input` as the question, `history` before it, `output` as the answer."""
     found = _asked(row, "instruction", "input")
-    found.responses = read_answer(row, "output").responses
+    found.responses = read_one_answer(row, "output")
     if "kto_tag" not in row:
         return spelled(found)
     tag = row.take("kto_tag")
@@ -40,9 +40,9 @@ def read_alpaca_preference(row: Row) -> Spelled:
 def read_query(row: Row) -> Spelled:
     """ms-swift: `query` and `response`, with `history`, and `rejected_response` for a pair."""
     found = _asked(row, "query", "")
-    found.responses = read_answer(row, "response").responses
+    found.responses = read_one_answer(row, "response")
     if "rejected_response" in row:
-        found.responses += read_answer(row, "rejected_response").responses
+        found.responses += read_one_answer(row, "rejected_response")
     return spelled(found)
 
 
@@ -62,8 +62,8 @@ def _asked(row: Row, key: str, more: str) -> Dialogue:
 
 def _with_pair(found: Dialogue, row: Row) -> Dialogue:
     for key in ("chosen", "rejected"):
-        answer = read_answer(row, key)
-        if answer.turns or len(answer.responses) != 1:
-            raise DataError(f"{row.what(key)} is no single answer; expected a text or a message")
-        found.responses += answer.responses
+        answer = read_one_answer(row, key)
+        if not answer:
+            raise DataError(f"{row.what(key)} is empty; expected a text or a message")
+        found.responses += answer
     return found

@@ -1,7 +1,7 @@
 """LLaVA's `conversations`, and the preference sets that are built on them."""
 
 from ..record import DataError
-from .dialogue import Dialogue, read_answer, read_messages
+from .dialogue import Dialogue, read_answer, read_messages, read_one_answer
 from .row import Row
 from .spelled import Spelled
 
@@ -47,7 +47,7 @@ def ranked(found: Dialogue, row: Row, *worse: str) -> Spelled:
         if other.turns and (other.turns, other.system or found.system) != (found.turns, found.system):
             raise DataError(f"{row.what(key)} holds another prompt; expected the same with another answer")
         if len(other.responses) != 1:
-            raise DataError(f"{row.what(key)} holds no answer; expected one")
+            raise DataError(f"{row.what(key)} holds {len(other.responses)} answers; expected one")
         found.responses += other.responses
     return spelled(found)
 
@@ -62,7 +62,7 @@ def read_llava_rlhf(row: Row) -> Spelled:
     preference = row.number("preference")
     if preference not in (1, 2):
         raise DataError(f"`preference` is {preference:g}, expected 1 or 2")
-    outputs = [read_answer(row, key).responses for key in ("output_1", "output_2")]
+    outputs = [read_one_answer(row, key) for key in ("output_1", "output_2")]
     if not all(len(output) == 1 for output in outputs):
         raise DataError("`output_1` or `output_2` holds no answer; expected one each")
     first, second = outputs if preference == 1 else outputs[::-1]

@@ -65,6 +65,12 @@ def plain(key: str) -> str:
 
 
 @cache
+def counts_pictures(key: str) -> bool:
+    """Whether a number or truth value under this key says that there are pictures."""
+    return re.fullmatch(r"(has|with|num|n|no)(images?|imgs?|pictures?|photos?)", plain(key)) is not None
+
+
+@cache
 def kind(key: str) -> Kind:
     """What a key holds by its name; case, separators, plurals and endings such as `_path` do not matter."""
     name = plain(key)

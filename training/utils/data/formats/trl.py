@@ -1,7 +1,7 @@
 """TRL's columns, and the preference sets that share them: RLAIF-V, MM-RLHF, ultrafeedback_binarized."""
 
 from ..record import DataError
-from .dialogue import Dialogue, read_answer, read_prompt
+from .dialogue import Dialogue, read_answer, read_one_answer, read_prompt
 from .flattened import unflatten
 from .llava import spelled
 from .row import Row
@@ -53,7 +53,7 @@ def _begins(whole: Dialogue, prompt: Dialogue) -> bool:
 def read_completion(row: Row) -> Spelled:
     """`prompt` and `completion`; with a `label` of true or false, one answer that is desirable or not."""
     found = read_prompt(row, "prompt")
-    found.responses = read_answer(row, "completion").responses
+    found.responses = read_one_answer(row, "completion")
     if "label" not in row:
         return spelled(found)
     label = row.take("label")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..record import DataError
 
+MAX_DEPTH = 16  # how deep nested values are looked into
 SHOWN_LEN = 60  # characters of a text that a message repeats
 
 
@@ -21,6 +22,8 @@ def shown(value: Any) -> str:
         return printable if cut is value else f"{printable} ({len(value):,} characters)"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and abs(value) >= 10**15:
+        return "a very large number"
     if isinstance(value, (int, float)):
         return f"the number {value:.6g}"
     if isinstance(value, (bytes, bytearray)):
@@ -104,12 +107,14 @@ def parsed(value: Any) -> Any:
     return value
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: Any, depth: int = MAX_DEPTH) -> bool:
     """Whether a value says nothing, as columns of several data sets joined into one table do."""
+    if depth == 0:
+        return False
     if isinstance(value, str):
         return value.strip() in ("", "[]", "{}", "null")
     if isinstance(value, dict):
-        return all(map(is_empty, value.values()))
+        return all(is_empty(part, depth - 1) for part in value.values())
     if isinstance(value, (list, tuple)):
-        return all(map(is_empty, value))
+        return all(is_empty(part, depth - 1) for part in value)
     return value is None or value == b"" or (isinstance(value, float) and math.isnan(value))

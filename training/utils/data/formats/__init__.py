@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..record import MARKER, DataError, Turn
-from . import benchmarks, chat, checkable, feedback, llama_factory, llava, trl
-from .documents import entries_of, refusal, wrapped_key
+from . import benchmarks, chat, checkable, coco, feedback, llama_factory, llava, trl
+from .coco import captions, is_captions
 from .flattened import unflattened
 from .leftovers import refuse_leftovers
 from .names import IDS, ORIGINS, plain
@@ -18,7 +18,7 @@ from .row import Row, renamed
 from .spelled import Spelled
 from .values import as_label, as_text, is_empty, names, shown
 
-__all__ = ["FORMATS", "Spelled", "entries_of", "normalise"]
+__all__ = ["FORMATS", "Spelled", "captions", "is_captions", "normalise"]
 
 Reader = Callable[[Row], Spelled]
 
@@ -49,7 +49,7 @@ FORMATS: tuple[tuple[tuple[str, ...], Reader], ...] = (
     (("prompt",), trl.read_prompt_only),
     (("text", "origin_dataset"), feedback.read_rlhf_v),
     (("Text", "Output1", "Output2", "Better"), benchmarks.read_multimodal_rewardbench),
-    (("caption",), feedback.read_caption),
+    (("caption",), coco.read_caption),
 )
 SYSTEM_KEYS = ("system", "systemprompt", "systemmessage")  # as `names.plain` writes them
 LABELS = ("label", "answer", "solution", "ground_truth")
@@ -114,8 +114,6 @@ def _choose(row: Row) -> Reader:
     for keys, reader in FORMATS:
         if all(key in row for key in keys):
             return reader
-    if wrapped_key(row.fields) or {"images", "annotations"} <= row.fields.keys():
-        raise DataError(refusal(row.fields))
     nulls = f" (null: {names(row.nulls)})" if row.nulls else ""
     raise DataError(
         f"found the keys {names(row.fields)}{nulls}; expected `conversations` (LLaVA), `messages` (OpenAI), "

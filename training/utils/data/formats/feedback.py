@@ -2,14 +2,13 @@
 
 from statistics import fmean
 
-from ..record import MARKER, DataError, Turn
+from ..record import DataError
 from .dialogue import read_prompt
 from .llava import spelled
 from .row import Row
 from .spelled import Spelled
 from .trl import read_preference
 
-CAPTION_REQUEST = "Describe the picture in one sentence."
 ASPECTS = ("Helpfulness", "Visual Faithfulness", "Ethical Considerations")
 
 
@@ -50,8 +49,3 @@ def read_rlhf_v(row: Row) -> Spelled:
     """RLHF-V: `text` is the JSON text of an object with `question`, `chosen` and `rejected`."""
     pair = row.row("text")
     return read_preference(pair)
-
-
-def read_caption(row: Row) -> Spelled:
-    """A picture and a caption of it: COCO's captions, one record each, or a table of captions."""
-    return Spelled(None, [], [Turn("user", f"{MARKER}\n{CAPTION_REQUEST}")], [row.text("caption")])

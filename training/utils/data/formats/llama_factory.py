@@ -26,10 +26,7 @@ def read_alpaca(row: Row) -> Spelled:
     found.responses = read_one_answer(row, "output")
     if "kto_tag" not in row:
         return spelled(found)
-    tag = row.take("kto_tag")
-    if not isinstance(tag, bool):
-        raise DataError(f"`kto_tag` is {tag!r:.60}; expected true or false")
-    return spelled(found, (float(tag),) * len(found.responses))
+    return spelled(found, (float(row.flag("kto_tag")),) * len(found.responses))
 
 
 def read_alpaca_preference(row: Row) -> Spelled:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..record import DataError
-from .values import as_label, as_list, as_number, as_text, parsed, shown
+from .values import as_flag, as_label, as_list, as_number, as_text, parsed, shown
 
 MESSAGE_KEYS = ("from", "value", "role", "content")  # what a mapping of columns renames inside messages
 
@@ -63,6 +63,9 @@ class Row:
     def numbers(self, key: str) -> list[float]:
         values = as_list(self.need(key), self.what(key))
         return [as_number(value, f"{self.what(key)}[{place}]") for place, value in enumerate(values)]
+
+    def flag(self, key: str) -> bool:
+        return as_flag(self.need(key), self.what(key))
 
     def label(self, key: str) -> str:
         return as_label(self.need(key), self.what(key))

@@ -56,10 +56,7 @@ def read_completion(row: Row) -> Spelled:
     found.responses = read_one_answer(row, "completion")
     if "label" not in row:
         return spelled(found)
-    label = row.take("label")
-    if not isinstance(label, bool):
-        raise DataError(f"`label` is {label!r:.60}; expected true or false")
-    return spelled(found, (float(label),) * len(found.responses))
+    return spelled(found, (float(row.flag("label")),) * len(found.responses))
 
 
 def read_prompt_only(row: Row) -> Spelled:

@@ -66,16 +66,26 @@ def as_text(value: Any, what: str) -> str:
 
 
 def as_number(value: Any, what: str) -> float:
-    """Raises DataError unless the value is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """A finite number, also as the text that tables of text have; raises DataError if it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise DataError(f"{what} is {shown(value)}; expected a number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
+    except ValueError:
+        raise DataError(f"{what} is {shown(value)}; expected a number") from None
     if not math.isfinite(number):
         raise DataError(f"{what} is {number}; expected a finite number; mend it or leave the record out")
     return number
+
+
+def as_flag(value: Any, what: str) -> bool:
+    """True or false, also as the text that tables of text have; raises DataError if it is neither."""
+    named = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(named, bool):
+        raise DataError(f"{what} is {shown(value)}; expected true or false")
+    return named
 
 
 def as_label(value: Any, what: str) -> str:

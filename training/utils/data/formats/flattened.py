@@ -1,6 +1,7 @@
 """Earlier turns that another tool has written into one text, between the markers of a template."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,10 +27,10 @@ class Markers:
     sign: Literal["any", "both", "turns"]
 
 
-# The separators of Vision-LLM-Alignment's converter for reward data, and those of ChatML and hh-rlhf.
+# The separators of Vision-LLM-Alignment's converter for reward data, and those of ChatML.
 _LLAMA_3 = r"(?:<\|eot_id\|>)?\s*<\|start_header_id\|>{}<\|end_header_id\|>\s*"
 _CHATML = r"(?:<\|im_end\|>)?\s*<\|im_start\|>{}\s*"
-_TEMPLATES = (
+TEMPLATES = (
     Markers(
         "<|start_header_id|>",
         _LLAMA_3.format("user"),
@@ -41,12 +42,12 @@ _TEMPLATES = (
     Markers("[/INST]", r"\s*</s>\s*(?:<s>)?\s*\[INST\]\s*", r"\s*\[/INST\]\s*", r"\s*</s>", "both"),
     Markers("ASSISTANT:", r"\s*</s>\s*USER: ?", r"\s*ASSISTANT: ?", r"\s*</s>", "both"),
     Markers("### Answer:", r"\n\n### Question:\n", r"\n\n### Answer:\n", "", "turns"),
-    Markers("\n\nAssistant:", r"\n\nHuman: ?", r"\n\nAssistant: ?", "", "turns"),
 )
+HH_RLHF = Markers("\n\nAssistant:", r"\n\nHuman: ?", r"\n\nAssistant: ?", "", "turns")
 _STRUCTURE = re.compile(r"<\|(start_header_id|end_header_id|eot_id|im_start|im_end)\|>")
 
 
-def unflatten(text: str) -> list[Turn]:
+def unflatten(text: str, templates: Sequence[Markers] = TEMPLATES) -> list[Turn]:
     """The turns in a text that a template's markers divide, the first of them the user's.
 
     Empty where no template's markers are in it, or where they may as well be words.
@@ -54,7 +55,7 @@ def unflatten(text: str) -> list[Turn]:
     Raises:
         DataError: markers that only a template writes do not divide it into alternating turns.
     """
-    for markers in _TEMPLATES:
+    for markers in templates:
         if markers.hint not in text:
             continue
         found = list(re.finditer(f"(?P<user>{markers.user})|(?P<assistant>{markers.assistant})", text))

@@ -2,7 +2,7 @@
 
 from ..record import DataError
 from .dialogue import Dialogue, read_answer, read_one_answer, read_prompt
-from .flattened import unflatten
+from .flattened import HH_RLHF, unflatten
 from .llava import spelled
 from .row import Row
 from .spelled import Spelled
@@ -15,7 +15,9 @@ def read_preference(row: Row) -> Spelled:
     """
     asked = [key for key in ("prompt", "question") if key in row]
     prompt = read_prompt(row, asked[0]) if asked else Dialogue()
-    chosen, rejected = (_with_turns(read_answer(row, key)) for key in ("chosen", "rejected"))
+    chosen, rejected = (read_answer(row, key) for key in ("chosen", "rejected"))
+    if not asked:
+        chosen, rejected = _with_turns(chosen), _with_turns(rejected)
     if (chosen.turns, chosen.system) != (rejected.turns, rejected.system):
         raise DataError("`chosen` and `rejected` begin with different prompts; expected two answers to one")
     if not prompt.turns and not chosen.turns:
@@ -37,7 +39,9 @@ def read_preference(row: Row) -> Spelled:
 
 def _with_turns(answer: Dialogue) -> Dialogue:
     """An answer, with its prompt where a text holds both (hh-rlhf)."""
-    turns = unflatten(answer.responses[0]) if len(answer.responses) == 1 and not answer.turns else []
+    turns = (
+        unflatten(answer.responses[0], [HH_RLHF]) if len(answer.responses) == 1 and not answer.turns else []
+    )
     if not turns or turns[-1].role != "assistant":
         return answer
     return Dialogue(turns[:-1], [turns[-1].text])

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from .formats import captions, is_captions
 from .record import DataError
 
 SCHEMA = pa.schema([("json", pa.large_binary()), ("line", pa.int32())])  # a line of the file, 0 where unknown
@@ -136,7 +137,9 @@ def _parsed(text: bytes) -> Any:
 
 
 def _unwrapped(document: dict) -> Iterable[Any]:
-    """The entries of a document that holds them below one key; else the document, as the only entry."""
+    """The entries of a document that holds them below one key, or COCO's; else the document, as the only entry."""
+    if is_captions(document):
+        return captions(document)
     lists = [name for name, value in document.items() if isinstance(value, list) and name in WRAPPERS]
     return document[lists[0]] if len(lists) == 1 and "conversations" not in document else [document]
 

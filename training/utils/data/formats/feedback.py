@@ -1,0 +1,51 @@
+"""Answers of several models that were rated: VLFeedback, UltraFeedback; and RLHF-V's pair in a text."""
+
+from statistics import fmean
+
+from ..record import DataError
+from .dialogue import read_prompt
+from .llava import spelled
+from .row import Row
+from .spelled import Spelled
+from .trl import read_preference
+
+ASPECTS = ("Helpfulness", "Visual Faithfulness", "Ethical Considerations")
+
+
+def read_completions(row: Row) -> Spelled:
+    """VLFeedback's `prompt` or UltraFeedback's `instruction`, with `completions` and their scores.
+
+    The score of a completion is UltraFeedback's `overall_score`, or the mean of VLFeedback's three ratings, of
+    those that are numbers.
+    """
+    found = read_prompt(row, "prompt" if "prompt" in row else "instruction")
+    completions = row.rows("completions")
+    if not completions:
+        raise DataError("`completions` is empty; expected rated answers")
+    scores = tuple(map(_score, completions))
+    found.responses = [completion.text("response") for completion in completions]
+    for completion in completions:  # UltraFeedback asked each model under a principle of its own
+        completion.ignore("custom_system_prompt", "principle")
+    row.ignore("models", "correct_answers", "incorrect_answers")
+    return spelled(found, scores)
+
+
+def _score(completion: Row) -> float:
+    if "overall_score" in completion:
+        return completion.number("overall_score")
+    annotations = completion.row("annotations")
+    ratings = []
+    for aspect in ASPECTS:
+        if aspect in annotations:
+            rating = annotations.row(aspect).take("Rating")
+            if isinstance(rating, str) and rating.strip().isdigit():
+                ratings.append(float(rating))
+    if not ratings:
+        raise DataError(f"{completion.place}has no rating that is a number for {', '.join(ASPECTS)}")
+    return fmean(ratings)
+
+
+def read_rlhf_v(row: Row) -> Spelled:
+    """RLHF-V: `text` is the JSON text of an object with `question`, `chosen` and `rejected`."""
+    pair = row.row("text")
+    return read_preference(pair)

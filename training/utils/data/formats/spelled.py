@@ -1,0 +1,24 @@
+"""What every reader of a format returns."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from ..record import Turn
+
+Picture = str | bytes | Image.Image  # a path as it is written, a compressed file, or pixels
+
+
+@dataclass
+class Spelled:
+    """A record as its file has it, before it is checked."""
+
+    id: Any
+    images: list[Picture]
+    turns: list[Turn]  # user and assistant in alternation, the last is the user's
+    responses: list[str]  # the best first, unless there are scores
+    scores: tuple[float, ...] | None = None
+    label: str | None = None
+    origin: str = ""  # data set that it was taken from
+    system: str = ""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..model.family import Family
 from .DST import Piece, get_template
-from .images import open_image
+from .images import image_size, open_image
 from .record import MARKER, DataError, Record, Turn
 from .tree import Response, Tree
 
@@ -54,7 +54,6 @@ class Encoder:
         }  # never part of an answer's words
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
-        self._image_len: dict[tuple[int, int], int] = {}
 
     # -- records ------------------------------------------------------------------------------------
 
@@ -91,7 +90,8 @@ class Encoder:
     def check(self, records: Sequence[Record]) -> None:
         """Raises DataError for the first record whose prompt and images leave no room for a response."""
         for record in records:
-            expansions = [[self.image_id] * self._expanded_len(image) for image in record.images]
+            lengths = [self.family.image_len(self.processor, image_size(image)) for image in record.images]
+            expansions = [[self.image_id] * length for length in lengths]
             self._fit_prompt(record, expansions, 1)
 
     def prompt_ids(
@@ -140,14 +140,6 @@ class Encoder:
             f"{len(expansions)} image(s); expected at most {self.max_seq_len - wanted} so that an answer fits; "
             "raise --max_seq_len or shorten the record"
         )
-
-    def _expanded_len(self, image) -> int:
-        """Tokens of an image: they depend on its size alone, so each size is expanded once."""
-        size = image.size if isinstance(image, Image.Image) else _size(image)
-        if size not in self._image_len:
-            _, expansions = self.family.image_inputs(self.processor, [Image.new("RGB", size)])
-            self._image_len[size] = len(expansions[0])
-        return self._image_len[size]
 
     # -- text ---------------------------------------------------------------------------------------
 
@@ -199,8 +191,3 @@ class Encoder:
 def without_responses(record: Record) -> Record:
     """The record as a prompt to answer."""
     return replace(record, responses=(), scores=None)
-
-
-def _size(path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size

@@ -13,7 +13,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -115,6 +114,6 @@ def _question(where: str, entry: dict, pictures: dict[int, Picture]) -> Question
 
 def _decoded(text: str, where: str) -> Image.Image:
     try:
-        return open_image(Image.open(BytesIO(base64.b64decode(text))))
-    except (ValueError, OSError) as error:
+        return open_image(base64.b64decode(text))
+    except ValueError as error:
         raise DataError(f"{where}: `image` is no picture in base64 ({error})") from None

@@ -34,6 +34,19 @@ class ModelConfig:
     model_architecture: str = flag("auto", "Model family; `auto` reads it from the checkpoint.")
     template: str = flag("auto", "Prompt template; `auto` is the one the checkpoint was trained with.")
     max_seq_len: int = flag(4096, "Longest prompt with response in tokens, image tokens included.")
+    max_pixels: int = flag(
+        0,
+        "Most pixels that a picture keeps, in families that keep a picture's resolution or cut it into tiles; 0: as "
+        "the checkpoint, and one that was not trained here lowered so that a picture takes at most 3/4 of "
+        "--max_seq_len.",
+    )
+    min_pixels: int = flag(
+        0, "Fewest pixels that a picture is enlarged to, in such families; 0: as the checkpoint."
+    )
+    image_aspect_ratio: str = flag(
+        "auto",
+        "`pad`: to a square in the mean colour, as LLaVA-1.5 was trained; `auto`: as the checkpoint's processor.",
+    )
     precision: str = flag("auto", "bf16, fp16, fp32 or auto: bf16 on a GPU, fp32 on a CPU.")
     attn_implementation: str = flag(
         "auto", "Attention: eager, or auto: PyTorch's fused kernels, flash attention where it fits."
@@ -55,12 +68,19 @@ class ModelConfig:
             self.attn_implementation in ("auto", "eager"),
             f"--attn_implementation {self.attn_implementation}: unknown; expected auto or eager",
         )
+        require(
+            self.image_aspect_ratio in ("auto", "pad"),
+            f"--image_aspect_ratio {self.image_aspect_ratio}: unknown; expected auto or pad",
+        )
+        for name in ("max_pixels", "min_pixels"):
+            require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected 1 or more, or 0")
         require(self.max_seq_len > 1, f"--max_seq_len {self.max_seq_len}: expected 2 tokens or more")
 
     @property
     def for_another_model(self) -> "ModelConfig":
-        """The same for a checkpoint that knows its own family and template."""
-        return dataclasses.replace(self, model_architecture="auto", template="auto")
+        """The same for a checkpoint that knows its own family, template and pictures."""
+        own = {"model_architecture": "auto", "template": "auto", "image_aspect_ratio": "auto"}
+        return dataclasses.replace(self, **own, max_pixels=0, min_pixels=0)
 
     @property
     def torch_dtype(self) -> torch.dtype:

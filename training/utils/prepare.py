@@ -19,6 +19,7 @@ from .data.records import Reader, Records, split
 from .data.sampler import StepSampler, epoch_len, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
+from .model.image_settings import apply_image_flags
 from .ppo_config import PPOConfig
 from .stage_config import DriftConfig, PredictConfig
 
@@ -32,9 +33,11 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
     folder = resolve_checkpoint(checkpoint)
     family = get_family(config.model_architecture, folder)
     processor = family.load_processor(str(folder), trust_remote_code=config.trust_remote_code)
+    trained_here = read_metadata(folder)
+    apply_image_flags(processor, family, config, keep_limit=bool(trained_here))
     name = config.template
     if name == "auto":
-        name = read_metadata(folder).get("template", "auto")
+        name = trained_here.get("template", "auto")
     return Encoder(
         processor, family, family.template_name(name, AutoConfig.from_pretrained(folder)), config.max_seq_len
     )

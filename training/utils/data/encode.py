@@ -56,7 +56,6 @@ class Encoder:
         }  # never part of an answer's words
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
-        self._image_len: dict[tuple[int, int], int] = {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -112,7 +111,7 @@ class Encoder:
         Raises:
             DataError: its prompt and images leave no room for a response.
         """
-        expansions = [[self.image_id] * self._expanded_len(size) for size in sizes]
+        expansions = [[self.image_id] * self.family.image_len(self.processor, size) for size in sizes]
         ids, _ = self._fit_prompt(record, expansions, 1)
         return Facts(images=len(record.images), tokens=len(ids))
 
@@ -162,13 +161,6 @@ class Encoder:
             f"{len(expansions)} image(s); expected at most {self.max_seq_len - wanted} so that an answer fits; "
             "raise --max_seq_len or shorten the record"
         )
-
-    def _expanded_len(self, size: tuple[int, int]) -> int:
-        """Tokens of an image: they depend on its size alone, so each size is expanded once."""
-        if size not in self._image_len:
-            _, expansions = self.family.image_inputs(self.processor, [Image.new("RGB", size)])
-            self._image_len[size] = len(expansions[0])
-        return self._image_len[size]
 
     # -- text ---------------------------------------------------------------------------------------
 

@@ -6,11 +6,22 @@ from typing import Literal
 
 from PIL import Image
 
+Picture = Path | bytes | Image.Image  # a file, the bytes of one, or a decoded picture
 MARKER = "<image>"  # what stands for an image in the text of a record
 
 
 class DataError(ValueError):
     """Data or a checkpoint can't be used; the message says what, where, and how to mend it."""
+
+
+class ImageError(DataError):
+    """A picture can't be used; the message says why."""
+
+
+def shown(value: object) -> str:
+    """A value for a message: short, also where it is a whole picture in base64."""
+    text = repr(str(value))
+    return text if len(text) <= 200 else f"{text[:80]}...{text[-100:]}"
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Turn:
 class Record:
     id: str
     source: str  # "file[index]"
-    images: tuple[Path | bytes | Image.Image, ...]  # files, compressed, or (our own) pictures
+    images: tuple[Picture, ...]
     turns: tuple[Turn, ...]  # the prompt; the last turn is the user's
     responses: tuple[str, ...] = ()  # the best first
     scores: tuple[float, ...] | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PretrainedConfig, PreTrainedModel
 
 from ..data.tree import Batch
+from .image_len import Formula, image_lengths
 from .lora import merged
 from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
 from .tower import FrozenTower
@@ -120,6 +121,19 @@ class Family:
             expansions.append(ids)
             parts.append(tensors)
         return self.stack_vision(parts), expansions
+
+    def image_len(self, processor, size: tuple[int, int]) -> int:
+        """Token ids of `image_inputs` for a picture of that width and height, without the picture.
+
+        Raises:
+            DataError: the processor does not take such a picture.
+        """
+        return image_lengths(self, processor)(size)
+
+    def image_len_formula(self, processor) -> Formula | None:
+        """What transformers knows of `image_len` for inference servers: from width and height to tokens."""
+        count = getattr(processor, "_get_num_multimodal_tokens", None)
+        return count and (lambda size: count(image_sizes=[size[::-1]]).num_image_tokens[0])
 
     def read_image(self, processor, out: dict[str, Tensor]) -> tuple[list[int], dict[str, Tensor]]:
         """Token ids and tensors of an image, from what the processor made of its marker and the image.

@@ -19,6 +19,9 @@ class Mllama(PaddedImages):
         tensors.pop("cross_attention_mask")  # of this image alone
         return [processor.image_token_id], tensors
 
+    def image_len(self, processor, size: tuple[int, int]) -> int:
+        return 1
+
     def backbone(self, model: PreTrainedModel) -> nn.Module:
         return model.model.language_model
 

@@ -64,6 +64,23 @@ def test_a_list_that_is_read_in_pieces_is_the_list(values, block):
         json_rows.BLOCK_BYTES = before
 
 
+def test_captions_of_coco_are_an_entry_each(tmp_path):
+    document = {
+        "info": {"year": 2014},
+        "images": [{"id": 7, "file_name": "COCO_val2014_000000000007.jpg"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "caption": "A dog."},
+            {"id": 2, "image_id": 7, "caption": "A pet."},
+        ],
+    }
+    (tmp_path / "captions_val2014.json").write_text(json.dumps(document))
+    found = list(read_entries(tmp_path / "captions_val2014.json"))
+    assert [(entry["image"], entry["caption"]) for entry in found] == [
+        ("COCO_val2014_000000000007.jpg", "A dog."),
+        ("COCO_val2014_000000000007.jpg", "A pet."),
+    ]
+
+
 def test_one_object_over_several_lines_is_one_entry(tmp_path):
     (tmp_path / "one.json").write_text(json.dumps(ROWS[2], indent=2))
     assert list(read_entries(tmp_path / "one.json")) == [ROWS[2]]

@@ -137,7 +137,7 @@ def _parsed(text: bytes) -> Any:
 
 
 def _unwrapped(document: dict) -> Iterable[Any]:
-    """The entries of a document that holds them below one key, or COCO's; else the document, as the only entry."""
+    """The entries that a document holds below one key, or COCO's captions; else the document alone."""
     if is_captions(document):
         return captions(document)
     lists = [name for name, value in document.items() if isinstance(value, list) and name in WRAPPERS]

@@ -5,6 +5,7 @@ import io
 import os
 import socket
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image, ImageFilter, PngImagePlugin
 from transformers.image_utils import load_image
 
+from training.utils.data import images
 from training.utils.data.images import image_size, locate, open_image, verify
 from training.utils.data.pixel_budget import PixelBudget
 from training.utils.data.record import DataError, ImageError
@@ -88,6 +90,8 @@ def test_the_size_of_a_png_is_read_without_its_pixels():
 
 def test_a_picture_that_is_given_decoded_stays_as_it_is():
     given = Image.open(io.BytesIO(turned(6, "PNG")))
+    assert image_size(given) == open_image(given).size == (40, 60)
+    given.load()
     assert image_size(given) == open_image(given).size == (40, 60)
     given = coloured().convert("L")
     assert open_image(given).mode == "RGB" and given.mode == "L"
@@ -285,12 +289,12 @@ def test_bytes_at_random_are_a_picture_or_one_error(kind):
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    images = tmp_path / "images"
-    (images / "sub").mkdir(parents=True)
-    coloured().save(images / "a.png")
-    coloured().save(images / "sub" / "b.png")
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    coloured().save(folder / "a.png")
+    coloured().save(folder / "sub" / "b.png")
     coloured().save(tmp_path / "outside.png")
-    return images
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -456,6 +460,15 @@ def test_threads_wait_for_pixels():
         raise ZeroDivisionError  # more than the total waits for all of it, and an error gives it back
     with budget.of(100):
         pass
+
+
+def test_a_picture_is_decoded_within_the_budget(monkeypatch):
+    budget = PixelBudget(100_000_000)
+    taken = []
+    monkeypatch.setattr(budget, "of", lambda pixels: taken.append(pixels) or nullcontext())
+    monkeypatch.setattr(images, "_decoding", budget)
+    open_image(encoded(coloured(), "PNG"))
+    assert taken == [60 * 40]
 
 
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():

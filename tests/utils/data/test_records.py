@@ -25,6 +25,7 @@ def folder(tmp_path):
     (images / "empty.png").touch()
     (images / "text.png").write_text("no picture")
     (images / "cut.png").write_bytes((images / "good.png").read_bytes()[:-200])
+    Image.new("RGB", (2, 900)).save(images / "line.png")
     picture().save(tmp_path / "outside.png")
     return tmp_path
 
@@ -57,6 +58,7 @@ BAD = {
     "an empty file": (one("empty.png"), 1, "empty.png' is an empty file; replace it"),
     "a cut-off image": (one("cut.png"), 1, "cut.png' can't be decoded"),
     "no image at all": (one("text.png"), 1, "text.png' is not a picture that Pillow can read"),
+    "a line of pixels": (one("line.png"), 1, "line.png' has 2 x 900 pixels; expected a long side of at most 200"),
     "a path outside": (one("../outside.png"), 1, "lies outside .*expected a path inside --image_folder"),
     "too many markers": (one(values=("<image><image>", "A.")), 1, r"found 2 <image> marker\(s\) for 1 image\(s\)"),
     "too few markers": (

@@ -113,7 +113,7 @@ def too_large(picture: Picture) -> ImageError:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "PNG" and not _has_late_metadata(image.fp):
+    if image.format == "PNG" and image.fp and not _has_late_metadata(image.fp):
         exif = Image.Image.getexif(image)  # PNG's own decodes the picture to look behind it
     else:
         exif = image.getexif()

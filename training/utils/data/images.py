@@ -36,6 +36,8 @@ LASTING = {  # what no waiting mends
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _decoding = PixelBudget(100_000_000)
+# Of Pillow's memory: blocks above 32 MiB go back to the system, smaller ones each thread's allocator keeps for ever.
+Image.core.set_block_size(64 * 2**20)
 
 
 def locate(name: str, folder: Path) -> Path:

@@ -80,14 +80,20 @@ def bounds(processor) -> tuple:
 def pixel_limit(processor) -> "PixelLimit | None":
     """The limit that a processor has; none, if it brings every picture to sizes of its own."""
     images = processor.image_processor
-    size = dict(getattr(images, "size", None) or {})
-    if {"shortest_edge", "longest_edge"} == size.keys() and hasattr(images, "merge_size"):
+    size = dict(getattr(images, "size", None) or {}).keys()
+    if size == {"shortest_edge", "longest_edge"} and _has(
+        images, "merge_size", "get_number_of_image_patches"
+    ):
         return Area(processor)
-    if {"longest_edge"} == size.keys():
+    if size == {"longest_edge"} and (_has(images, "max_image_size") or _has(processor, "spatial_merge_size")):
         return LongSide(processor)
-    if hasattr(images, "max_patches") and {"height", "width"} == size.keys():
+    if size == {"height", "width"} and _has(images, "min_patches", "max_patches"):
         return Tiles(processor)
     return None
+
+
+def _has(owner: object, *names: str) -> bool:
+    return all(hasattr(owner, name) for name in names)
 
 
 class PixelLimit:

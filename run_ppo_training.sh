@@ -7,8 +7,8 @@ source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of SFT
 REWARD_MODEL=${REWARD_MODEL-models/reward_model}   # output folders of run_rm_training.sh; empty: other rewards
-DATA=${DATA:-data/samples/ppo.json}          # prompts, see data/README.md
-IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+DATA=${DATA:-data/samples/ppo.json}          # prompts: files or folders with spaces between, see data/README.md
+IMAGES=${IMAGES:-}                           # folder that image paths start from; none: that of the data
 OUTPUT=${OUTPUT:-models/ppo}                 # output folder
 TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
 EPOCHS=${EPOCHS:-1}                          # passes over the prompts

@@ -5,8 +5,8 @@ cd "$(dirname "$0")"
 source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of SFT
-DATA=${DATA:-data/samples/reward.json}       # ranked answers, see data/README.md
-IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+DATA=${DATA:-data/samples/reward.json}       # ranked answers: files or folders with spaces between, see data/README.md
+IMAGES=${IMAGES:-}                           # folder that image paths start from; none: that of the data
 OUTPUT=${OUTPUT:-models/reward_model}        # output folder
 TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
 CANDIDATE_NUM=${CANDIDATE_NUM:-0}            # answers of a prompt to use, the best first; 0: all

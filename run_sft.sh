@@ -5,8 +5,8 @@ cd "$(dirname "$0")"
 source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, e.g. a LLaVA-1.5 checkpoint
-DATA=${DATA:-data/samples/sft.json}          # records, see data/README.md
-IMAGES=${IMAGES:-$(dirname "$DATA")}         # folder that image paths start from
+DATA=${DATA:-data/samples/sft.json}          # records: files or folders with spaces between, see data/README.md
+IMAGES=${IMAGES:-}                           # folder that image paths start from; none: that of the data
 OUTPUT=${OUTPUT:-models/sft}                 # output folder
 TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
 EPOCHS=${EPOCHS:-3}                          # passes over the records

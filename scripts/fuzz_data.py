@@ -26,6 +26,7 @@ from scripts.fuzz_rows import damaged_picture, damaged_row, renamed_row
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.look import Inspector, look
+from training.utils.data.record import DataError
 from training.utils.data.records import Reader, Records
 from training.utils.model.llava import Llava
 
@@ -78,7 +79,11 @@ def look_at_damaged(
     """Damages some rows and sends them the whole way."""
     (folder / "picture.png").write_bytes(damaged_picture(rng))
     rows = [damaged_row(rng) for _ in range(number)]
-    entries = written(rng, rows, folder)
+    try:
+        entries = written(rng, rows, folder)
+    except DataError:  # JSON Lines that begin like a list
+        outcomes.refused += number
+        return
     reader = Reader(min_responses=rng.randrange(3), max_responses=rng.choice([None, 2]))
     with time_limit(SLOWEST_S * number):
         verdict = look(entries, np.arange(len(entries)), reader, Inspector(encoder, "full"), num_workers=1)

@@ -32,8 +32,13 @@ class Failure:
 def failure(source: str, name: Any, error: Exception) -> Failure:
     """The failure that an exception means, whatever its kind: one odd entry never ends in a traceback."""
     reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-    shown = "" if name is None else str(name).encode("ascii", "backslashreplace").decode()[:80]
-    return Failure(source, shown, reason.removeprefix(f"{source}: "))
+    shown = "" if name is None else _printable(str(name))[:80]
+    return Failure(source, shown, _printable(reason.removeprefix(f"{source}: ")))
+
+
+def _printable(text: str) -> str:
+    """The text with escapes in place of what a terminal could not show, or would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def settle(failures: Sequence[Failure], total: int, skip: bool, file: Path | None = None) -> None:

@@ -8,10 +8,12 @@ import shutil
 import pytest
 import torch
 from deepspeed.utils import safe_get_full_grad
+from safetensors.torch import load_file
 
 from tests.conftest import RECORDS, SAMPLES
 from tests.tiny_families import build_tiny
 from training.dpo.train_dpo import main as train_dpo
+from training.ppo import update as ppo_update
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
@@ -19,6 +21,7 @@ from training.utils.data.loader import Collator
 from training.utils.engine import Engine, NonFiniteLoss
 from training.utils.model.build_model import build_policy, get_family
 from training.utils.ppo_config import PPOConfig
+from training.utils.rl import RunningMoments
 from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 NUM_LAYERS = 2  # decoder layers of the tiny models
@@ -226,3 +229,88 @@ def test_the_records_to_blame_are_those_of_the_micro_batch_and_too_many_bad_step
         NonFiniteLoss, match=r"loss of optimizer step 2 is inf; its records: r-1-2; the weights"
     ):
         step()
+
+
+def strict_lines(output):
+    """The log, by a parser that takes JSON alone."""
+
+    def refuse(token):
+        raise ValueError(token)
+
+    return [
+        json.loads(line, parse_constant=refuse) for line in (output / "log.jsonl").read_text().splitlines()
+    ]
+
+
+def weights(output):
+    return load_file(output / (output / "latest").read_text().strip() / "model.safetensors")
+
+
+def test_a_stage_passes_over_a_bad_record_alike_when_it_is_resumed_there(tiny_llava, tmp_path, caplog):
+    records = [
+        {
+            "id": f"r{number}",
+            "conversations": [
+                {"from": "human", "value": f"What is {number}?"},
+                {"from": "gpt", "value": ["A number.", "No"]},
+            ],
+            "scores": [1e30 if number == 3 else 1.0, 0.0],  # its square is infinite in fp32
+        }
+        for number in range(6)
+    ]
+    data = tmp_path / "scored.json"
+    data.write_text(json.dumps(records))
+
+    def train(name, **more):
+        more |= {"data_path": str(data), "per_device_train_batch_size": 1, "max_steps": 6, "save_step": 1}
+        more |= {"loss_type": "regression", "data_train_split_ratio": 1.0, "resume": "auto"}
+        torch.manual_seed(0)  # the new value head
+        train_rm(RewardConfig(**settings(tiny_llava, tmp_path / name, **more)))
+
+    with caplog.at_level(logging.WARNING):
+        train("whole", max_bad_steps=1)
+    assert "is inf; its records: r3; passed over, 1 in a row" in caplog.text
+    with pytest.raises(NonFiniteLoss, match="is inf; its records: r3; the weights have not moved"):
+        train("stopped")
+    train("stopped", max_bad_steps=1)
+    lines = strict_lines(tmp_path / "whole")
+    bad = next(number for number, line in enumerate(lines) if line["loss"] is None)
+    assert [line.get("bad_steps", 0) for line in lines] == [0] * bad + [1] * (6 - bad) and bad < 5
+    assert (tmp_path / "stopped" / "curves.png").is_file()
+    assert [line["loss"] for line in strict_lines(tmp_path / "stopped")] == [line["loss"] for line in lines]
+    whole, stopped = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(tensor, stopped[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize("engine", ["actor", "critic"])
+def test_an_update_of_ppo_that_is_not_finite_is_passed_over(engine, tiny_llava, tmp_path, monkeypatch):
+    name = {"actor": "ppo_policy_loss", "critic": "ppo_value_loss"}[engine]
+    right, calls = getattr(ppo_update, name), []
+
+    def spoilt_once(*args):
+        found = right(*args)
+        calls.append(1)
+        if len(calls) > 1:
+            return found
+        return (found[0] * math.nan, *found[1:]) if isinstance(found, tuple) else found * math.nan
+
+    monkeypatch.setattr(ppo_update, name, spoilt_once)
+    more = {"data_path": str(SAMPLES / "ppo.json"), "dataset_samples": "6", "max_steps": 2}
+    more |= {"max_generation_length_of_sampling": 4, "kl_target": 1.0, "critic_init": "policy"}
+    more |= {"reward_functions": ["tests.utils.test_engine:number_of_letters"], "max_bad_steps": 1}
+    train_ppo(PPOConfig(**settings(tiny_llava, tmp_path / "ppo", **more)))
+    lines = [line for line in strict_lines(tmp_path / "ppo") if "kl_coef" in line]
+    assert [line[f"{engine}_bad_steps"] for line in lines] == [1, 1]
+    loss = "policy_loss" if engine == "actor" else "value_loss"
+    assert lines[0][loss] is None and lines[1][loss] is not None
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "ppo").values())
+
+
+def number_of_letters(record, responses):
+    return [float(len(response)) for response in responses]
+
+
+def test_a_score_that_is_not_finite_does_not_stay_in_the_moments():
+    moments = RunningMoments()
+    moments.add(torch.tensor([1.0, math.nan, 3.0, math.inf]))
+    assert (moments.count, moments.mean) == (2, 2.0)

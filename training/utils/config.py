@@ -53,6 +53,10 @@ class ModelConfig:
     )
     trust_remote_code: bool = flag(False, "Run Python code that comes with the checkpoint.")
     seed: int = flag(1234, "Seed of every random choice.")
+    max_silence_s: float = flag(
+        180.0,
+        "Seconds without a sign of life after which one of several processes counts as gone, and the run ends.",
+    )
 
     def __post_init__(self) -> None:
         require(bool(self.from_checkpoint), "--from_checkpoint: missing; expected a model folder")

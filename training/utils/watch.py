@@ -16,6 +16,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 
 import psutil
+from tqdm import tqdm
 
 from . import dist
 from .failure import Failure
@@ -236,7 +237,7 @@ def tell(failure: Failure, number: int | None = None) -> None:
     """Prints a failure, and on which process it was."""
     where = "" if number is None else f" on process {number} of {dist.world_size()}"
     with suppress(OSError):  # nobody may be there to read
-        print(f"{failure.details}error{where}: {failure.message}", file=sys.stderr, flush=True)
+        tqdm.write(f"{failure.details}error{where}: {failure.message}", file=sys.stderr)
 
 
 def leave(status: int) -> None:

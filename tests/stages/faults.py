@@ -17,8 +17,7 @@ import torch
 from training.utils import dist
 from training.utils.checkpoint import AlreadyFinished
 from training.utils.cli import run_stage
-from training.utils.data.images import ImageError
-from training.utils.data.record import DataError
+from training.utils.data.record import DataError, ImageError
 from training.utils.stage_config import SFTConfig
 
 PROCESSES, MAX_SILENCE_S = 3, 4

@@ -10,7 +10,7 @@ from typing import TypeVar
 from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
-from .failure import explain
+from .ending import explain
 from .watch import join_watch
 
 Config = TypeVar("Config")

@@ -19,7 +19,7 @@ import psutil
 from tqdm import tqdm
 
 from . import dist
-from .failure import Failure
+from .ending import Ending
 from .lines import connect_processes
 
 BEAT_S = 1.0
@@ -32,11 +32,11 @@ LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed")
 class Watch:
     """One process alone: there is nobody to watch."""
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, ending: Ending) -> None:
         """Tells what went wrong, and ends all processes. Does not return."""
-        tell(failure)
+        tell(ending)
         dist.shutdown()
-        sys.exit(failure.status)
+        sys.exit(ending.status)
 
     def close(self) -> None:
         """This process has done all it should."""
@@ -59,9 +59,9 @@ def join_watch(max_silence_s: float) -> Watch:
 class Unwatched(Watch):
     """Processes that can't reach each other: each tells its own failure."""
 
-    def fail(self, failure: Failure) -> None:
-        tell(failure, dist.rank())
-        leave(failure.status)
+    def fail(self, ending: Ending) -> None:
+        tell(ending, dist.rank())
+        leave(ending.status)
 
 
 class Watched(Watch):
@@ -72,7 +72,7 @@ class Watched(Watch):
         self.max_silence_s = max_silence_s
         # Counted, not timed: a process that was stopped itself blames no other.
         self.silent_beats = dict.fromkeys(lines, 0)
-        self.failures: dict[int, Failure] = {}  # by process, in the order they came
+        self.endings: dict[int, Ending] = {}  # by process, in the order they came
         self.done: set[int] = set()
         self.closing = False
         self.launchers = launchers()
@@ -80,13 +80,13 @@ class Watched(Watch):
         self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self.thread.start()
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, ending: Ending) -> None:
         # The launcher ends all processes as soon as it has seen one end.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self.failures[dist.rank()] = failure
+        self.endings[dist.rank()] = ending
         self.thread.join(LEAVE_S)  # it ends the program
-        tell(failure, dist.rank())
-        leave(failure.status)
+        tell(ending, dist.rank())
+        leave(ending.status)
 
     def close(self) -> None:
         """Waits until all processes have done what they should, or one fails."""
@@ -117,14 +117,14 @@ class Watched(Watch):
                 del self.lines[number]
                 if self.closing:
                     self.done.add(number)
-                elif number not in self.done and number not in self.failures:
+                elif number not in self.done and number not in self.endings:
                     self._lose(number, "ended without a word: it was killed, perhaps because memory ran out")
                 continue
             self.silent_beats[number] = 0
             if message == DONE:
                 self.done.add(number)
             elif message != BEAT:
-                self._take(number, Failure(**json.loads(message)))
+                self._take(number, Ending(**json.loads(message)))
 
     def _beat(self) -> None:
         for number in list(self.lines):
@@ -138,13 +138,13 @@ class Watched(Watch):
             else:
                 self._send(number, BEAT)
         if not all(map(is_alive, self.launchers)):
-            self.failures.setdefault(dist.rank(), Failure("the launcher of this run was killed", 1))
+            self.endings.setdefault(dist.rank(), Ending("the launcher of this run was killed", 1))
 
     def _send(self, number: int, message: bytes) -> None:
         with self.speaking, suppress(OSError, KeyError):  # who has gone is noticed by listening
             self.lines[number].send_bytes(message)
 
-    def _take(self, number: int, failure: Failure) -> None:
+    def _take(self, number: int, ending: Ending) -> None:
         """Another process tells that it fails."""
         raise NotImplementedError
 
@@ -161,35 +161,35 @@ class Main(Watched):
     """The main process hears of all failures, prints the one that counts, and sends all others home."""
 
     def __init__(self, lines: dict[int, Connection], max_silence_s: float) -> None:
-        self.lost: dict[int, Failure] = {}
+        self.lost: dict[int, Ending] = {}
         super().__init__(lines, max_silence_s)
 
-    def _take(self, number: int, failure: Failure) -> None:
-        self.failures[number] = failure
+    def _take(self, number: int, ending: Ending) -> None:
+        self.endings[number] = ending
 
     def _lose(self, number: int, how: str) -> None:
-        self.lost[number] = Failure(f"process {number} of {dist.world_size()} {how}", 1)
+        self.lost[number] = Ending(f"process {number} of {dist.world_size()} {how}", 1)
 
     def _judge(self) -> None:
-        if not self.failures and not self.lost:
+        if not self.endings and not self.lost:
             return
         until = time.monotonic() + GRACE_S
-        while not self.lost and len(self.failures) < dist.world_size() and time.monotonic() < until:
+        while not self.lost and len(self.endings) < dist.world_size() and time.monotonic() < until:
             self._hear(max(until - time.monotonic(), 0))
-        causes = {number: failure for number, failure in self.failures.items() if not failure.is_echo}
+        causes = {number: ending for number, ending in self.endings.items() if not ending.is_echo}
         if causes or not self.lost:
-            number, failure = next(iter((causes or self.failures).items()))
+            number, ending = next(iter((causes or self.endings).items()))
             is_common = len(causes) == dist.world_size() and len({f.message for f in causes.values()}) == 1
-            tell(failure, None if is_common else number)
+            tell(ending, None if is_common else number)
         else:
-            failure = next(iter(self.lost.values()))
-            tell(failure)
+            ending = next(iter(self.lost.values()))
+            tell(ending)
         for number in self.lines:
-            self._send(number, json.dumps(asdict(failure)).encode())
+            self._send(number, json.dumps(asdict(ending)).encode())
         until = time.monotonic() + LEAVE_S / 2
         while self.lines and time.monotonic() < until:
             self._hear(BEAT_S)
-        leave(failure.status)
+        leave(ending.status)
 
 
 class Other(Watched):
@@ -199,21 +199,21 @@ class Other(Watched):
         self.told = False
         super().__init__(lines, max_silence_s)
 
-    def _take(self, number: int, failure: Failure) -> None:
-        leave(failure.status)
+    def _take(self, number: int, ending: Ending) -> None:
+        leave(ending.status)
 
     def _lose(self, number: int, how: str) -> None:
-        own = self.failures.get(dist.rank())
+        own = self.endings.get(dist.rank())
         if own and not own.is_echo:
             tell(own, dist.rank())
         elif dist.rank() == 1:  # one is enough
-            tell(Failure(f"process {number} of {dist.world_size()} {how}", 1))
+            tell(Ending(f"process {number} of {dist.world_size()} {how}", 1))
         leave(own.status if own else 1)
 
     def _judge(self) -> None:
-        if self.failures and not self.told:
+        if self.endings and not self.told:
             self.told = True
-            self._send(0, json.dumps(asdict(self.failures[dist.rank()])).encode())
+            self._send(0, json.dumps(asdict(self.endings[dist.rank()])).encode())
 
 
 def launchers() -> list[psutil.Process]:
@@ -233,11 +233,11 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def tell(failure: Failure, number: int | None = None) -> None:
-    """Prints a failure, and on which process it was."""
+def tell(ending: Ending, number: int | None = None) -> None:
+    """Prints what ended the run, and on which process."""
     where = "" if number is None else f" on process {number} of {dist.world_size()}"
     with suppress(OSError):  # nobody may be there to read
-        tqdm.write(f"{failure.details}error{where}: {failure.message}", file=sys.stderr)
+        tqdm.write(f"{ending.details}error{where}: {ending.message}", file=sys.stderr)
 
 
 def leave(status: int) -> None:

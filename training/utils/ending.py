@@ -8,11 +8,10 @@ import torch
 import torch.distributed as torch_dist
 
 from .config import ConfigError
-from .data.images import ImageError
 from .data.record import DataError
 from .engine import NonFiniteLoss
 
-MENDABLE = (DataError, ImageError, ConfigError, NonFiniteLoss)  # their messages say what, where and the cure
+MENDABLE = (DataError, ConfigError, NonFiniteLoss)  # their messages say what, where and the cure
 DISK = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the disk quota is used up; make room",
@@ -25,30 +24,30 @@ OUT_OF_MEMORY = (
 
 
 @dataclass(frozen=True)
-class Failure:
+class Ending:
     message: str
     status: int  # of the program: 2 for what its user can mend, 1 for the rest
     details: str = ""  # a traceback, where nobody expected this
     is_echo: bool = False  # another process has gone, and this one noticed
 
 
-def explain(error: BaseException) -> Failure:
+def explain(error: BaseException) -> Ending:
     """What an exception means to the person who started the program."""
     text = _own_words(error)
     if isinstance(error, MENDABLE):
-        return Failure(text, 2)
+        return Ending(text, 2)
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted from the keyboard", 130)
+        return Ending("interrupted from the keyboard", 130)
     if isinstance(error, torch.OutOfMemoryError):
-        return Failure(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
+        return Ending(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-        return Failure(f"out of memory{f' ({text.splitlines()[0]})' if text else ''}; {OUT_OF_MEMORY}", 1)
+        return Ending(f"out of memory{f' ({text.splitlines()[0]})' if text else ''}; {OUT_OF_MEMORY}", 1)
     if isinstance(error, OSError) and error.errno in DISK:
-        return Failure(f"{error.filename or 'a file'}: {DISK[error.errno]}, and start again", 1)
+        return Ending(f"{error.filename or 'a file'}: {DISK[error.errno]}, and start again", 1)
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
-        return Failure(f"{text.splitlines()[0]} Perhaps memory ran out: try fewer --num_workers", 1)
+        return Ending(f"{text.splitlines()[0]} Perhaps memory ran out: try fewer --num_workers", 1)
     details = "".join(traceback.format_exception(error))
-    return Failure(f"{type(error).__name__}: {text}", 1, details, is_echo=_is_of_a_collective(error))
+    return Ending(f"{type(error).__name__}: {text}", 1, details, is_echo=_is_of_a_collective(error))
 
 
 def _own_words(error: BaseException) -> str:

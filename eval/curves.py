@@ -34,7 +34,7 @@ def panels(log: Path) -> list[Panel]:
     found = []
     for name in dict.fromkeys(name.removeprefix("eval_") for name in names):
         training, held_out = (
-            [(line["step"], line[series]) for line in lines if series in line]
+            [(line["step"], line[series]) for line in lines if line.get(series) is not None]
             for series in (name, f"eval_{name}")
         )
         shown = thinned(training)

@@ -22,7 +22,8 @@ from training.utils.model.logps import CHUNK_LEN
 from training.utils.model.lora import add_lora
 
 GIB = 2**30
-BYTES = 2  # of a weight, a gradient or an activation: bf16
+BYTES = 2  # of a weight or an activation: bf16
+GRADIENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 OPTIMIZER_BYTES = 12  # of a trained weight: an fp32 copy and AdamW's two moments
 # The models of each stage: name, whether it is trained, whether it has an lm_head that is used.
 MODELS = {
@@ -44,6 +45,9 @@ class PlanConfig:
     stage: str = flag("sft", "sft, rm, dpo or ppo.", choices=list(MODELS))
     num_gpus: int = flag(8, "GPUs of all nodes together.")
     zero_stage: int = flag(2, "DeepSpeed ZeRO stage of all models, 0 to 3.")
+    grad_accum_dtype: str = flag(
+        "fp32", "Precision that gradients are added up in with ZeRO 1 and up.", choices=list(GRADIENT_BYTES)
+    )
     offload: bool = flag(False, "Optimizer state in CPU memory (ZeRO 1 and up).")
     offload_params: bool = flag(False, "Weights in CPU memory (ZeRO 3).")
     vis_encoder_update: bool = flag(False, "Train the vision tower.")
@@ -141,7 +145,9 @@ def plan(config: PlanConfig) -> list[tuple[str, Parameters, dict[str, float]]]:
             0 if config.offload_params and config.zero_stage == 3 else parameters.total - tower + adapters
         )
         memory["weights"] = BYTES * (weights / shares[0] + (tower if number == 0 else 0))
-        memory["gradients"] = BYTES * trained / shares[1]
+        # Without ZeRO they stay with the weights, in the same precision.
+        gradient_bytes = GRADIENT_BYTES[config.grad_accum_dtype] if config.zero_stage > 0 else BYTES
+        memory["gradients"] = gradient_bytes * trained / shares[1]
         offloaded = config.offload and config.zero_stage > 0
         memory["optimizer"] = 0 if offloaded else OPTIMIZER_BYTES * trained / shares[2]
         rows.append((name, parameters, {purpose: size / GIB for purpose, size in memory.items()}))

@@ -60,6 +60,8 @@ def test_zero_stages_share_out_what_they_should(tmp_path):
         return [memory[purpose] / trained for purpose in ("weights", "gradients", "optimizer")]
 
     tower = 2 * 303_507_456 / 6_759_919_616  # bf16, whole on each GPU
-    for zero_stage, expected in enumerate(([2, 2, 12], [2, 2, 3], [2, 0.5, 3], [0.5, 0.5, 3])):
+    for zero_stage, expected in enumerate(([2, 2, 12], [2, 4, 3], [2, 1, 3], [0.5, 1, 3])):
         assert policy(zero_stage) == pytest.approx([expected[0] + tower, *expected[1:]])
-    assert policy(3, offload=True, offload_params=True) == pytest.approx([tower, 0.5, 0])
+    for zero_stage, gradients in enumerate((2, 2, 0.5, 0.5)):
+        assert policy(zero_stage, grad_accum_dtype="bf16")[1] == pytest.approx(gradients)
+    assert policy(3, offload=True, offload_params=True) == pytest.approx([tower, 1, 0])

@@ -96,3 +96,54 @@ def test_two_processes_equal_one_in_other_families(family, mixed_data, tmp_path)
     for one, two in zip(log(done["one"]), log(done["two"]), strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
         assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    """What faults of one of three processes led to, from tests/stages/faults.py."""
+    output = tmp_path_factory.mktemp("faults") / "results.json"
+    run(["-m", "tests.stages.faults", "torchrun", str(output)])
+    return json.loads(output.read_text())
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize(
+    ("fault", "statuses", "message"),
+    [
+        ("none", [0, 0, 0], ""),
+        ("busy", [0, 0, 0], ""),  # for longer than a silence may last
+        ("finished before", [0, 0, 0], ""),
+        ("bad record", [2, 2, 2], "error on process 1 of 3: a.json[7]: no picture\n"),
+        (
+            "bad picture",
+            [2, 2, 2],
+            "error on process 2 of 3: image 'a.png' is an empty file; replace it\n",
+        ),
+        ("bad data for all", [2, 2, 2], "error: a.json: no such file\n"),
+        ("memory", [1, 1, 1], "error on process 1 of 3: out of memory; lower the batch size or"),
+        (
+            "gpu memory",
+            [1, 1, 1],
+            "error on process 1 of 3: out of GPU memory (CUDA out of memory. Tried to ",
+        ),
+        ("disk", [1, 1, 1], "error on process 1 of 3: /models/x: the disk is full; make room, and start"),
+        ("killed", [-9, 1, 1], "error: process 1 of 3 ended without a word: it was killed, perhaps because"),
+        ("main process killed", [-9, 1, 1], "error: process 0 of 3 ended without a word: it was killed, "),
+        ("stopped", [1, 1], "error: process 1 of 3 has given no sign of life for 4 s: it or its machine "),
+        ("main process stopped", [1, 1], "error: process 0 of 3 has given no sign of life for 4 s: it or"),
+        ("launcher killed", [], "error: the launcher of this run was killed\n"),
+    ],
+)
+def test_one_process_fails_and_all_end_with_its_message_alone(fault, statuses, message, faults):
+    found = faults[fault]
+    assert found["statuses"] == statuses and found["seconds"] < 60
+    assert found["stderr"].startswith(message) and found["stderr"].count("\n") == bool(message)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize(("fault", "rank"), [("bug", 2), ("bug on the main process", 0)])
+def test_what_nobody_expected_is_told_with_one_traceback(fault, rank, faults):
+    found = faults[fault]
+    assert found["statuses"] == [1, 1, 1] and found["seconds"] < 60
+    assert found["stderr"].count("Traceback") == found["stderr"].count("error on process") == 1
+    assert found["stderr"].endswith(f"error on process {rank} of 3: KeyError: 'surprise'\n")

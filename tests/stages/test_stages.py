@@ -155,5 +155,5 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_records(tiny_llav
     flags = ["--learning_rate", 1e30, "--max_grad_norm", 0, "--save_step", 1]
     done = run(command("sft", tiny_llava, output, *flags), check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "the loss of optimizer step 2 is nan; its records on this process: shape-" in done.stderr
+    assert "error: the loss of optimizer step 2 is nan; its records: shape-" in done.stderr
     assert (output / "checkpoint-1").is_dir() and not (output / "checkpoint-2").exists()

@@ -47,7 +47,7 @@ def main(config: DPOConfig) -> None:
         ref_logps = reference(batch) if reference else None
         ranked = ranked_responses(batch, response_logps(engine, batch), ref_logps)
         if weighted_losses.need_mean_reward:
-            if engine.module.training:
+            if engine.is_training:
                 all_rewards.add(ranked.rewards(config.beta).detach())
             ranked.mean_reward = all_rewards.mean
         return weighted_losses(ranked), preference_figures(ranked, config.beta)

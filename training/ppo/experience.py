@@ -45,25 +45,22 @@ class Experience:
 def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
     """What the models say of the responses."""
     batch = sampled.batch
-    for engine in models.engines.values():
-        engine.module.eval()
-    old_logps, entropy = models.actor(batch, config.temperature, with_entropy=True)
-    ref_logps = models.reference(batch, config.temperature)
+    with models.evaluating():
+        old_logps, entropy = models.actor(batch, config.temperature, with_entropy=True)
+        ref_logps = models.reference(batch, config.temperature)
+        values = models.critic(batch, batch.predictor) if models.critic else None
     estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
-    experience = Experience(
+    return Experience(
         trees=sampled.trees,
         batch=batch,
         old_logps=old_logps,
         entropy=entropy,
         ref_logps=ref_logps,
         token_kl=estimator(old_logps, ref_logps),
-        values=models.critic(batch, batch.predictor) if models.critic else None,
+        values=values,
         scores=sampled.scores,
         parts=sampled.parts,
     )
-    for engine in models.engines.values():
-        engine.module.train()
-    return experience
 
 
 def assign_credit(

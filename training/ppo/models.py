@@ -3,6 +3,8 @@
 Each is a model of its own, or with `--share_backbone` an adapter and a head of one.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,20 @@ class Models:
     def engines(self) -> dict[str, Engine]:
         return {"actor": self.actor} | ({"critic": self.critic} if self.critic else {})
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """For what no gradient is taken of: nothing is dropped out or recomputed."""
+        with ExitStack() as stack:
+            for engine in self.engines.values():
+                stack.enter_context(engine.evaluating())
+            yield
+
+    @property
+    def passed_over(self) -> dict[str, int]:
+        """How many updates moved nothing so far, by engine and reason; only what has happened."""
+        shown = {name: engine.counts.shown for name, engine in self.engines.items()}
+        return {f"{name}_{why}": count for name, counts in shown.items() for why, count in counts.items()}
+
 
 def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     """The models of a run, on their devices and in their engines.
@@ -60,8 +76,6 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     share_towers(*models, remembered_batches=data.sampler.accumulation)
 
     num_updates = data.sampler.num_steps * config.ppo_epochs * config.num_minibatches
-    actor = Engine(policy, config.for_actor, total_steps=num_updates)
-    critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
     has_images = data.train.has_images
     rewards: dict[str, Reward] = {}
     for path, model in reward_models.items():
@@ -69,9 +83,11 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
         rewards[path] = model_reward(frozen, encoders[path], encoder, has_images)
     rewards |= text_rewards(config, encoder)
     weights = config.reward_weights or [1.0] * len(rewards)
-    return Models(
-        actor, critic, inference_engine(reference, config.for_actor), WeightedRewards(rewards, weights)
-    )
+    reference = inference_engine(reference, config.for_actor)
+    # Engines last: with one backbone in all roles, theirs is the mode that it keeps.
+    actor = Engine(policy, config.for_actor, total_steps=num_updates)
+    critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
+    return Models(actor, critic, reference, WeightedRewards(rewards, weights))
 
 
 Roles = tuple[

@@ -61,15 +61,13 @@ class Sampler:
         generator = torch.Generator(dist.device()).manual_seed(seed)
         pad_id, stop_ids = self.encoder.tokenizer.pad_token_id, self.encoder.stop_ids
         sampled = []
-        with self.actor.whole_weights() as policy:
-            policy.eval()
+        with self.actor.whole_weights() as policy, self.actor.evaluating():
             for trees in prompts:
                 responses = (
                     generate(policy, trees, self.sampling, num_samples, generator, pad_id) if trees else []
                 )
                 pairs = zip(trees, responses, strict=True)
                 sampled.append([tree.with_responses(ids, stop_ids) for tree, ids in pairs])
-            policy.train()
         return sampled
 
     @torch.no_grad()

@@ -66,7 +66,12 @@ def main(config: PPOConfig) -> None:
         rollouts.write(step, experiences)
         num_tokens = float(dist.sum_over_ranks(sum(each.batch.num_tokens for each in experiences)))
         epoch = step / data.sampler.steps_per_epoch
-        shown = {"lr": models.actor.learning_rate, "kl_coef": kl_controller.coef, **figures}
+        shown = {
+            "lr": models.actor.learning_rate,
+            "kl_coef": kl_controller.coef,
+            **figures,
+            **models.passed_over,
+        }
         meter.step(step, epoch=epoch, tokens=num_tokens, **shown)
         kl_controller.update(figures["kl"], data.sampler.global_batch * config.num_generations)
 

@@ -1,36 +1,42 @@
 """How a stage starts and ends."""
 
+import io
 import logging
-import sys
+import os
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
 from typing import TypeVar
 
 from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
-from .data.record import DataError
-from .engine import NonFiniteLoss
+from .ending import explain
+from .watch import join_watch
 
 Config = TypeVar("Config")
 
 
 def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> None:
-    """Runs a stage from the command line. Bad input ends it with one message and exit status 2."""
-    config = parse_args(config_class)
+    """Runs a stage from the command line.
+
+    Whatever ends one process ends all, with one message: with exit status 2 if it is for the user to mend, else 1.
+    """
+    is_first = os.environ.get("RANK", "0") == "0"  # all have the same command line
+    with nullcontext() if is_first else redirect_stderr(io.StringIO()):
+        config = parse_args(config_class)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     for noisy in ("DeepSpeed", "httpx", "transformers", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     dist.init_distributed(config.seed)
     if not dist.is_main():
         logging.disable(logging.WARNING)
+    watch = join_watch(config.max_silence_s)
     try:
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():
             print(finished, flush=True)
-    except (DataError, NonFiniteLoss) as error:
-        if dist.is_main():
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
-    finally:
-        dist.shutdown()
+    except (Exception, KeyboardInterrupt) as error:
+        watch.fail(explain(error))
+    watch.close()
+    dist.shutdown()

@@ -6,7 +6,7 @@ nothing changes after parsing.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -53,6 +53,10 @@ class ModelConfig:
     )
     trust_remote_code: bool = flag(False, "Run Python code that comes with the checkpoint.")
     seed: int = flag(1234, "Seed of every random choice.")
+    max_silence_s: float = flag(
+        180.0,
+        "Seconds without a sign of life after which one of several processes counts as gone, and the run ends.",
+    )
 
     def __post_init__(self) -> None:
         require(bool(self.from_checkpoint), "--from_checkpoint: missing; expected a model folder")
@@ -173,6 +177,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
+    uses_dropout: ClassVar[bool] = True  # of trained parts, at the rates that the checkpoint's config gives
+
     output_dir: str = flag("", "Folder that the run writes into.")
     resume: str = flag(
         "never", "`never`; `auto`: go on from the newest checkpoint in --output_dir; or its path."
@@ -217,6 +223,15 @@ class TrainConfig:
     offload: bool = flag(False, "Keep the optimizer state in CPU memory (ZeRO 1 and up).")
     offload_params: bool = flag(False, "Keep weights in CPU memory (ZeRO 3).")
 
+    grad_accum_dtype: str = flag(
+        "fp32",
+        "Precision that gradients of micro-batches are added up in with ZeRO 1 and up: fp32, bf16 or fp16.",
+    )
+    max_bad_steps: int = flag(
+        0,
+        "Steps in a row whose loss or gradient is not finite that are passed over; 0: the first ends the run.",
+    )
+
     eval_step: int = flag(100, "Optimizer steps between evaluations; the last step evaluates too.")
     save_step: int = flag(1000, "Optimizer steps between checkpoints to resume from.")
     save_total_limit: int = flag(2, "Checkpoints to keep; 0: all.")
@@ -227,6 +242,11 @@ class TrainConfig:
         super().__post_init__()
         require(bool(self.output_dir), "--output_dir: missing; expected a folder to write into")
         require(self.zero_stage in range(4), f"--zero_stage {self.zero_stage}: expected 0, 1, 2 or 3")
+        require(
+            self.grad_accum_dtype in ("fp32", "bf16", "fp16"),
+            f"--grad_accum_dtype {self.grad_accum_dtype}: unknown; expected fp32, bf16 or fp16",
+        )
+        require(self.max_bad_steps >= 0, f"--max_bad_steps {self.max_bad_steps}: expected 0 or more")
         for name in (
             "per_device_train_batch_size",
             "per_device_eval_batch_size",

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 import torch.distributed as torch_dist
 
 Result = TypeVar("Result")
+JOIN = timedelta(minutes=15)  # until all processes are there
+WAIT = timedelta(hours=6)  # for another process, which may save or check data; watch.py notices a dead one
 
 
 def init_distributed(seed: int) -> None:
@@ -25,7 +28,9 @@ def init_distributed(seed: int) -> None:
         os.environ.update(alone)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch_dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    store, rank, world_size = next(torch_dist.rendezvous("env://", timeout=JOIN))
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch_dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=WAIT)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

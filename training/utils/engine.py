@@ -1,37 +1,44 @@
-"""DeepSpeed ZeRO behind a small interface. No other file knows DeepSpeed's keys."""
+"""A model in training, with DeepSpeed ZeRO behind a small interface."""
 
-import os
+import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import get_scheduler
 
 from . import dist
 from .config import TrainConfig
 from .data.tree import Batch
+from .optimizer import build_optimizer
+from .zero import deepspeed, deepspeed_config
+
+log = logging.getLogger(__name__)
+NAMED = 32  # records that a message names
 
 
-@cache
-def _deepspeed() -> ModuleType:
-    """DeepSpeed, imported where an engine is wanted: that takes seconds."""
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when it is imported
-    import deepspeed
+@dataclass
+class Counts:
+    """What became of the optimizer steps so far."""
 
-    # Built at first use by a compiler; a process killed meanwhile leaves a lock that later runs wait for.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(verbose=False)  # takes over the process group that is there
-    return deepspeed
+    steps: int = 0
+    bad_steps: int = 0  # that moved nothing, because loss or gradient were not finite
+    bad_in_a_row: int = 0
+    overflows: int = 0  # that fp16's loss scaler gave up for a smaller scale, as it should
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """How many steps moved nothing, by reason; only what has happened."""
+        counts = {"bad_steps": self.bad_steps, "overflows": self.overflows}
+        return {name: count for name, count in counts.items() if count}
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss of an optimizer step is not a number, or infinite. The weights have not moved."""
+    """Loss or gradient of an optimizer step are not finite, once too often. The weights have not moved."""
 
 
 class Engine:
@@ -39,6 +46,9 @@ class Engine:
 
     Losses are sums over what the caller counts, divided by the count of the whole optimizer step over all
     processes and micro-batches. Then the gradient does not depend on how the batch was cut up.
+
+    The engine alone sets the mode: the model is in training mode, so that it recomputes activations and drops out
+    what it is told to, except within `evaluating`.
     """
 
     def __init__(self, module: nn.Module, config: TrainConfig, total_steps: int) -> None:
@@ -47,31 +57,36 @@ class Engine:
             total_steps: optimizer steps of the whole run, for the learning-rate schedule.
         """
         self.zero_stage = config.zero_stage
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(module, config),
-            lr=config.learning_rate,
-            betas=(config.adam_beta1, config.adam_beta2),
-            fused=True,
-        )
-        warmup = config.num_warmup_steps
-        scheduler = get_scheduler(
-            config.lr_scheduler_type,
-            optimizer,
-            num_warmup_steps=int(warmup * total_steps if warmup <= 1 else warmup),
-            num_training_steps=total_steps,
-        )
-        self.ds, *_ = _deepspeed().initialize(
+        self.max_bad_steps = config.max_bad_steps
+        self.scales_loss = config.torch_dtype == torch.float16
+        self._adamw, scheduler = build_optimizer(module, config, total_steps)
+        self.ds, *_ = deepspeed().initialize(
             model=module,
-            optimizer=optimizer,
+            optimizer=self._adamw,
             lr_scheduler=scheduler,
-            config=_deepspeed_config(config),
+            config=deepspeed_config(config),
         )
-        self._loss = torch.zeros((), device=dist.device())
-        self.steps = 0
+        self.module.train()  # transformers loads models in evaluation mode
+        self._losses: list[Tensor] = []  # of the micro-batches since the last step
+        self.counts = Counts()
 
     @property
     def module(self) -> nn.Module:
         return self.ds.module
+
+    @property
+    def is_training(self) -> bool:
+        return self.module.training
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """For evaluation and sampling: nothing is dropped out or recomputed."""
+        before = self.module.training
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.train(before)
 
     @property
     def learning_rate(self) -> float:
@@ -82,40 +97,73 @@ class Engine:
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of one micro-batch's share of the loss."""
-        self._loss = self._loss + loss.detach()
-        # DeepSpeed averages over processes; the loss is already divided by the global count.
-        self.ds.backward(loss * dist.world_size(), scale_wrt_gas=False)
+        self._losses.append(loss.detach().double())
+        # DeepSpeed averages over processes; the loss is already divided by the global count. One that is not finite
+        # makes each gradient so, whatever its own would have been: then no process moves.
+        scale = torch.where(loss.detach().isfinite(), dist.world_size(), math.nan)
+        self.ds.backward(loss * scale, scale_wrt_gas=False)
         if not self.ds.is_gradient_accumulation_boundary():
             self.ds.step()  # counts the micro-batch, moves nothing
 
     def step(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """Moves the weights. Returns the loss of the whole step, the gradient norm and the learning rate.
+        """Moves the weights, unless the loss or the gradient is not finite: all processes decide alike.
 
         Args:
-            batches: what the losses came from.
+            batches: what the losses came from, in order.
+
+        Returns:
+            The loss of the whole step, the gradient norm and the learning rate; and how many steps have been passed
+            over so far, if any.
 
         Raises:
-            NonFiniteLoss: before anything moves; it names the records.
+            NonFiniteLoss: more than `max_bad_steps` in a row moved nothing; it names the records.
         """
-        loss = float(dist.sum_over_ranks(self._loss))
-        self._loss = torch.zeros_like(self._loss)
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            ids = ", ".join(name for batch in batches for name in batch.ids)
-            raise NonFiniteLoss(
-                f"the loss of optimizer step {self.steps + 1} is {loss}; its records on this process: {ids}; "
-                "nothing was saved"
-            )
+        loss = float(dist.sum_over_ranks(sum(self._losses)))
         learning_rate = self.learning_rate
         grad_norm = self._grad_norm() if self.zero_stage == 0 else None  # DeepSpeed does not tell it there
+        if self.ds.optimizer is self._adamw:  # ZeRO-0 in fp32: nothing of DeepSpeed's looks at the gradient
+            self._adamw.overflow = not math.isfinite(loss + grad_norm)
         self.ds.step()
-        self.steps += 1
+        self.counts.steps += 1
         if grad_norm is None:
             grad_norm = self.ds.get_global_grad_norm() or 0.0
-        return {"loss": loss, "grad_norm": float(grad_norm), "lr": learning_rate}
+        if self.ds.was_step_applied():
+            self.counts.bad_in_a_row = 0
+        elif self.scales_loss and math.isfinite(loss):
+            self.counts.overflows += 1
+        else:
+            self._pass_over(loss, batches)
+        self._losses = []
+        figures = {"loss": loss, "grad_norm": float(grad_norm), "lr": learning_rate}
+        return figures | self.counts.shown
 
-    def _grad_norm(self) -> Tensor:
+    def _grad_norm(self) -> float:
         gradients = [p.grad.float() for p in self.module.parameters() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients)
+        return float(torch.nn.utils.get_total_norm(gradients))
+
+    def _pass_over(self, loss: float, batches: Sequence[Batch]) -> None:
+        """Counts a bad step, and says of which records it was: those whose own loss is not finite, or else all."""
+        self.counts.bad_steps += 1
+        self.counts.bad_in_a_row += 1
+        known = not math.isfinite(loss)  # then some of the micro-batches are to blame, and others are not
+        blamed = [
+            batch
+            for batch, loss in zip(batches, self._losses, strict=True)
+            if not (known and loss.isfinite())
+        ]
+        everyone = dist.gather_objects([name for batch in blamed for name in batch.ids])
+        ids = list(dict.fromkeys(name for names in everyone for name in names))
+        names = ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
+        found = f"the loss of optimizer step {self.counts.steps} is {loss}"
+        if not known:
+            found = f"the gradient of optimizer step {self.counts.steps} is not finite"
+        message = f"{found}; its records: {names}"
+        if self.counts.bad_in_a_row > self.max_bad_steps:
+            raise NonFiniteLoss(
+                f"{message}; the weights have not moved and nothing was saved; look at these records, lower the "
+                "learning rate, or pass over such steps with --max_bad_steps"
+            )
+        log.warning("%s; passed over, %d in a row", message, self.counts.bad_in_a_row)
 
     # -- generation ---------------------------------------------------------------------------------
 
@@ -130,7 +178,7 @@ class Engine:
             yield self.module
             return
         offload = self.ds.optimizer.parameter_offload
-        with _deepspeed().zero.GatheredParameters(list(self.module.parameters())):
+        with deepspeed().zero.GatheredParameters(list(self.module.parameters())):
             for hook in [*offload.forward_hooks, *offload.backward_hooks]:
                 hook.remove()
             offload.forward_hooks, offload.backward_hooks = [], []
@@ -148,7 +196,7 @@ class Engine:
             return {name: tensor.detach().cpu() for name, tensor in state.items()}
         state = {}
         for name, parameter in self.module.named_parameters(remove_duplicate=False):
-            with _deepspeed().zero.GatheredParameters([parameter]):
+            with deepspeed().zero.GatheredParameters([parameter]):
                 if dist.is_main():
                     state[name] = parameter.detach().cpu().clone()
         if dist.is_main():
@@ -158,13 +206,14 @@ class Engine:
 
     def save_state(self, folder: Path, client_state: dict[str, Any]) -> None:
         """Everything that training needs to go on: weights, optimizer, schedule, each process's share."""
-        self.ds.save_checkpoint(str(folder), tag="engine", client_state={**client_state, "steps": self.steps})
+        client_state = {**client_state, "counts": asdict(self.counts)}
+        self.ds.save_checkpoint(str(folder), tag="engine", client_state=client_state)
 
     def load_state(self, folder: Path) -> dict[str, Any]:
         path, client_state = self.ds.load_checkpoint(str(folder), tag="engine")
         if path is None:
             raise FileNotFoundError(f"{folder}: no state of a training run")
-        self.steps = client_state.pop("steps")
+        self.counts = Counts(**client_state.pop("counts"))
         return client_state
 
 
@@ -173,72 +222,6 @@ def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
     module = module.requires_grad_(False).eval()
     if config.zero_stage < 3:
         return module.to(dist.device())
-    engine, *_ = _deepspeed().initialize(model=module, config=_deepspeed_config(config))
+    engine, *_ = deepspeed().initialize(model=module, config=deepspeed_config(config))
     engine.eval()  # DeepSpeed's returns nothing
     return engine
-
-
-@contextmanager
-def sharded_loading(config: TrainConfig) -> Iterator[None]:
-    """Where transformers loads a model: under ZeRO-3 straight into this process's share of each weight."""
-    if config.zero_stage < 3:
-        yield
-        return
-    _deepspeed()
-    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
-
-    known = HfDeepSpeedConfig(_deepspeed_config(config))  # transformers asks it while it lives
-    try:
-        yield
-    finally:
-        del known
-        unset_hf_deepspeed_config()
-
-
-def made_whole(module: nn.Module) -> nn.Module:
-    """The module with weights of its own on this process, where they were shared out. All processes must call it."""
-    for part in module.modules():
-        for name, parameter in part.named_parameters(recurse=False):
-            if hasattr(parameter, "ds_id"):
-                with _deepspeed().zero.GatheredParameters([parameter]):
-                    whole = parameter.detach().clone()
-                setattr(part, name, nn.Parameter(whole, requires_grad=parameter.requires_grad))
-    return module
-
-
-def _parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Trained parameters by learning rate and weight decay: none on biases and norms (one-dimensional)."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    embed_rate = config.learning_rate_pretraining_components or config.learning_rate
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            rate = embed_rate if "embed" in name else config.learning_rate
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
-
-
-def _deepspeed_config(config: TrainConfig) -> dict[str, Any]:
-    cpu = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
-    zero: dict[str, Any] = {
-        "stage": config.zero_stage,
-        "overlap_comm": torch.cuda.is_available(),
-        "contiguous_gradients": True,
-    }
-    if config.offload and config.zero_stage > 0:
-        zero["offload_optimizer"] = cpu
-    if config.offload_params and config.zero_stage == 3:
-        zero["offload_param"] = cpu
-    return {
-        "train_micro_batch_size_per_gpu": config.per_device_train_batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "gradient_clipping": config.max_grad_norm,
-        "zero_optimization": zero,
-        "bf16": {"enabled": config.torch_dtype == torch.bfloat16},
-        "fp16": {"enabled": config.torch_dtype == torch.float16, "loss_scale_window": 100},
-        # A plain torch optimizer everywhere: DeepSpeed's own ones are compiled at first use.
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": 10**9,
-        "wall_clock_breakdown": False,
-    }

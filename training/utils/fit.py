@@ -76,14 +76,13 @@ def evaluate(
     engine: Engine, loss_function: LossFunction, config: TrainConfig, data: Data
 ) -> dict[str, float]:
     """Mean loss and figures over the held-out records, each counted once."""
-    engine.module.eval()
     tally = Tally()
     batches = eval_batches(
         data.held_out, data.encoder, config.per_device_eval_batch_size, config.packing, data.encode
     )
-    for batch, counts in batches:
-        losses, figures = loss_function(batch)
-        if counts:
-            tally.add(figures | {"loss": (losses.sum(), len(losses))})
-    engine.module.train()
+    with engine.evaluating():
+        for batch, counts in batches:
+            losses, figures = loss_function(batch)
+            if counts:
+                tally.add(figures | {"loss": (losses.sum(), len(losses))})
     return {f"eval_{name}": mean for name, mean in tally.means().items()}

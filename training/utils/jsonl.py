@@ -1,7 +1,9 @@
 """JSON Lines files that a resumed run goes on writing."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 
 def read(file: Path) -> list[dict]:
@@ -12,8 +14,17 @@ def read(file: Path) -> list[dict]:
 
 
 def append(file: Path, line: dict) -> None:
+    """Adds a line. Numbers that are not finite become null: JSON has none (RFC 8259, section 6)."""
     with file.open("a") as opened:
-        opened.write(json.dumps(line) + "\n")
+        opened.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def cut_after(file: Path, step: int) -> None:

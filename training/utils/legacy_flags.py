@@ -15,7 +15,7 @@ WITHOUT_MEANING = {
     "max_num_image_per_sample": "a record may hold any number of images",
     "is_sft_stage": "the stage is known from the entrypoint",
     "max_training_samples_num": "the schedule is computed from the data",
-    "align_overflow": "actor and critic step together or not at all",
+    "align_overflow": "a step of actor or critic whose gradient is not finite moves nothing",
     "do_sample": "--temperature above 0 samples",
     "reward_base_model": "the reward model's folder holds its base",
     "reward_model_architecture": "read from the reward model's folder",

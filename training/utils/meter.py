@@ -117,7 +117,7 @@ def draw_curves(log: Path, picture: Path) -> None:
     with drawn(picture, rows, columns, figsize=size, squeeze=False) as axes:
         for axis, name in zip(axes.flat, panels, strict=False):  # the last row may have more axes
             for series, style in ((name, "-"), (f"eval_{name}", "o-")):
-                points = [(line["step"], line[series]) for line in lines if series in line]
+                points = [(line["step"], line[series]) for line in lines if line.get(series) is not None]
                 if points:
                     label = "held out" if series.startswith("eval_") else "training"
                     axis.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.2)

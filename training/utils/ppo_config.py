@@ -1,6 +1,7 @@
 """The flags of policy optimisation."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from .config import DataConfig, ModelConfig, TrainConfig, flag, require
 
@@ -10,6 +11,9 @@ ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
 @dataclass(frozen=True)
 class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
+
+    # The ratio to the policy that sampled is 1 before it moves.
+    uses_dropout: ClassVar[bool] = False
 
     reward_model_ckpt_path: list[str] = flag(
         [], "Trained reward models; each may be of another family, tokenizer or template than the policy."

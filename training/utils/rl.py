@@ -4,6 +4,7 @@ Notation: N response tokens as a flat list, R responses, L tokens of the longest
 nats. A mask [R, L] is True on response tokens.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -140,8 +141,9 @@ class RunningMoments:
     total_squares: float = 0.0
 
     def add(self, values: Tensor) -> None:
-        """Takes the values of all processes in. All must call it."""
-        values = values.double()
+        """Takes the values of all processes in, but none that is not finite: it would stay for ever. All must
+        call it."""
+        values = values[values.isfinite()].double()
         sums = len(values), values.sum(), values.square().sum()
         count, total, total_squares = (float(dist.sum_over_ranks(x)) for x in sums)
         self.count += count
@@ -182,7 +184,7 @@ class KLController:
     horizon: float = 10000.0  # responses
 
     def update(self, kl: float, num_responses: int) -> None:
-        if self.target > 0:
+        if self.target > 0 and math.isfinite(kl):
             error = min(max(kl / self.target - 1, -0.2), 0.2)
             self.coef *= 1 + error * num_responses / self.horizon
 

@@ -44,6 +44,9 @@ class RewardConfig(TrainConfig, DataConfig, ModelConfig):
 class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     """Direct preference optimisation."""
 
+    # Policy and reference are compared on the same network, not on one with random holes.
+    uses_dropout: ClassVar[bool] = False
+
     loss_type: list[str] = flag(
         ["sigmoid"],
         "Losses to add up, by their names in training/dpo/loss_types.py: sigmoid (DPO), robust, hinge, ipo, simpo, "

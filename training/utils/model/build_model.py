@@ -14,8 +14,9 @@ from .. import dist
 from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
 from ..config import ModelConfig, TrainConfig
 from ..data.record import DataError
-from ..engine import sharded_loading
+from ..zero import sharded_loading
 from .backbone import Backbone
+from .dropout import disable_dropout, disable_frozen_dropout
 from .family import Family, OtherFamily
 from .from_scratch import FromScratch
 from .gemma3 import Gemma3
@@ -126,6 +127,7 @@ def build_backbone(config: TrainConfig, family: Family, adapters: dict[str, Path
             add_lora(
                 part, config.lang_lora_dim, config.lora_alpha, config.lang_lora_module_name, adapter=name
             )
+    disable_dropout(model)  # one module in several roles, some of them frozen
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return Backbone(model.to(dist.device()))
@@ -170,6 +172,7 @@ def _load(config: ModelConfig, folder: Path, family: Family, trainable: bool) ->
     model = _open(config, folder, family, quantize=trainable and config.load_in_4bit)
     if trainable:
         _make_trainable(config, model, family)
+        (disable_frozen_dropout if config.uses_dropout else disable_dropout)(model)
         if config.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
     else:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import dist
-from ..engine import made_whole
+from ..zero import made_whole
 
 
 class FrozenTower(nn.Module):

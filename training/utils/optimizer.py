@@ -1,0 +1,50 @@
+"""AdamW (arXiv 1711.05101) with its groups of weights, and the schedule of its learning rate."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from .config import TrainConfig
+
+
+class AdamW(torch.optim.AdamW):
+    """Passes over a step where it is told to. DeepSpeed's own optimizers around it do so by themselves, under the
+    same name."""
+
+    overflow = False
+
+    def step(self, closure=None):
+        return None if self.overflow else super().step(closure)
+
+
+def build_optimizer(module: nn.Module, config: TrainConfig, total_steps: int) -> tuple[AdamW, LRScheduler]:
+    """The optimizer of what is trained in a model, and its schedule over `total_steps`."""
+    optimizer = AdamW(
+        _parameter_groups(module, config),
+        lr=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        fused=True,
+    )
+    warmup = config.num_warmup_steps
+    scheduler = get_scheduler(
+        config.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=int(warmup * total_steps if warmup <= 1 else warmup),
+        num_training_steps=total_steps,
+    )
+    return optimizer, scheduler
+
+
+def _parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Trained parameters by learning rate and weight decay: none on biases and norms (one-dimensional)."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    embed_rate = config.learning_rate_pretraining_components or config.learning_rate
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            rate = embed_rate if "embed" in name else config.learning_rate
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]

@@ -160,6 +160,35 @@ def test_a_picture_under_a_name_that_nobody_knows_is_seen_by_its_value():
     assert normalise(entry("?", "A.", note="as in a.png of the book", url="https://x.org/page")).images == []
 
 
+def test_texts_that_repeat_the_record_lose_nothing_and_turns_under_another_name_are_seen():
+    row = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "A."}]}
+    for more in ({"prompt": "?"}, {"answer": " A. "}, {"talk": row["messages"]}, {"note": "seen in class"}):
+        assert normalise(row | more) == normalise(row)
+    assert "`prompt` is 'Why?': it is not used" in refusal(row | {"prompt": "Why?"})
+    other = [{"from": "human", "value": "Why?"}]
+    assert "`talk` is a list of 1: it looks like turns" in refusal(row | {"talk": other})
+    assert "give --columns images=KEY" in refusal(row | {"num_images": 2})
+
+
+def test_pictures_inside_messages():
+    parts = [
+        {"type": "image", "image": "a.png"},
+        {"type": "image", "url": "file:///data/b.png", "text": None},
+        {"type": "input_image", "image_url": "c.png"},
+        {"type": "image_url", "image_url": {"url": "d.png", "detail": "high"}},
+        {"type": "text", "text": "?"},
+    ]
+    read = normalise({"prompt": [{"role": "user", "content": parts}]})
+    assert read == spelled("<image><image><image><image>?", images=["a.png", "/data/b.png", "c.png", "d.png"])
+    for part, message in (
+        ({"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}, "nothing is downloaded"),
+        ({"type": "image_url", "image_url": None}, "part 0 holds no picture"),
+        ({"type": "video", "video": "a.mp4"}, "part 0 has the type 'video'; expected text or image"),
+        ({"type": "image", "image": "data:text/html;base64,AAAA"}, "expected data:image/...;base64"),
+    ):
+        assert message in refusal({"prompt": [{"role": "user", "content": [part]}]})
+
+
 def test_of_keys_that_name_the_same_picture_the_picture_wins():
     content = b"\x89PNG of some length"
     row = entry(

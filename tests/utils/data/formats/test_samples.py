@@ -32,6 +32,7 @@ SPELLED = {
     "llava_flattened.json": [
         spelled("<image>\nWhich shape is it?", "A pentagon.", "Which colour?", answers=["Yellow.", "Red."], id="flat")
     ],
+    "cauldron.jsonl": [spelled(PLAIN, answers=[RIGHT])],
     "vlm_r1.jsonl": [spelled("<image>How many sides?", answers=["5"], id=1)],
     "vision_feedback_mix.jsonl": [spelled(MARKED, answers=PAIR, id=0, origin="VLFeedback")],
     "llava_rlhf.json": [spelled(MARKED, answers=PAIR, id="a")],

@@ -58,7 +58,13 @@ def captioned(spelled: Spelled, captions: Mapping[str, str]) -> dict:
         values[place] = first + "".join(next(remaining) + other for other in others)
     turns = [{"from": ("human", "gpt")[i % 2], "value": value} for i, value in enumerate(values)]
     turns.append({"from": "gpt", "value": spelled.responses})
-    return {"id": f"{spelled.id}-captioned", "conversations": turns}
+    more = {
+        "system": spelled.system,
+        "scores": spelled.scores and list(spelled.scores),
+        "label": spelled.label,
+    }
+    kept = {key: value for key, value in more.items() if value}
+    return {"id": f"{spelled.id}-captioned", "conversations": turns} | kept
 
 
 def main(config: CaptionConfig) -> None:

@@ -77,6 +77,9 @@ def samples() -> dict[str, Any]:
         "llava_flattened.json": [
             {"id": "flat", "image": FIRST, "conversations": turns(flattened, ["Yellow.", "Red."])}
         ],
+        "cauldron.jsonl": [
+            {"images": [FIRST], "texts": [{"user": QUESTION, "assistant": RIGHT, "source": "shapes"}]}
+        ],
         "vlm_r1.jsonl": [{"id": 1, "image": FIRST, "conversations": turns("<image>How many sides?", "5")}],
         "vision_feedback_mix.jsonl": [
             {"id": 0, "origin_pre_dataset": "VLFeedback", "image": FIRST, "image_path": FIRST}

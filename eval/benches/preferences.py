@@ -45,8 +45,9 @@ def load(paths: Sequence[Path], group: Callable[[dict], str] = lambda entry: "")
                     f"{file}[{index}]: {len(spelled.responses)} response(s), expected two or more ranked"
                 )
             name = str(spelled.id if spelled.id is not None else index)
-            prompt, images = spelled.turns[-1].text, tuple(spelled.images)
-            questions.append(Question(name, prompt, images, len(spelled.responses), group(entry)))
+            *history, last = spelled.turns
+            asked = (last.text, tuple(spelled.images), len(spelled.responses), group(entry))
+            questions.append(Question(name, *asked, tuple(history), spelled.system))
     return questions
 
 

@@ -15,10 +15,11 @@ ROLES = {"user": "human", "assistant": "gpt"}
 class Question:
     id: str  # unique in its benchmark
     prompt: str  # as the benchmark asks it; image markers may be in it
-    images: tuple[str | Image.Image, ...]  # paths in the image folder, or the pictures themselves
+    images: tuple[str | bytes | Image.Image, ...]  # paths in the image folder, or the pictures themselves
     truth: Any  # what the scorer compares with
     group: str = ""  # a part of the benchmark with figures of its own
     history: tuple[Turn, ...] = ()  # turns before the prompt
+    system: str = ""
 
     def entry(self) -> dict:
         """The question as an entry of LLaVA's format, for prediction (data/README.md)."""
@@ -28,6 +29,8 @@ class Question:
             "image": list(self.images),
             "conversations": [{"from": ROLES[turn.role], "value": turn.text} for turn in turns],
         }
+        if self.system:
+            entry["system"] = self.system
         return entry | ({"label": self.truth} if isinstance(self.truth, str) else {})
 
 
@@ -39,4 +42,4 @@ def from_llava(entry: dict, where: str, index: int, truth: str, group: str = "")
         raise DataError(f"{where}: {error}") from None
     *history, last = spelled.turns
     name = str(spelled.id if spelled.id is not None else index)
-    return Question(name, last.text, tuple(spelled.images), truth, group, tuple(history))
+    return Question(name, last.text, tuple(spelled.images), truth, group, tuple(history), spelled.system)

@@ -59,6 +59,14 @@ def test_an_id_names_a_caption_too_and_a_record_without_images_stays():
     assert values(captioned(normalise(row), {"7": "A cat."})) == ["A cat.\nWhy?", ["good", "bad"]]
 
 
+def test_scores_that_rank_the_answers_and_a_system_prompt_stay():
+    record = entry("1.png", "?", ["bad", "good"], scores=[0.0, 2.0], system="Be brief.")
+    kept = captioned(normalise(record), {"1.png": "A cat."})
+    assert (kept["scores"], kept["system"]) == ([0.0, 2.0], "Be brief.")
+    again = normalise(kept)
+    assert (again.responses, again.scores, again.system) == (["bad", "good"], (0.0, 2.0), "Be brief.")
+
+
 def test_what_does_not_fit_is_named():
     with pytest.raises(DataError, match="no caption for 1.png or a"):
         captioned(normalise(entry("1.png", "Why?", ["good", "bad"])), {"2.png": "A cat."})

@@ -61,6 +61,22 @@ def test_a_bad_entry_says_what_was_expected(entry, message, write):
         BENCHES["vl_rewardbench"].questions([str(write("a.json", [entry]))])
 
 
+def test_a_question_keeps_its_system_prompt_and_the_turns_before_it(write):
+    earlier = [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi"}]
+    asked = {"from": "human", "value": "What?"}
+    entry = {
+        "system": "Be brief.",
+        "conversations": [*earlier, asked, {"from": "gpt", "value": ["one", "two"]}],
+    }
+    (question,) = preferences.load([write("a.json", [entry])])
+    assert question.entry() == {
+        "id": "0",
+        "image": [],
+        "system": "Be brief.",
+        "conversations": [*earlier, asked],
+    }
+
+
 def test_vl_rewardbench_worked_by_hand(write, capsys):
     """general: right and tie = 75 %; reasoning: wrong = 0; hallucination: right. Micro 2.5 of 4, macro 175 / 3."""
     truth = write("vl.json", [vl(n, [1, 0]) for n in ("wildvision-1", "vlfeedback_2", "mmmu-3", "RLAIF-V-4")])

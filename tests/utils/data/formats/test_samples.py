@@ -1,14 +1,12 @@
 """Each way to spell a record, read from its sample, against the value written by hand; and what they share."""
 
 import json
-from io import BytesIO
 
 import pytest
-from PIL import Image
 
-from tests.conftest import SAMPLES, picture
+from tests.conftest import SAMPLES
 from training.utils.data.entries import read_entries
-from training.utils.data.formats import Spelled, normalise
+from training.utils.data.formats import FORMATS, Spelled, normalise
 from training.utils.data.record import DataError, Turn
 
 FIRST, SECOND = "images/00.png", "images/01.png"
@@ -34,6 +32,7 @@ SPELLED = {
     "llava_flattened.json": [
         spelled("<image>\nWhich shape is it?", "A pentagon.", "Which colour?", answers=["Yellow.", "Red."], id="flat")
     ],
+    "cauldron.jsonl": [spelled(PLAIN, answers=[RIGHT])],
     "vlm_r1.jsonl": [spelled("<image>How many sides?", answers=["5"], id=1)],
     "vision_feedback_mix.jsonl": [spelled(MARKED, answers=PAIR, id=0, origin="VLFeedback")],
     "llava_rlhf.json": [spelled(MARKED, answers=PAIR, id="a")],
@@ -98,120 +97,13 @@ def test_the_samples_are_those_that_the_script_writes(tmp_path, monkeypatch):
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == kept
 
 
-def entry(*texts, **keys) -> dict:
-    turns = [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
-    return {"conversations": turns} | keys
-
-
-def refusal(row: dict, **arguments) -> str:
-    with pytest.raises(DataError) as error:
-        normalise(row, **arguments)
-    return str(error.value)
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["image", "images", "Image", "Images", "image_path", "image_paths", "images_path", "image_file", "img", "img_url"]
-    + ["imgPath", "IMAGE_URL", "picture", "Photos", "image_name", "image_filename", "pics"],
-)  # fmt: skip
-def test_pictures_are_found_under_each_name_that_means_them(key):
-    assert normalise(entry("<image>?", "A.", **{key: ["a.png"]})).images == ["a.png"]
-    assert normalise({"prompt": "?", "chosen": "a", "rejected": "b", key: "a.png"}).images == ["a.png"]
-
-
-@pytest.mark.parametrize(
-    "key", ["images_of_x", "video", "Videos", "video_path", "audio", "image_1", "pixel_values", "screenshot"]
-    + ["frames", "tools", "functions", "objects", "bbox", "weight", "loss_weight", "system_of_x", "loss_mask"]
-)  # fmt: skip
-def test_media_and_structure_that_nobody_reads_are_refused_by_name(key):
-    for value in ("a.mp4", ["x"], {"y": ["z"]}):
-        assert f"`{key}` is " in refusal(entry("?", "A.", **{key: value}))
-    assert normalise(entry("?", "A.", **{key: None})) == normalise(entry("?", "A."))
-    assert normalise(entry("?", "A.", **{key: []})) == normalise(entry("?", "A."))
-
-
-@pytest.mark.parametrize(
-    "key", ["weight", "loss", "train", "image", "video", "reasoning_content", "tool_calls"]
-)
-def test_a_turn_is_looked_at_like_a_record(key):
-    row = entry("?", "A.")
-    row["conversations"][1][key] = ["x"]
-    assert f"turn 1 `{key}` is a list of 1" in refusal(row)
-
-
-@pytest.mark.parametrize("key", ["image_id", "image_size", "image_width", "num_images", "image_source"])
-def test_facts_about_pictures_are_no_pictures(key):
-    assert normalise(entry("?", "A.", image="a.png", **{key: 1})).images == ["a.png"]
-
-
-def test_a_picture_under_a_name_that_nobody_knows_is_seen_by_its_value():
-    encoded = BytesIO()
-    picture().save(encoded, "PNG")
-    for value in (
-        "b/a.JPG",
-        ["a.png"],
-        {"bytes": encoded.getvalue(), "path": None},
-        picture(),
-        {"deep": ["a.webp"]},
-    ):
-        assert "looks like a picture under a name that is not known" in refusal(entry("?", "A.", scan=value))
-    for value in ("b/a.JPG", [encoded.getvalue()]):  # beside another picture too
-        assert "--columns images=scan" in refusal(entry("?", "A.", image="a.png", scan=value))
-    assert normalise(entry("?", "A.", note="as in a.png of the book", url="https://x.org/page")).images == []
-
-
-def test_of_keys_that_name_the_same_picture_the_picture_wins():
-    content = b"\x89PNG of some length"
-    row = entry(
-        "?", "A.", image={"bytes": content, "path": None}, image_path="a.png", image_url="http://x.org/a.png"
-    )
-    assert normalise(row).images == [content]
-    assert normalise(entry("?", "A.", image="a.png", images=["a.png"], img=None, photo="")).images == [
-        "a.png"
-    ]
-    assert "name different pictures" in refusal(entry("?", "A.", image="a.png", images=["b.png"]))
-    assert "name different pictures" in refusal(
-        entry("?", "A.", image=content, image_path=["a.png", "b.png"])
-    )
-    assert normalise(entry("?", "A.", image=picture(3))).images == [picture(3)]
-    assert isinstance(normalise(entry("?", "A.", image=picture(3))).images[0], Image.Image)
-
-
-def test_columns_rename_before_a_format_is_chosen():
-    row = {
-        "talk": [{"speaker": "human", "value": "?"}, {"speaker": "gpt", "value": "A."}],
-        "scan": "a.png",
-        "note": "b.png",
-    }
-    columns = {"conversations": "talk", "from": "speaker", "images": "scan", "ignored": "note, other"}
-    assert normalise(row, columns) == spelled("?", images=["a.png"], answers=["A."])
-    assert "the record has a `prompt` too" in refusal({"prompt": "a", "q": "b"}, columns={"prompt": "q"})
-    # In the file's words:
-    assert "`scan` is false" in refusal(entry("?", "A.", scan=False), columns={"images": "scan"})
-
-
-def test_a_message_never_holds_a_whole_picture():
-    encoded = "data:image/png;base64," + "A" * 9_000 + "!"
-    for row in (
-        entry("?", "A.", image=encoded),
-        entry("?", "A.", video=encoded),
-        entry("?", "A.", scan=encoded),
-    ):
-        assert len(refusal(row)) < 400
-    assert len(refusal(entry("?", {"x": encoded}))) < 400
-    assert len(refusal({encoded: 1})) < 800
-
-
-def test_system_prompts_come_from_a_key_or_the_first_turn():
-    for key in ("system", "system_prompt", "System"):
-        assert normalise(entry("?", "A.", **{key: "Be brief."})).system == "Be brief."
-    developer = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "?"}]
-    assert normalise({"prompt": developer}).system == "Be brief."
-    assert "two system prompts that differ" in refusal({"prompt": developer, "system": "Be long."})
-    assert "`system` is the number 5; expected a text" in refusal(entry("?", "A.", system=5))
-    late = entry("?", "A.")
-    late["conversations"].append({"from": "system", "value": "Stop."})
-    assert "turn 2 is a second or later system prompt" in refusal(late)
+def test_the_table_of_formats_names_each_sample_and_all_keys_that_choose():
+    table = (SAMPLES.parent / "README.md").read_text()
+    assert not [file.name for file in (SAMPLES / "formats").iterdir() if f"`S/{file.name}`" not in table]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    for keys, _ in FORMATS:
+        alike = [key for key in keys if key != "conversation"] or ["conversations"]
+        assert any(all(f"`{key}`" in row for key in alike) for row in rows), keys
 
 
 def test_coco_names_what_is_wrong_with_a_caption(tmp_path):
@@ -219,5 +111,7 @@ def test_coco_names_what_is_wrong_with_a_caption(tmp_path):
     document = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": annotations}
     (tmp_path / "captions.json").write_text(json.dumps(document))
     lost, empty = read_entries(tmp_path / "captions.json")
-    assert "the record has no picture (`image` is empty)" in refusal(lost)
-    assert "found the keys none" in refusal(empty)
+    with pytest.raises(DataError, match=r"the record has no picture \(`image` is empty\)"):
+        normalise(lost)
+    with pytest.raises(DataError, match="found the keys none"):
+        normalise(empty)

@@ -49,6 +49,7 @@ FORMATS: tuple[tuple[tuple[str, ...], Reader], ...] = (
     (("prompt",), trl.read_prompt_only),
     (("text", "origin_dataset"), feedback.read_rlhf_v),
     (("Text", "Output1", "Output2", "Better"), benchmarks.read_multimodal_rewardbench),
+    (("texts",), llava.read_texts),
     (("caption",), coco.read_caption),
 )
 SYSTEM_KEYS = ("system", "systemprompt", "systemmessage")  # as `names.plain` writes them

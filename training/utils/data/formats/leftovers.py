@@ -36,7 +36,8 @@ def refuse_leftovers(row: Row, has_images: bool, texts: Collection[str]) -> None
     """
     for key, value in row.left():
         meaning = kind(key)
-        if is_empty(value) or (isinstance(value, str) and value.strip() in texts):
+        said = _said(value)
+        if is_empty(value) or (said and all(text.strip() in texts for text in said)):
             continue
         if isinstance(value, (bool, int, float)) and meaning != "structure":
             if value and not has_images and counts_pictures(key):
@@ -60,8 +61,29 @@ def refuse_leftovers(row: Row, has_images: bool, texts: Collection[str]) -> None
                 f"{row.what(key)} is {shown(value)}: it looks like a picture under a name that is not known; "
                 f"give --columns images={key}, {cure}"
             )
+        if meaning == "unknown" and said and not isinstance(value, str):
+            raise DataError(
+                f"{row.what(key)} is {shown(value)}: it looks like turns under a name that is not known; "
+                f"give --columns messages={key}, {cure}"
+            )
     for child in row.children:
         refuse_leftovers(child, has_images, texts)
+
+
+def _said(value: Any) -> list[str]:
+    """The texts of a value that is a text, a message, or a list of messages; else none."""
+    if isinstance(value, str):
+        return [value]
+    messages = [value] if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
+    found = []
+    for message in messages:
+        if not isinstance(message, dict) or not message.keys() & {"role", "from"}:
+            return []
+        text = message.get("content", message.get("value"))
+        if not isinstance(text, str):
+            return []
+        found.append(text)
+    return found
 
 
 def _looks_like_media(value: Any, deep: bool, depth: int = MAX_DEPTH) -> bool:

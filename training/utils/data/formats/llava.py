@@ -1,6 +1,6 @@
 """LLaVA's `conversations`, and the preference sets that are built on them."""
 
-from ..record import DataError
+from ..record import DataError, Turn
 from .dialogue import Dialogue, read_answer, read_messages, read_one_answer
 from .row import Row
 from .spelled import Spelled
@@ -28,6 +28,20 @@ def read_conversation(row: Row) -> Spelled:
                 f"found {len(scores)} score(s) for {len(found.responses)} response(s); expected one for each"
             )
     return spelled(found, scores)
+
+
+def read_texts(row: Row) -> Spelled:
+    """The Cauldron, FineVision: `texts` holds the questions and answers, each pair an object."""
+    pairs = row.rows("texts")
+    if not pairs:
+        raise DataError(f"{row.what('texts')} is empty; expected objects with `user` and `assistant`")
+    turns = [
+        turn
+        for pair in pairs
+        for turn in (Turn("user", pair.text("user")), Turn("assistant", pair.text("assistant")))
+    ]
+    *turns, answer = turns
+    return spelled(Dialogue(turns, [answer.text] if answer.text.strip() else []))
 
 
 def read_rejected_conversations(row: Row) -> Spelled:

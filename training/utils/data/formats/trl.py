@@ -33,7 +33,6 @@ def read_preference(row: Row) -> Spelled:
     found = chosen if chosen.turns else prompt
     found.system = found.system or prompt.system
     found.responses = [*chosen.responses, *rejected.responses]
-    row.ignore("messages", "score_chosen", "score_rejected")  # of ultrafeedback_binarized: `chosen` again
     return spelled(found)
 
 

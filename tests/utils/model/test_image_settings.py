@@ -7,14 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tiny_families import BUILDERS, qwen, tokenizer
+from data.demo_model import CHAT_TEMPLATE
+from tests.tiny_families import BUILDERS, QWEN_IMAGE, qwen, tokenizer
+from training.ppo.rewards import reads_the_same
+from training.utils.checkpoint import write_extras
 from training.utils.config import ConfigError, ModelConfig
+from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
 from training.utils.model.build_model import FAMILIES
 from training.utils.model.family import Family, OtherFamily
 from training.utils.model.image_len import ImageLengths
 from training.utils.model.image_settings import apply_image_flags, bounds, is_scaled, pixel_limit
 from training.utils.ppo_config import PPOConfig
+from training.utils.prepare import build_encoder
 
 import transformers as hf  # isort: skip  (after `training` has repaired torchvision)
 
@@ -209,6 +214,39 @@ def test_a_reward_model_keeps_its_own_pictures():
         image_aspect_ratio="pad",
     ).for_another_model
     assert (config.max_pixels, config.min_pixels, config.image_aspect_ratio) == (0, 0, "auto")
+
+
+def chatting(processor):
+    processor.chat_template = CHAT_TEMPLATE.replace("<image>", QWEN_IMAGE)
+    return processor
+
+
+def test_a_stage_keeps_the_limit_that_the_stage_before_trained_with(tmp_path):
+    model, processor = qwen("qwen2_5_vl")
+    model.config.save_pretrained(tmp_path)
+    chatting(processor).save_pretrained(tmp_path)
+
+    def limit(**flags) -> int:
+        config = ModelConfig(from_checkpoint=str(tmp_path), **flags)
+        encoder = build_encoder(config, tmp_path)
+        return pixel_limit(encoder.processor).pixels
+
+    assert limit() == 64 * 64
+    assert limit(max_seq_len=16) == 12 * 16 * 16
+    assert limit(max_seq_len=16, max_pixels=1024) == 1024
+    write_extras(tmp_path, {}, {"template": "auto"})
+    assert limit(max_seq_len=16) == 64 * 64
+    assert limit(max_seq_len=16, max_pixels=1024) == 1024
+
+
+def test_a_reward_model_that_keeps_fewer_pixels_reads_other_pictures():
+    def encoder(**flags) -> Encoder:
+        processor = chatting(tiny("qwen2_5_vl"))
+        apply_image_flags(processor, FAMILIES["qwen2_5_vl"], settings(**flags), keep_limit=True)
+        return Encoder(processor, FAMILIES["qwen2_5_vl"], "auto", 512)
+
+    assert reads_the_same(encoder(), encoder())
+    assert not reads_the_same(encoder(), encoder(max_pixels=8192))
 
 
 @pytest.mark.parametrize("flags", [{"max_pixels": -1}, {"min_pixels": -1}, {"image_aspect_ratio": "anyres"}])

@@ -18,7 +18,7 @@ from .record import DataError
 
 SCHEMA = pa.schema([("json", pa.large_binary()), ("line", pa.int32())])  # a line of the file, 0 where unknown
 BLOCK_BYTES = 8 << 20  # what is read of a file at a time
-WRAPPERS = ("data", "train", "test", "rows", "records", "examples", "samples", "instances")
+WRAPPERS = ("data", "train", "test", "rows", "records", "examples", "samples")
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 
 Row = tuple[bytes, int]  # JSON text, line
@@ -114,6 +114,10 @@ def _line_rows(file: Path, opened: BinaryIO) -> Iterator[Row]:
         if isinstance(document, dict):
             yield from ((json.dumps(entry).encode(), 0) for entry in _unwrapped(document))
             return
+        if second is None and document is None:
+            raise DataError(
+                f"{file}: does not parse as JSON at line {first[1]}; expected a JSON list, or one object a line"
+            )
         yield from _split_again(first, first[0] + rest)
         return
     yield first

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import socket
+import struct
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -168,6 +169,15 @@ def test_16_bits_are_divided_by_257():
     for kind in ("PNG", "TIFF"):
         found = pixels(encoded(Image.fromarray(values), kind))[0, :, 0]
         assert found.tolist() == [0, 0, 1, 1, 128, 254, 255, 255]
+
+
+def test_12_bits_of_a_tiff_are_divided_by_their_own_range():
+    # Little-endian TIFF 6.0 by hand, 4 x 1 pixels of 12 bits: 0, 2048, 4095, 16.
+    tags = {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 6}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    rows = bytes.fromhex("000800fff010")
+    whole = b"II*\0" + struct.pack("<I", 14) + rows + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert pixels(whole)[0, :, 0].tolist() == [0, 128, 255, 1]
 
 
 def test_a_dark_16_bit_picture_stays_dark():

@@ -159,7 +159,7 @@ class Encoder:
         raise DataError(
             f"the prompt takes {len(ids)} tokens, {num_image_tokens} of them of "
             f"{len(expansions)} image(s); expected at most {self.max_seq_len - wanted} so that an answer fits; "
-            "raise --max_seq_len or shorten the record"
+            "raise --max_seq_len, lower --max_pixels where the family has it, or shorten the record"
         )
 
     # -- text ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .family import Family
 
 Formula = Callable[[tuple[int, int]], int]  # of a width and height
-PROBES = ((64, 64), (1000, 300), (300, 1000), (97, 41), (1333, 800), (1300, 1700))  # width, height
+PROBES = ((64, 64), (97, 41), (300, 1000), (1000, 300), (1700, 1300))  # width, height
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,60 @@
+"""A model that does not look at its pictures is told so, whatever its loss."""
+
+import json
+import logging
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import SAMPLES
+from training.dpo import train_dpo
+from training.reward_model import train_rm
+from training.sft import train_sft
+from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+
+STAGES = {
+    "sft": (train_sft, SFTConfig, "sft.json"),
+    "rm": (train_rm, RewardConfig, "reward.json"),
+    "dpo": (train_dpo, DPOConfig, "reward.json"),
+}
+
+
+@pytest.fixture(scope="module")
+def blind_llava(tiny_llava, tmp_path_factory):
+    """The same model, with a projector that gives the same for every picture."""
+    folder = tmp_path_factory.mktemp("blind") / "llava"
+    shutil.copytree(tiny_llava, folder)
+    weights = load_file(folder / "model.safetensors")
+    for name in [name for name in weights if "multi_modal_projector.linear_2" in name]:
+        weights[name] = weights[name] * 0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def effect(stage, model, output, **more):
+    main, config_class, data = STAGES[stage]
+    config = config_class(
+        from_checkpoint=str(model),
+        data_path=str(SAMPLES / data),
+        output_dir=str(output),
+        learning_rate=1e-12,
+        max_steps=1,
+        max_seq_len=512,
+        **more,
+    )
+    main.main(config)
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    (found,) = [line["image_effect"] for line in lines if "image_effect" in line]
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_exchanged_pictures_move_what_is_said_and_a_blind_model_is_named(
+    stage, tiny_llava, blind_llava, tmp_path, caplog
+):
+    with caplog.at_level(logging.WARNING):
+        assert effect(stage, tiny_llava, tmp_path / "sees") > 1e-3
+        assert "image_effect" not in caplog.text
+        assert effect(stage, blind_llava, tmp_path / "blind", data_train_split_ratio=1.0) < 1e-6
+        assert "it does not look at them" in caplog.text

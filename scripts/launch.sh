@@ -43,5 +43,14 @@ launch() {
   fi
   mkdir -p "$OUTPUT"
   cp "$0" "$OUTPUT/"
-  "${start[@]}" "$@" 2>&1 | tee -a "$OUTPUT/training.log"
+  # In the background, so that a signal to this script is passed on at once: no training goes on without its script.
+  "${start[@]}" "$@" > >(tee -a "$OUTPUT/training.log") 2>&1 &
+  local training=$! status=0
+  trap 'kill -TERM "$training" 2>/dev/null || true' TERM INT HUP
+  while kill -0 "$training" 2>/dev/null; do
+    status=0
+    wait "$training" || status=$?
+  done
+  trap - TERM INT HUP
+  return "$status"
 }

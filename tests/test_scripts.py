@@ -1,7 +1,12 @@
 """The shell scripts, as a user starts them."""
 
+import os
+import signal
 import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT, run_script
@@ -14,6 +19,23 @@ def test_a_script_parses_and_stops_at_the_first_error(script):
     subprocess.run(["bash", "-n", script], check=True)
     if script.name not in ("launch.sh", "setup.sh"):  # these two are sourced
         assert "set -euo pipefail" in script.read_text()
+
+
+def test_a_signal_to_a_run_script_ends_its_training_too(tmp_path):
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}
+    environment |= {"MODEL": "none", "OUTPUT": str(tmp_path / "out"), "NUM_PROCESSES": "1"}
+    script = subprocess.Popen(["bash", "run_sft.sh"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+
+    def stages():
+        children = psutil.Process(script.pid).children(recursive=True)
+        return [child for child in children if "-m training.sft" in " ".join(child.cmdline())]
+
+    deadline = time.monotonic() + 120
+    while not (running := stages()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    script.send_signal(signal.SIGTERM)
+    assert script.wait(60) != 0
+    assert running and not psutil.wait_procs(running, timeout=3)[1]  # it still imports
 
 
 def test_the_quick_demo_runs_through_all_stages_to_a_report_and_a_second_run_repeats_nothing(tmp_path):

@@ -166,7 +166,7 @@ def test_a_sum_of_many_bf16_gradients_is_as_exact_as_one(zero_stage, tiny_llava,
 
 
 def bad_loss(loss):
-    return loss * math.inf
+    return loss + math.inf  # whose gradient is finite
 
 
 def bad_gradient(loss):
@@ -213,7 +213,7 @@ def test_a_step_that_is_not_finite_is_as_if_it_had_not_been(zero_stage, precisio
 
 
 def test_the_records_to_blame_are_those_of_the_micro_batch_and_too_many_bad_steps_end_the_run(
-    tiny_llava, encoder
+    tiny_llava, encoder, tmp_path
 ):
     config = SFTConfig(**settings(tiny_llava, gradient_accumulation_steps=2, max_bad_steps=1))
     engine = build_engine(config)
@@ -225,6 +225,10 @@ def test_the_records_to_blame_are_those_of_the_micro_batch_and_too_many_bad_step
         return engine.step(batches)
 
     assert step()["bad_steps"] == 1
+    engine.save_state(tmp_path, {})
+    resumed = build_engine(config)
+    resumed.load_state(tmp_path)
+    assert (resumed.counts.steps, resumed.counts.bad_steps, resumed.counts.bad_in_a_row) == (1, 1, 1)
     with pytest.raises(
         NonFiniteLoss, match=r"loss of optimizer step 2 is inf; its records: r-1-2; the weights"
     ):

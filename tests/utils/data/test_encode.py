@@ -61,8 +61,8 @@ def test_a_special_token_in_a_users_words_stays_plain_text(any_encoder):
 
 
 LLAVA_SYSTEM = (
-    "A chat between a curious human and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the human's questions. "
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions. "
 )
 DEFAULT_SYSTEM = (
     "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
@@ -73,8 +73,7 @@ RENDERED = {
     "llava": LLAVA_SYSTEM + "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
     "llava_next": LLAVA_SYSTEM + "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
     "mistral": "[INST] <image>\nQ [/INST] A</s>[INST] R [/INST]",
-    "vicuna": LLAVA_SYSTEM.replace("human", "user")
-    + "### Image:\n<image>\n\nUSER: Q ASSISTANT: A</s>USER: R ASSISTANT:",
+    "vicuna": LLAVA_SYSTEM + "### Image:\n<image>\n\nUSER: Q ASSISTANT: A</s>USER: R ASSISTANT:",
     "default": f"{DEFAULT_SYSTEM}\n\n### Image:\n<image>\n\n### Question:\nQ\n\n### Answer:\nA</s>"
     "### Question:\nR\n\n### Answer:\n",
     "llama_2": f"[INST] <<SYS>>\n{DEFAULT_SYSTEM}\n<</SYS>>\n\n### Image:\n<image>\n\nQ [/INST] A </s>"

@@ -10,10 +10,11 @@ from functools import cached_property, lru_cache
 from PIL import Image
 
 from ..model.family import Family
-from .DST import Piece, get_template
+from .DST import get_template
 from .facts import Facts
 from .images import open_image
 from .record import MARKER, DataError, Record, Turn
+from .segments import Piece
 from .tree import Response, Tree
 
 MIN_RESPONSE_LEN = 16  # tokens that a response keeps before turns of the prompt are dropped for room
@@ -116,10 +117,10 @@ class Encoder:
         return Facts(images=len(record.images), tokens=len(ids))
 
     def prompt_ids(
-        self, turns: Sequence[Turn], expansions: Sequence[list[int]]
+        self, turns: Sequence[Turn], expansions: Sequence[list[int]], system: str = ""
     ) -> tuple[list[int], list[bool]]:
         """Token ids of a prompt, and which of them an earlier assistant turn produced."""
-        prompts = self.template.prompts(list(turns), self.family.image_text(self.processor))
+        prompts = self.template.prompts(turns, self.family.image_text(self.processor), system)
         answers = [turn.text for turn in turns if turn.role == "assistant"]
         ids: list[int] = []
         learned: list[bool] = []
@@ -148,7 +149,7 @@ class Encoder:
         """The prompt's ids, its oldest turns without images dropped until `wanted` tokens of room are left."""
         turns = record.turns
         while True:
-            ids, learned = self.prompt_ids(turns, expansions)
+            ids, learned = self.prompt_ids(turns, expansions, record.system)
             if len(ids) + wanted <= self.max_seq_len:
                 return ids, learned
             droppable = [i for i in range(0, len(turns) - 1, 2) if MARKER not in turns[i].text]

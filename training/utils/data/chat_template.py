@@ -84,6 +84,9 @@ class ChatTemplate:
         self._closing = self._end if found else closing.rstrip()
         self._segments = lru_cache(CACHED_SHAPES)(self._segments)
 
+    def __repr__(self) -> str:
+        return f"ChatTemplate({self._template!r})"
+
     def prompts(self, turns: Sequence[Turn], image: str, system: str = "") -> list[Segment]:
         words, users = {}, []
         for number, text in enumerate(texts_of(turns, "user")):

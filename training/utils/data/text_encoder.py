@@ -54,6 +54,7 @@ class TextEncoder:
         self.template_name = template_name
         self.template = get_template(template_name, processor)
         self.max_seq_len = max_seq_len
+        self.word_tokens = sorted(set(word_tokens))
         image_tokens = [family.image_token(processor), family.marker(processor)]  # in most families the same
         self.image_id, self.marker_id = self.tokenizer.convert_tokens_to_ids(image_tokens)
         self.vocabulary = Vocabulary(self.tokenizer, image_tokens, word_tokens)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..model.family import Family
 from .DST import get_template
 from .record import MARKER, DataError, Record, Turn
-from .segments import texts_of
+from .segments import Segment, texts_of
 from .vocabulary import Vocabulary
 
 MIN_RESPONSE_LEN = 16  # tokens that a response keeps before turns of the prompt are dropped for room
@@ -147,16 +147,19 @@ class TextEncoder:
         """
         _check_texts(record)
         most_tokens = self.vocabulary.most_tokens
-        prompts = self.template.prompts(record.turns, self.family.image_text(self.processor), record.system)
+        prompts = self._prompts(record.turns, record.system)
         answers = [self.template.answer(text) for text in texts_of(record.turns, "assistant")]
         prompt = sum(most_tokens(segment, opening=number == 0) for number, segment in enumerate(prompts))
         prompt += sum(most_tokens(answer, opening=False) for answer in answers)
         responses = [most_tokens(self.template.answer(text), opening=False) for text in record.responses]
         return len(self._bos) + prompt + sum(image_lens), responses
 
+    def _prompts(self, turns: Sequence[Turn], system: str) -> list[Segment]:
+        return self.template.prompts(turns, self.family.image_text(self.processor), system)
+
     def _parts(self, turns: Sequence[Turn], system: str) -> Iterator[tuple[list[int], list[int]]]:
         """For each user turn the ids of its segment, images not expanded, and those of the answer to it."""
-        prompts = self.template.prompts(turns, self.family.image_text(self.processor), system)
+        prompts = self._prompts(turns, system)
         answers = texts_of(turns, "assistant")
         for number, segment in enumerate(prompts):
             part = self.vocabulary.ids(segment, opening=number == 0)

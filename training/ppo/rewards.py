@@ -103,6 +103,8 @@ def reads_the_same(one: Encoder, other: Encoder) -> bool:
         return False
     if bounds(one.processor) != bounds(other.processor):  # they differ on larger pictures than the one below
         return False
+    if one.vocabulary.word_ids != other.vocabulary.word_ids:
+        return False
     (ids, pixels), (other_ids, other_pixels) = _probe(one), _probe(other)
     return (
         ids == other_ids

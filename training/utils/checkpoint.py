@@ -96,7 +96,10 @@ class Run:
         self.folder = Path(config.output_dir)
         self.limit = config.save_total_limit
         self.processor = encoder.processor
-        self.metadata: dict[str, Any] = {"template": encoder.template_name}  # what later stages need to know
+        self.metadata: dict[str, Any] = {  # what later stages need to know
+            "template": encoder.template_name,
+            "word_tokens": encoder.word_tokens,
+        }
         self.adapts = config.only_optimize_lora
         if config.resume == "auto" and (self.folder / "finished").is_file():
             raise AlreadyFinished(f"{self.folder}: finished before; nothing to do")

@@ -33,6 +33,9 @@ class ModelConfig:
     from_checkpoint: str = flag("", "Model folder, or the output folder of an earlier stage.")
     model_architecture: str = flag("auto", "Model family; `auto` reads it from the checkpoint.")
     template: str = flag("auto", "Prompt template; `auto` is the one the checkpoint was trained with.")
+    word_tokens: list[str] = flag(
+        [], "Special tokens of the checkpoint that are words, such as '<box>' '</box>'; see data/README.md."
+    )
     max_seq_len: int = flag(4096, "Longest prompt with response in tokens, image tokens included.")
     max_pixels: int = flag(
         0,
@@ -84,7 +87,7 @@ class ModelConfig:
     def for_another_model(self) -> "ModelConfig":
         """The same for a checkpoint that knows its own family, template and pictures."""
         own = {"model_architecture": "auto", "template": "auto", "image_aspect_ratio": "auto"}
-        return dataclasses.replace(self, **own, max_pixels=0, min_pixels=0)
+        return dataclasses.replace(self, **own, max_pixels=0, min_pixels=0, word_tokens=[])
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -1,10 +1,11 @@
 """What every stage does before it trains: open the checkpoint's processor, read and check the data."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from . import dist
 from .checkpoint import read_metadata, resolve_checkpoint
@@ -28,19 +29,53 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
     """The encoder of a checkpoint: its processor, family and template.
 
     With `--template auto` the template is the one that an earlier stage of this project trained with, else
-    the checkpoint's chat template.
+    the checkpoint's chat template. What an earlier stage read as words is read as words again.
+
+    Raises:
+        DataError: tokenizer and template, or tokenizer and model, do not go together.
     """
     folder = resolve_checkpoint(checkpoint)
     family = get_family(config.model_architecture, folder)
     processor = family.load_processor(str(folder), trust_remote_code=config.trust_remote_code)
-    trained_here = read_metadata(folder)
+    trained_here, model_config = read_metadata(folder), AutoConfig.from_pretrained(folder)
     apply_image_flags(processor, family, config, keep_limit=bool(trained_here))
-    name = config.template
-    if name == "auto":
-        name = trained_here.get("template", "auto")
-    return Encoder(
-        processor, family, family.template_name(name, AutoConfig.from_pretrained(folder)), config.max_seq_len
+    name = trained_here.get("template", "auto") if config.template == "auto" else config.template
+    encoder = Encoder(
+        processor,
+        family,
+        family.template_name(name, model_config),
+        config.max_seq_len,
+        word_tokens=[*trained_here.get("word_tokens", ()), *config.word_tokens],
+        stop_ids=_stop_ids(folder),
     )
+    _check_rows(encoder, model_config, folder)
+    return encoder
+
+
+def _stop_ids(folder: Path) -> list[int]:
+    """Tokens that end an answer of this checkpoint, as its generation config names them."""
+    file = folder / "generation_config.json"
+    found = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+    return found if isinstance(found, list) else [] if found is None else [found]
+
+
+def _check_rows(encoder: Encoder, config: PretrainedConfig, folder: Path) -> None:
+    """Raises DataError where the tokenizer holds tokens that the model has no embedding for.
+
+    An image's own token may lie behind the rows: its embedding comes from the picture.
+    """
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    ids = encoder.tokenizer.get_vocab()
+    of_images = (encoder.image_id, encoder.marker_id)
+    beyond = {token: i for token, i in ids.items() if rows and i >= rows and i not in of_images}
+    if beyond:
+        names = sorted(beyond, key=beyond.__getitem__)
+        raise DataError(
+            f"{folder}: the tokenizer holds {len(beyond)} token(s) that the model's embedding of {rows} rows has no "
+            f"row for ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); expected a row for each token; "
+            "call model.resize_token_embeddings(len(tokenizer)) and save the model, or take the tokenizer that "
+            "belongs to it"
+        )
 
 
 def load_data(
@@ -125,14 +160,16 @@ def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int) -> Rec
 def build_sampling(
     config: PPOConfig | PredictConfig | DriftConfig, encoder: Encoder, max_new_tokens: int
 ) -> Sampling:
-    """How tokens are chosen: a response never holds a token of the structure but the one that ends it."""
+    """How tokens are chosen: a response never holds a token of the structure but the one that ends it, nor an id
+    that the tokenizer does not know."""
     return Sampling(
         max_new_tokens=max_new_tokens,
         temperature=config.temperature,
         top_k=config.topk,
         top_p=config.topp,
         stop_ids=tuple(encoder.stop_ids),
-        forbidden_ids=tuple(encoder.structural_ids - encoder.stop_ids),
+        forbidden_ids=tuple(encoder.forbidden_ids),
+        num_tokens=encoder.vocabulary.num_tokens,
     )
 
 

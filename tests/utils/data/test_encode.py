@@ -1,5 +1,7 @@
 """Prompts and answers as token ids."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.conftest import RECORDS, record
@@ -61,8 +63,8 @@ def test_a_special_token_in_a_users_words_stays_plain_text(any_encoder):
 
 
 LLAVA_SYSTEM = (
-    "A chat between a curious human and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the human's questions. "
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions. "
 )
 DEFAULT_SYSTEM = (
     "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
@@ -73,8 +75,7 @@ RENDERED = {
     "llava": LLAVA_SYSTEM + "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
     "llava_next": LLAVA_SYSTEM + "USER: <image>\nQ ASSISTANT: A</s>USER: R ASSISTANT:",
     "mistral": "[INST] <image>\nQ [/INST] A</s>[INST] R [/INST]",
-    "vicuna": LLAVA_SYSTEM.replace("human", "user")
-    + "### Image:\n<image>\n\nUSER: Q ASSISTANT: A</s>USER: R ASSISTANT:",
+    "vicuna": LLAVA_SYSTEM + "### Image:\n<image>\n\nUSER: Q ASSISTANT: A</s>USER: R ASSISTANT:",
     "default": f"{DEFAULT_SYSTEM}\n\n### Image:\n<image>\n\n### Question:\nQ\n\n### Answer:\nA</s>"
     "### Question:\nR\n\n### Answer:\n",
     "llama_2": f"[INST] <<SYS>>\n{DEFAULT_SYSTEM}\n<</SYS>>\n\n### Image:\n<image>\n\nQ [/INST] A </s>"
@@ -134,3 +135,74 @@ def test_a_prompt_that_leaves_no_room_is_a_bad_record(encoder):
     with pytest.raises(DataError, match=r"the prompt takes \d+ tokens, 16 of them of 1 image"):
         with_room_for(encoder, 20).inspect(one, [(40, 30)])
     encoder.inspect(one, [(40, 30)])
+
+
+def test_a_record_fits_as_it_is_encoded(encoder):
+    """What a check counts is what training gets."""
+    history = ("Old words", "Old answer", "Q", "A")
+    one = record("So?", "A very long answer indeed, " * 10, "Short.", images=(), history=history)
+    prompt_len = encoder.fit(one, []).prompt_len
+    for room, dropped in ((20, 0), (16, 0), (10, 2)):
+        tight = with_room_for(encoder, prompt_len + room)
+        fit, tree = tight.fit(one, []), tight.encode(one)
+        assert fit.prompt_len == len(tree.prompt_ids)
+        assert list(fit.response_lens) == [len(response.ids) for response in tree.responses]
+        assert fit.responses_cut == [response.ended for response in tree.responses].count(False) == 1
+        assert fit.turns_dropped == 5 - len(fit.turns) == dropped
+
+
+def test_what_is_known_of_a_record_is_exact_where_it_comes_near_the_limit(encoder):
+    one = record(
+        "So?", "A very long answer indeed, " * 10, "Is </s> it?", images=(), history=("Old words", "Old")
+    )
+    fit = encoder.fit(one, [])
+    far, near = encoder.inspect(one, []), with_room_for(encoder, fit.prompt_len + 8).inspect(one, [])
+    assert (far.responses_cut, far.turns_dropped, far.special) == (0, 0, 1)
+    assert far.tokens >= fit.prompt_len + sum(fit.response_lens)
+    tight = with_room_for(encoder, fit.prompt_len + 8).encode(one)
+    assert (near.tokens, near.responses_cut, near.turns_dropped) == (len(tight), 1, 2)
+
+
+def test_responses_that_differ_only_behind_the_cut_are_refused_like_equal_ones(encoder):
+    one = record("Q", "The same words, " * 9 + "but yes", "The same words, " * 9 + "but no", images=())
+    long = max(encoder.fit(one, []).response_lens)
+    tight = with_room_for(encoder, encoder.fit(one, []).prompt_len + long // 2)
+    for read in (tight.encode, lambda one: tight.inspect(one, [])):
+        with pytest.raises(
+            DataError, match=f"two responses differ only behind the {long // 2} tokens that --max_seq"
+        ):
+            read(one)
+    tight.inspect(replace(one, responses=(one.responses[0], "Other")), [])
+
+
+@pytest.mark.parametrize(
+    ("place", "changed"),
+    [
+        ("turn 0", {"turns": (Turn("user", "Hi \ud83d"),)}),
+        ("response 1", {"responses": ("fine", "Hi \ud83d")}),
+        ("the system prompt", {"system": "Hi \ud83d"}),
+    ],
+)
+def test_half_a_character_is_a_bad_record_by_name(place, changed, encoder):
+    one = replace(record("Q", "A", images=()), **changed)
+    expected = rf"{place} holds '\\ud83d' at character 3, half of a character"
+    for read in (encoder.encode, lambda one: encoder.inspect(one, [])):
+        with pytest.raises(DataError, match=expected):
+            read(one)
+
+
+def test_turns_are_dropped_without_tokenising_the_rest_again_for_each(encoder, monkeypatch):
+    history = tuple(f"{word} {n}?" for n in range(60) for word in ("Why", "Because"))
+    one = record("So?", "Yes.", images=(), history=history)
+    tight = with_room_for(encoder, 200)
+    wanted = len(tight.response_ids("Yes."))
+    lens = [len(tight.prompt_ids(one.turns[2 * dropped :], [])[0]) for dropped in range(61)]
+    expected = next(dropped for dropped, length in enumerate(lens) if length + wanted <= 200)
+    num_read = []
+    prompts = tight.template.prompts
+    monkeypatch.setattr(
+        tight.template, "prompts", lambda turns, *rest: num_read.append(len(turns)) or prompts(turns, *rest)
+    )
+    fit = tight.fit(one, [])
+    assert (fit.turns_dropped, fit.prompt_len) == (2 * expected, lens[expected])
+    assert sum(num_read) < 3 * len(one.turns)

@@ -1,5 +1,7 @@
 """Templates on the vocabularies of Llama-2 and Llama-3, token by token."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.conftest import record
@@ -26,13 +28,38 @@ def encode(processor, template, *args, **kwargs):
     return encoder, tree
 
 
+# "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and
+# polite answers to the user's questions.", as LLaVA-1.5 and Vicuna were trained.
+SYSTEM = [
+    319,
+    13563,
+    1546,
+    263,
+    12758,
+    1404,
+    322,
+    385,
+    23116,
+    21082,
+    20255,
+    29889,
+    450,
+    20255,
+    4076,
+    8444,
+    29892,
+]
+SYSTEM += [13173, 29892, 322, 1248, 568, 6089, 304, 278, 1404, 29915, 29879, 5155, 29889]
+
+
 def test_llava_reads_as_its_authors_tokenised_it(vicuna):
     encoder, tree = encode(vicuna, "llava", "<image>\nWhat is this?", "A dog.", images=(0,))
     image = [encoder.image_id] * IMAGE_LEN
     # USER:_<image>\nWhat is this? ASSISTANT:
     question = [NEWLINE, 5618, 338, 445, 29973]
-    assert tree.prompt_ids[0] == BOS
-    assert tree.prompt_ids[-(len(USER) + 1 + IMAGE_LEN + len(question) + len(ASSISTANT)) :] == [
+    assert tree.prompt_ids == [
+        BOS,
+        *SYSTEM,
         *USER,
         29871,
         *image,
@@ -65,13 +92,20 @@ def test_a_later_turn_follows_the_end_of_the_answer_before_it(vicuna):
     assert tree.prompt_ids[-len(ASSISTANT) :] == ASSISTANT
 
 
-def reference_dialog(*turns):
+def test_a_records_own_system_prompt_stands_in_front_of_the_question(vicuna):
+    encoder = Encoder(vicuna, Llava(), "llava", max_seq_len=4096)
+    one = replace(record("What is this?", images=()), system="Look.")
+    # _Look . _USER:_What is this? _ASSISTANT:
+    assert encoder.encode(one).prompt_ids == [BOS, 7419, 29889, *USER, 1724, 338, 445, 29973, *ASSISTANT]
+
+
+def reference_dialog(*turns, system=""):
     """What the published code of Llama-3 makes of a dialog."""
     from llama_models.datatypes import RawMessage, StopReason
     from llama_models.llama3.chat_format import ChatFormat
     from llama_models.llama3.tokenizer import Tokenizer
 
-    messages = []
+    messages = [RawMessage(role="system", content=system)] if system else []
     for number, text in enumerate(turns):
         if number % 2:
             messages.append(RawMessage(role="assistant", content=text, stop_reason=StopReason.end_of_turn))
@@ -90,6 +124,12 @@ def test_llama_3_2_reads_as_its_authors_code_writes_it(turns):
     )
     assert tree.prompt_ids == reference_dialog(*turns)
     assert [response.ids for response in tree.responses] == [[32, 5679, 13, 128009]]  # A _dog . <|eot_id|>
+
+
+def test_a_system_prompt_of_llama_3_2_reads_as_its_authors_code_writes_it():
+    encoder = Encoder(llava_processor(llama_3()), Llava(), "llama-3.2-vision", max_seq_len=4096)
+    one = replace(record("Is it?", images=()), system="Answer in one word: é!")
+    assert encoder.encode(one).prompt_ids == reference_dialog("Is it?", system=one.system)
 
 
 def test_the_image_of_llama_3_2_stands_in_front_of_the_words():

@@ -61,13 +61,15 @@ def tree_tiny(request, tiny_of):
 
 
 def messages(one):
-    """A record as its own processor's chat messages."""
+    """A record as its own processor's chat messages: the line break behind pictures that open a turn is no word."""
     made = []
     for turn in one.turns:
         parts = []
         for number, words in enumerate(turn.text.split("<image>")):
             parts += [{"type": "image"}] if number else []
-            parts += [{"type": "text", "text": words.strip()}] if words.strip() else []
+            opens = all(part["type"] == "image" for part in parts)
+            words = words.lstrip("\n") if opens else words
+            parts += [{"type": "text", "text": words}] if words.strip() else []
         made.append({"role": turn.role, "content": parts})
     return made
 

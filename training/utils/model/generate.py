@@ -12,6 +12,7 @@ V vocabulary.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 import torch
@@ -39,6 +40,8 @@ class Sampling:
         stop_ids: tokens that end a response. They are kept in it.
         forbidden_ids: tokens that a response can not hold: an image placeholder or padding in it would break
             the next forward pass.
+        num_tokens: ids from here on are no tokens and can not be chosen: embeddings are often padded to more rows
+            than the tokenizer has tokens. None: all ids are tokens.
     """
 
     max_new_tokens: int
@@ -47,14 +50,12 @@ class Sampling:
     top_p: float = 1.0
     stop_ids: tuple[int, ...] = ()
     forbidden_ids: tuple[int, ...] = ()
+    num_tokens: int | None = None
 
     def allowed(self, logits: Tensor) -> Tensor:
         """Logits or log-probabilities [B, V], those of tokens that a response can not hold at minus infinity."""
-        forbidden = [
-            i for i in self.forbidden_ids if i < logits.shape[-1]
-        ]  # Mllama's image token has no logit
-        places = torch.tensor(forbidden, device=logits.device).long()
-        return logits.float().index_fill(-1, places, -torch.inf)
+        forbidden = _places(self.forbidden_ids, self.num_tokens, logits.shape[-1], logits.device)
+        return logits.float().index_fill(-1, forbidden, -torch.inf)
 
     def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Next tokens, [B], from logits [B, V]."""
@@ -70,6 +71,13 @@ class Sampling:
             beyond = probabilities.cumsum(-1) - probabilities >= self.top_p  # never the first
             logits = logits.masked_fill(beyond.scatter(-1, order, beyond), -torch.inf)
         return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+@lru_cache(16)
+def _places(forbidden: tuple[int, ...], num_tokens: int | None, rows: int, device: torch.device) -> Tensor:
+    """Which of so many logits can not be chosen. (Mllama's image token has none.)"""
+    beyond = range(rows if num_tokens is None else num_tokens, rows)
+    return torch.tensor([i for i in {*forbidden, *beyond} if i < rows], device=device, dtype=torch.long)
 
 
 def prefill(

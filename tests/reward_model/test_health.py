@@ -21,9 +21,10 @@ from training.reward_model.health import (
     pairs_of,
 )
 from training.reward_model.score import main as score
-from training.reward_model.score import with_blank_images, with_others_images
+from training.reward_model.score import with_blank_images
 from training.reward_model.train_rm import main as train_rm
 from training.utils.data.record import DataError
+from training.utils.image_effect import with_others_images
 from training.utils.stage_config import RewardConfig, RewardScoreConfig
 
 

@@ -22,8 +22,9 @@ from training.utils.cli import run_stage
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
 from training.utils.data.loader import eval_batches
-from training.utils.data.record import DataError, Record
+from training.utils.data.record import Record
 from training.utils.data.records import have_images
+from training.utils.image_effect import with_others_images
 from training.utils.model.build_model import build_value_model
 from training.utils.model.value_head import ValueModel
 from training.utils.prepare import build_encoder, load_ranked
@@ -76,28 +77,6 @@ def score(
             mine += [scores[batch.prompt_of_response == number].tolist() for number in range(len(batch.ids))]
     shares = dist.gather_objects(mine)
     return [shares[number % len(shares)][number // len(shares)] for number in range(len(records))]
-
-
-def with_others_images(records: Sequence[Record]) -> list[Record]:
-    """The records, each with the images of another that has as many: what is left of the accuracy does not come from
-    pictures.
-
-    Raises:
-        DataError: a record with images has no other to exchange them with.
-    """
-    by_number: dict[int, list[int]] = {}
-    for place, record in enumerate(records):
-        by_number.setdefault(len(record.images), []).append(place)
-    others = list(records)
-    for number, places in by_number.items():
-        if number and len(places) < 2:
-            raise DataError(
-                f"id={records[places[0]].id}: no other record has {number} image(s) to exchange them with"
-            )
-        half = len(places) // 2  # far enough that records of one picture do not just exchange it
-        for place, other in zip(places, places[half:] + places[:half], strict=True):
-            others[place] = replace(records[place], images=records[other].images)
-    return others
 
 
 def with_blank_images(records: Sequence[Record]) -> list[Record]:

@@ -13,6 +13,7 @@ from .config import TrainConfig
 from .data.loader import Data, eval_batches, step_batches
 from .data.tree import Batch
 from .engine import Engine
+from .image_effect import image_effect
 from .meter import Meter
 from .tally import Figures, Tally
 
@@ -47,6 +48,7 @@ def fit(
     sampler = data.sampler
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     tally = Tally()
+    looked = False  # whether the pictures matter
     steps = step_batches(data, config.packing, config.workers)
     for step, micro_batches in enumerate(steps, sampler.start_step + 1):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))
@@ -60,8 +62,13 @@ def fit(
         meter.step(step, epoch=epoch, tokens=num_tokens, **moved, **tally.means())
 
         is_last = step == sampler.num_steps
-        if data.held_out and (is_last or step % config.eval_step == 0):
-            meter.log_eval(step, **evaluate(engine, loss_function, config, data))
+        if is_last or step % config.eval_step == 0:
+            figures = evaluate(engine, loss_function, config, data)
+            if not looked:
+                figures |= image_effect(engine, loss_function, data, config.per_device_eval_batch_size)
+                looked = True
+            if figures:
+                meter.log_eval(step, **figures)
         ends_epoch = is_last or step % sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):
             run.save_checkpoint(step, {"engine": engine}, memory.state_dict() if memory else None)
@@ -75,7 +82,7 @@ def fit(
 def evaluate(
     engine: Engine, loss_function: LossFunction, config: TrainConfig, data: Data
 ) -> dict[str, float]:
-    """Mean loss and figures over the held-out records, each counted once."""
+    """Mean loss and figures over the held-out records, each counted once; nothing where none are held out."""
     tally = Tally()
     batches = eval_batches(
         data.held_out, data.encoder, config.per_device_eval_batch_size, config.packing, data.encode

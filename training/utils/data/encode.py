@@ -8,6 +8,7 @@ from functools import cached_property
 
 from PIL import Image
 
+from ..model.image_settings import is_scaled
 from .facts import Facts
 from .images import open_image
 from .record import Record
@@ -70,7 +71,11 @@ class Encoder(TextEncoder):
             DataError: the record can't be encoded, or its prompt and images leave no room for a response.
         """
         image_lens = [self.family.image_len(self.processor, size) for size in sizes]
-        facts = Facts(images=len(record.images), special=len(self.special_looking(record)))
+        facts = Facts(
+            images=len(record.images),
+            special=len(self.special_looking(record)),
+            scaled=sum(is_scaled(self.processor, size) for size in sizes),
+        )
         prompt, responses = self.at_most(record, image_lens)
         if prompt + max(responses, default=1) > self.max_seq_len:
             fit = self.fit(record, image_lens)

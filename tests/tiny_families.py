@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import open_clip
 import torch
+from tokenizers import AddedToken
 
 from data.demo_model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
 from training.utils.model.assemble import AssembleConfig, assemble
@@ -208,6 +209,8 @@ def gemma3():
     words = tokenizer(
         image_token="<image_soft_token>", boi_token="<start_of_image>", eoi_token="<end_of_image>"
     )
+    # As in its real vocabulary, runs of line breaks are tokens.
+    words.add_tokens([AddedToken("\n" * length, normalized=False, special=False) for length in (2, 3, 4)])
     images = hf.Gemma3ImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
     processor = hf.Gemma3Processor(images, words, image_seq_length=4)
     text = text_config(

@@ -155,7 +155,8 @@ class TextEncoder:
         return len(self._bos) + prompt + sum(image_lens), responses
 
     def _prompts(self, turns: Sequence[Turn], system: str) -> list[Segment]:
-        return self.template.prompts(turns, self.family.image_text(self.processor), system)
+        prompts = self.template.prompts(turns, self.family.image_text(self.processor), system)
+        return self.family.laid_out(self.processor, prompts)
 
     def _parts(self, turns: Sequence[Turn], system: str) -> Iterator[tuple[list[int], list[int]]]:
         """For each user turn the ids of its segment, images not expanded, and those of the answer to it."""

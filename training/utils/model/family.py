@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PretrainedConfig, PreTrainedModel
 
+from ..data.segments import Segment
 from ..data.tree import Batch
 from .image_len import Formula, image_lengths
 from .lora import merged
@@ -107,6 +108,10 @@ class Family:
     def image_text(self, processor) -> str:
         """What a template writes for an image: the marker, and what the family wants around it."""
         return self.marker(processor)
+
+    def laid_out(self, processor, segments: list[Segment]) -> list[Segment]:
+        """A prompt as the family's processor lays it out before it tokenises: with what it writes around an image."""
+        return segments
 
     def image_inputs(
         self, processor, images: Sequence[Image.Image]

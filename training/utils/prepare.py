@@ -43,7 +43,7 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
     encoder = Encoder(
         processor,
         family,
-        family.template_name(name, model_config),
+        family.template_name(name, model_config, processor),
         config.max_seq_len,
         word_tokens=[*trained_here.get("word_tokens", ()), *config.word_tokens],
         stop_ids=_stop_ids(folder),

@@ -84,8 +84,13 @@ SEVERAL = type(SEVERAL)(
 def processed(tiny, one):
     """A prompt as the family's own processor makes it."""
     text = tiny.processor.apply_chat_template(messages(one), tokenize=False, add_generation_prompt=True)
-    images = list(one.images) or None
-    return tiny.processor(text=text, images=images, add_special_tokens=False, return_tensors="pt")
+    images = [list(one.images)] if one.images else None  # as apply_chat_template hands them on
+    if not images and tiny.family is FAMILIES["paligemma"]:  # its processor wants a picture
+        text = f"{tiny.processor.tokenizer.bos_token}{text}\n"
+        made = tiny.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")
+        return {**made, "token_type_ids": torch.zeros_like(made["input_ids"])}
+    made = tiny.processor(text=text, images=images, add_special_tokens=False, return_tensors="pt")
+    return {name: tensor for name, tensor in made.items() if name != "labels"}
 
 
 @pytest.mark.parametrize("one", [RECORDS[0], SEVERAL, RECORDS[2]], ids=["one", "several", "text"])

@@ -92,7 +92,7 @@ class TextEncoder:
         for part, answer in self._parts(turns, system):
             part = [t for i in part for t in (next(remaining) if i == self.marker_id else [i])]
             ids += part + answer
-            learned += [False] * len(part) + [True] * len(answer)
+            learned += [False] * len(part) + [self.family.learns_earlier_answers] * len(answer)
         return ids, learned
 
     def response_ids(self, text: str) -> list[int]:

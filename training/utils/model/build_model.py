@@ -17,15 +17,20 @@ from ..data.record import DataError
 from ..zero import sharded_loading
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout
-from .family import Family, OtherFamily
+from .family import Family
 from .from_scratch import FromScratch
 from .gemma3 import Gemma3
+from .glm4v import GLM4V
 from .idefics import Idefics
+from .idefics2 import Idefics2
 from .internvl import InternVL
-from .llava import Llava
+from .llava import Llava, Mistral3
 from .llava_next import LlavaNext
+from .llava_onevision import LlavaOnevision
 from .lora import add_lora, four_bit, load_adapter
 from .mllama import Mllama
+from .other import OtherFamily
+from .paligemma import PaliGemma
 from .policy import Policy
 from .qwen_vl import QwenVL
 from .tree_attention import use_tree_attention
@@ -35,13 +40,20 @@ from .value_head import ValueModel
 FAMILIES: dict[str, Family] = {
     "llava": Llava(),
     "llava_next": LlavaNext(),
+    "llava_onevision": LlavaOnevision(),
     "llama-3.2-vision": Mllama(),
+    "qwen2_vl": QwenVL(),
     "qwen2_5_vl": QwenVL(),
     "qwen3_vl": QwenVL(),
+    "qwen3_vl_moe": QwenVL(),
+    "glm4v": GLM4V(),
+    "mistral3": Mistral3(),
     "internvl": InternVL(),
+    "idefics2": Idefics2(),
     "idefics3": Idefics(),
     "smolvlm": Idefics(),
     "gemma3": Gemma3(),
+    "paligemma": PaliGemma(),
     "default": FromScratch(),
 }
 

@@ -31,6 +31,8 @@ class Family:
     model_types: tuple[str, ...] = ()
     # Whether its attention takes the mask of a tree; otherwise each response gets a row of its own.
     takes_trees = True
+    # Whether answers before the last one are learned too; not where a prompt sees its own future.
+    learns_earlier_answers = True
 
     # -- loading ------------------------------------------------------------------------------------
 
@@ -40,7 +42,7 @@ class Family:
     def load_processor(self, path: str, **kwargs):
         return AutoProcessor.from_pretrained(path, **kwargs)
 
-    def template_name(self, name: str, config: PretrainedConfig) -> str:
+    def template_name(self, name: str, config: PretrainedConfig, processor) -> str:
         """The template to use where `name` is asked for: a family may have variants of one."""
         return name
 
@@ -186,15 +188,9 @@ class Family:
         return self.backbone(model)(**inputs, past_key_values=cache, use_cache=True).last_hidden_state
 
 
-class OtherFamily(Family):
-    """Whatever else transformers loads: nobody has looked whether its attention takes the mask of a tree."""
-
-    takes_trees = False
-
-
 class PaddedImages(Family):
-    """Families that cut an image into a number of pieces that depends on its size: `pixel_values` [I, pieces,
-    channels, height, width], padded with zeros."""
+    """Families whose images differ in shape: `pixel_values` [I, pieces, channels, height, width] or [I, channels,
+    height, width], padded with zeros."""
 
     def stack_vision(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         return {name: _cat_padded([part[name] for part in parts]) for name in parts[0]} if parts else {}

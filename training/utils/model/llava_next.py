@@ -8,6 +8,6 @@ from .family import PaddedImages
 class LlavaNext(PaddedImages):
     model_types = ("llava_next",)
 
-    def template_name(self, name: str, config: PretrainedConfig) -> str:
+    def template_name(self, name: str, config: PretrainedConfig, processor) -> str:
         is_mistral = config.get_text_config().model_type == "mistral"
         return "mistral" if name == "llava_next" and is_mistral else name

@@ -348,6 +348,23 @@ def gemma3():
     return model, processor
 
 
+def aya_vision():
+    """Of no family of the table."""
+    marks = {"p": "<|IMG_PATCH|>", "s": "<|START_OF_IMG|>", "e": "<|END_OF_IMG|>", "lb": "<|IMG_LINE_BREAK|>"}
+    words = tokenizer(image_token="<image>", t="TILE", tg="TILE_GLOBAL", **marks)
+    size = {"height": IMAGE_PX, "width": IMAGE_PX}
+    images = hf.GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=4)
+    processor = hf.AyaVisionProcessor(images, words, patch_size=8, img_size=IMAGE_PX, downsample_factor=2)
+    config = hf.AyaVisionConfig(
+        vision_config=siglip_config().to_dict(),
+        text_config=text_config(hf.Cohere2Config, words).to_dict(),
+        image_token_index=words.convert_tokens_to_ids("<|IMG_PATCH|>"),
+        downsample_factor=2,
+        adapter_layer_norm_eps=1e-6,
+    )
+    return hf.AyaVisionForConditionalGeneration(config), processor
+
+
 def write_parts(folder: Path) -> tuple[str, str]:
     """Folders of a tiny LLaMA with its tokenizer, and of a tiny CLIP with its image processor."""
     words = build_tokenizer(TinyConfig(output="", texts=str(SAMPLES), vocab_size=400), {"x": "<unused>"})
@@ -418,8 +435,12 @@ BUILDERS = {
 
 
 def build_tiny(name: str, folder: Path) -> Path:
+    return save_tiny(*BUILDERS[name], folder)
+
+
+def save_tiny(build, image_text: str, folder: Path) -> Path:
+    """Writes what `build` makes, with a chat template that writes `image_text` for an image."""
     torch.manual_seed(0)
-    build, image_text = BUILDERS[name]
     model, processor = build()
     processor.chat_template = CHAT_TEMPLATE.replace("<image>", image_text)
     model.generation_config = hf.GenerationConfig(**special_ids(processor.tokenizer))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
 from . import dist
 from .checkpoint import read_metadata, resolve_checkpoint
@@ -18,7 +18,7 @@ from .data.loader import Data
 from .data.record import DataError, Record
 from .data.records import Reader, Records, split
 from .data.sampler import StepSampler, epoch_len, steps_per_epoch
-from .model.build_model import get_family
+from .model.build_model import get_family, read_config
 from .model.generate import Sampling
 from .model.image_settings import apply_image_flags
 from .ppo_config import PPOConfig
@@ -35,9 +35,9 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
         DataError: tokenizer and template, or tokenizer and model, do not go together.
     """
     folder = resolve_checkpoint(checkpoint)
-    family = get_family(config.model_architecture, folder)
+    family = get_family(config.model_architecture, folder, config.trust_remote_code)
     processor = family.load_processor(str(folder), trust_remote_code=config.trust_remote_code)
-    trained_here, model_config = read_metadata(folder), AutoConfig.from_pretrained(folder)
+    trained_here, model_config = read_metadata(folder), read_config(folder, config.trust_remote_code)
     apply_image_flags(processor, family, config, keep_limit=bool(trained_here))
     name = trained_here.get("template", "auto") if config.template == "auto" else config.template
     encoder = Encoder(
@@ -49,6 +49,7 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
         stop_ids=_stop_ids(folder),
     )
     _check_rows(encoder, model_config, folder)
+    family.will_prove(encoder)
     return encoder
 
 
@@ -140,7 +141,7 @@ def write_samples(records: Sequence[Record], encoder: Encoder, folder: Path) -> 
 
 def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder) -> Records:
     """The records of a path, valid and known to fit into `max_seq_len`."""
-    return load_records(
+    records = load_records(
         path,
         reader,
         encoder,
@@ -149,6 +150,8 @@ def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder
         samples=config.num_samples,
         seed=config.seed,
     )
+    encoder.family.will_prove(encoder, records)
+    return records
 
 
 def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int) -> Records:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 from torch.nn import Module
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from .. import dist
 from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
@@ -58,24 +58,40 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def get_family(name: str, checkpoint: Path) -> Family:
+def get_family(name: str, checkpoint: Path, trust_remote_code: bool = False) -> Family:
     """The family by its name, or with `auto` by the checkpoint's own model type.
 
     Raises:
         DataError: the name is unknown, or the checkpoint is of another family.
     """
-    model_type = AutoConfig.from_pretrained(checkpoint).model_type
-    fitting = {known: family for known, family in FAMILIES.items() if model_type in family.model_types}
+    config = read_config(checkpoint, trust_remote_code)
+    fitting = {known: family for known, family in FAMILIES.items() if config.model_type in family.model_types}
     if name == "auto":
-        return next(iter(fitting.values()), OtherFamily())
+        return next(iter(fitting.values()), OtherFamily()).for_config(config)
     if name not in FAMILIES:
         raise DataError(f"--model_architecture {name}: unknown; expected one of auto, {', '.join(FAMILIES)}")
     if name not in fitting:
         raise DataError(
-            f"--model_architecture {name}: {checkpoint} holds a model of type {model_type}; use "
+            f"--model_architecture {name}: {checkpoint} holds a model of type {config.model_type}; use "
             f"--model_architecture {next(iter(fitting), 'auto')}"
         )
-    return fitting[name]
+    return fitting[name].for_config(config)
+
+
+def read_config(checkpoint: str | Path, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The config of a checkpoint. Code that comes with it is run if it is trusted, and never asked about.
+
+    Raises:
+        DataError: its model type is unknown, or comes with code that is not trusted.
+    """
+    try:
+        return AutoConfig.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
+    except ValueError as error:
+        if "trust_remote_code" in str(error):
+            raise DataError(
+                f"{checkpoint}: comes with Python code of its own; read it, and if you trust it use --trust_remote_code"
+            ) from None
+        raise DataError(f"{checkpoint}: its config.json can't be used: {error}") from None
 
 
 def build_policy(
@@ -175,6 +191,7 @@ def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> 
         settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
     with sharded_loading(config) if isinstance(config, TrainConfig) else nullcontext():
         model = family.load_model(str(folder), **settings)
+    family.prove(model)
     if family.takes_trees:
         use_tree_attention(family.language_model(model))
     return model

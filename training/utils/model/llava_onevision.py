@@ -25,3 +25,9 @@ class LlavaOnevision(PaddedImages):
         ids, tensors = self.read_image(processor, dict(out))
         length = len(ids) // len(images)  # the same for all
         return tensors, [ids[:length]] * len(images)
+
+    def image_lens(self, processor, sizes: Sequence[tuple[int, int]]) -> list[int]:
+        if len(sizes) < 2:
+            return super().image_lens(processor, sizes)
+        has_class_token = processor.vision_feature_select_strategy == "default"
+        return [processor.num_image_tokens - has_class_token + 1] * len(sizes)  # and an end of line

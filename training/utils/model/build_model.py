@@ -89,7 +89,7 @@ def read_config(checkpoint: str | Path, trust_remote_code: bool = False) -> Pret
     except ValueError as error:
         if "trust_remote_code" in str(error):
             raise DataError(
-                f"{checkpoint}: comes with Python code of its own; read it, and if you trust it use --trust_remote_code"
+                f"{checkpoint}: comes with Python code of its own; read it, and trust it by --trust_remote_code"
             ) from None
         raise DataError(f"{checkpoint}: its config.json can't be used: {error}") from None
 

@@ -16,10 +16,11 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, HfArgumentParser, PreTrainedModel
 
 from training.utils.config import flag
-from training.utils.model.build_model import get_family, read_config
+from training.utils.model.build_model import get_family
 from training.utils.model.family import Family
 from training.utils.model.logps import CHUNK_LEN
 from training.utils.model.lora import add_lora
+from training.utils.model.read_config import read_config
 
 GIB = 2**30
 BYTES = 2  # of a weight or an activation: bf16

@@ -18,9 +18,10 @@ from .data.loader import Data
 from .data.record import DataError, Record
 from .data.records import Reader, Records, split
 from .data.sampler import StepSampler, epoch_len, steps_per_epoch
-from .model.build_model import get_family, read_config
+from .model.build_model import get_family
 from .model.generate import Sampling
 from .model.image_settings import apply_image_flags
+from .model.read_config import read_config
 from .ppo_config import PPOConfig
 from .stage_config import DriftConfig, PredictConfig
 

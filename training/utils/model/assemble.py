@@ -26,10 +26,10 @@ from transformers import (
 from .. import dist
 from ..config import PartsConfig, flag
 from ..data.record import DataError
-from .build_model import read_config
 from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
 from .open_clip_tower import OpenClipVision
 from .projectors import PROJECTORS
+from .read_config import read_config
 
 IMAGE_TOKEN, PAD_TOKEN = "<image>", "<pad>"
 OPEN_CLIP = "open_clip:"

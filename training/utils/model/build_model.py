@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 from torch.nn import Module
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .. import dist
 from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
@@ -33,6 +33,7 @@ from .other import OtherFamily
 from .paligemma import PaliGemma
 from .policy import Policy
 from .qwen_vl import QwenVL
+from .read_config import read_config
 from .tree_attention import use_tree_attention
 from .value_head import ValueModel
 
@@ -76,22 +77,6 @@ def get_family(name: str, checkpoint: Path, trust_remote_code: bool = False) -> 
             f"--model_architecture {next(iter(fitting), 'auto')}"
         )
     return fitting[name].for_config(config)
-
-
-def read_config(checkpoint: str | Path, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The config of a checkpoint. Code that comes with it is run if it is trusted, and never asked about.
-
-    Raises:
-        DataError: its model type is unknown, or comes with code that is not trusted.
-    """
-    try:
-        return AutoConfig.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
-    except ValueError as error:
-        if "trust_remote_code" in str(error):
-            raise DataError(
-                f"{checkpoint}: comes with Python code of its own; read it, and trust it by --trust_remote_code"
-            ) from None
-        raise DataError(f"{checkpoint}: its config.json can't be used: {error}") from None
 
 
 def build_policy(

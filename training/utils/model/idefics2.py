@@ -5,7 +5,7 @@ import re
 from torch import Tensor
 
 from ..data.segments import Segment
-from .family import PaddedImages
+from .padded_images import PaddedImages
 
 
 class Idefics2(PaddedImages):

@@ -2,10 +2,10 @@
 
 from transformers import PretrainedConfig
 
-from .family import PaddedImages
+from .llava import Llava
 
 
-class LlavaNext(PaddedImages):
+class LlavaNext(Llava):
     model_types = ("llava_next",)
 
     def template_name(self, name: str, config: PretrainedConfig, processor) -> str:

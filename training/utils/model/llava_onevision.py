@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from .family import PaddedImages
+from .padded_images import PaddedImages
 
 
 class LlavaOnevision(PaddedImages):

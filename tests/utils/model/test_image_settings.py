@@ -15,9 +15,10 @@ from training.utils.config import ConfigError, ModelConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
 from training.utils.model.build_model import FAMILIES
-from training.utils.model.family import Family, OtherFamily
+from training.utils.model.family import Family
 from training.utils.model.image_len import ImageLengths
 from training.utils.model.image_settings import apply_image_flags, bounds, is_scaled, pixel_limit
+from training.utils.model.other import OtherFamily
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder
 

@@ -1,5 +1,8 @@
 """`auto` with a model of no family of the table: it proves that it is right, or is refused by name."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -99,3 +102,5 @@ def test_prompts_are_tried_with_many_pictures_few_and_none(aya):
     assert [len(one.images) for one in chosen] == [2, 1, 0]
     assert all(len(one.turns) == 1 for one in chosen)
     assert [len(one.images) for one in proof.chosen([RECORDS[2]], encoder)] == [2, 0]
+    unreadable = replace(IMAGES[0], images=(Path("not there.png"),))
+    assert proof.chosen([unreadable, IMAGES[0]], encoder)[0].images == IMAGES[0].images

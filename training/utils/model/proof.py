@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .. import dist
-from ..data.images import open_image
+from ..data.images import ImageError, open_image
 from ..data.record import MARKER, DataError, Record, Turn
 from ..data.tree import Batch, Tree, collate
 from ..zero import gathered
@@ -90,8 +90,16 @@ def chosen(records: Sequence[Record], encoder: Encoder) -> list[Record]:
             beginning = replace(record, turns=record.turns[:1], images=record.images[:number])
             by_images.setdefault(number, []).append(beginning)
     most = sorted(filter(None, by_images), reverse=True)[:2]
-    with_images = [record for number in most for record in by_images[number][:2]]
+    with_images = [record for number in most for record in islice(filter(_opens, by_images[number]), 2)]
     return [*(with_images or [made_up()]), *by_images.get(0, [])[:1]]
+
+
+def _opens(record: Record) -> bool:
+    """Whether its pictures can be read. What becomes of a record without is settled where it is wanted."""
+    try:
+        return bool([open_image(image) for image in record.images])
+    except ImageError:
+        return False
 
 
 def made_up() -> Record:

@@ -120,7 +120,7 @@ class Prompt:
         self.name = f"{record.source} id={record.id}"
         images = [open_image(image) for image in record.images]
         vision, expansions = encoder.family.image_inputs(encoder.processor, images)
-        ids, learned = encoder.prompt_ids(record.turns, expansions)
+        ids, learned = encoder.prompt_ids(record.turns, expansions, record.system)
         self.tree = Tree(record.id, ids, learned, vision=vision)
         (segment,) = encoder.template.prompts(
             list(record.turns), encoder.family.image_text(encoder.processor), record.system

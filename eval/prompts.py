@@ -27,7 +27,9 @@ def load_prompts(config: PredictConfig, encoder: Encoder, failed: Path) -> Recor
     verify_images = "full" if config.verify_images == "auto" else config.verify_images
     verdict = look(entries, places, reader, Inspector(encoder, verify_images), dist.cores())
     settle(verdict.failures, len(places), config.on_bad_record == "skip", failed)
-    return checked(entries, reader, verdict)
+    records = checked(entries, reader, verdict)
+    encoder.family.will_prove(encoder, records)
+    return records
 
 
 def _entries(config: PredictConfig) -> Entries:

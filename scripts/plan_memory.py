@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, HfArgumentParser, PreTrainedModel
+from transformers import AutoModelForImageTextToText, HfArgumentParser, PreTrainedModel
 
 from training.utils.config import flag
 from training.utils.model.build_model import get_family
 from training.utils.model.family import Family
 from training.utils.model.logps import CHUNK_LEN
 from training.utils.model.lora import add_lora
+from training.utils.model.read_config import read_config
 
 GIB = 2**30
 BYTES = 2  # of a weight or an activation: bf16
@@ -82,7 +83,7 @@ class Parameters:
 def build_on_meta(folder: str | Path) -> PreTrainedModel:
     """The model of a config, without memory for its weights."""
     with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+        return AutoModelForImageTextToText.from_config(read_config(folder))
 
 
 def count(model: PreTrainedModel, family: Family, config: PlanConfig, has_lm_head: bool) -> Parameters:

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import open_clip
 import torch
+from tokenizers import AddedToken
 
 from data.demo_model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
 from training.utils.model.assemble import AssembleConfig, assemble
@@ -122,6 +123,10 @@ def mllama():
     return model, processor
 
 
+MROPE = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 2, 2]}
+MROPE_SIZE = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
+
+
 def qwen(version):
     words = tokenizer(
         image_token="<|image_pad|>",
@@ -129,21 +134,31 @@ def qwen(version):
         vision_start_token="<|vision_start|>",
         vision_end_token="<|vision_end|>",
     )
-    size = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
-    images = hf.Qwen2VLImageProcessor(patch_size=8, merge_size=2, temporal_patch_size=2, size=size)
-    prefix = {"qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[version]
-    videos = {"qwen2_5_vl": hf.Qwen2VLVideoProcessor, "qwen3_vl": hf.Qwen3VLVideoProcessor}[version]
-    processor = getattr(hf, f"{prefix}Processor")(images, words, videos())
-    rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 2, 2]}
-    vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "out_hidden_size": 48}
-    vision |= {"hidden_size": 32, "intermediate_size": 64, "initializer_range": 0.2}
-    vision |= (
-        {"fullatt_block_indexes": [1], "window_size": 32}
-        if version == "qwen2_5_vl"
-        else {"deepstack_visual_indexes": [0], "num_position_embeddings": 64}
-    )
+    images = hf.Qwen2VLImageProcessor(patch_size=8, merge_size=2, temporal_patch_size=2, size=MROPE_SIZE)
+    prefix = {
+        "qwen2_vl": "Qwen2VL",
+        "qwen2_5_vl": "Qwen2_5_VL",
+        "qwen3_vl": "Qwen3VL",
+        "qwen3_vl_moe": "Qwen3VLMoe",
+    }[version]
+    is_third = version.startswith("qwen3")
+    videos = hf.Qwen3VLVideoProcessor() if is_third else hf.Qwen2VLVideoProcessor()
+    processor = getattr(hf, f"{prefix.removesuffix('Moe')}Processor")(images, words, videos)
+    vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "initializer_range": 0.2}
+    vision |= {
+        "qwen2_vl": {"embed_dim": 32, "hidden_size": 48, "mlp_ratio": 2},
+        "qwen2_5_vl": {"fullatt_block_indexes": [1], "window_size": 32},
+    }.get(version, {"deepstack_visual_indexes": [0], "num_position_embeddings": 64})
+    if version != "qwen2_vl":
+        vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 48}
     config_class = getattr(hf, f"{prefix}Config")
-    text = text_config(config_class.sub_configs["text_config"], words, rope_parameters=rope)
+    more = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "mlp_only_layers": []}
+    text = text_config(
+        config_class.sub_configs["text_config"],
+        words,
+        rope_parameters=MROPE,
+        **(more if version == "qwen3_vl_moe" else {}),
+    )
     config = config_class(
         vision_config=vision,
         text_config=text.to_dict(),
@@ -153,6 +168,107 @@ def qwen(version):
         vision_end_token_id=words.convert_tokens_to_ids("<|vision_end|>"),
     )
     return getattr(hf, f"{prefix}ForConditionalGeneration")(config), processor
+
+
+def glm4v():
+    marks = {
+        f"{side}_{kind}": f"<|{side}_of_{kind}|>" for side in ("begin", "end") for kind in ("image", "video")
+    }
+    words = tokenizer(image_token="<|image|>", video_token="<|video|>", **marks)
+    images = hf.Glm4vImageProcessor(patch_size=8, merge_size=2, temporal_patch_size=2, size=MROPE_SIZE)
+    processor = hf.Glm4vProcessor(images, words, hf.Glm4vVideoProcessor())
+    text = text_config(hf.Glm4vConfig.sub_configs["text_config"], words, rope_parameters=MROPE)
+    vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "initializer_range": 0.2}
+    vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 48, "image_size": 64}
+    ids = {
+        f"{kind}_{place}_token_id": words.convert_tokens_to_ids(f"<|{side}_of_{kind}|>")
+        for kind in ("image", "video")
+        for place, side in (("start", "begin"), ("end", "end"))
+    }
+    config = hf.Glm4vConfig(
+        vision_config=vision,
+        text_config=text.to_dict(),
+        image_token_id=words.convert_tokens_to_ids("<|image|>"),
+        video_token_id=words.convert_tokens_to_ids("<|video|>"),
+        **ids,
+    )
+    return hf.Glm4vForConditionalGeneration(config), processor
+
+
+def llava_onevision():
+    words = tokenizer(image_token="<image>", video_token="<video>")
+    size, pinpoints = {"height": IMAGE_PX, "width": IMAGE_PX}, [[32, 64], [64, 32], [64, 64]]
+    processor = hf.LlavaOnevisionProcessor(
+        hf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=pinpoints),
+        words,
+        hf.LlavaOnevisionVideoProcessor(size=size),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+    )
+    config = hf.LlavaOnevisionConfig(
+        vision_config=siglip_config().to_dict(),
+        text_config=text_config(hf.Qwen2Config, words).to_dict(),
+        image_token_index=processor.image_token_id,
+        video_token_index=processor.video_token_id,
+        image_grid_pinpoints=pinpoints,
+    )
+    return hf.LlavaOnevisionForConditionalGeneration(config), processor
+
+
+def pixtral(prefix, merge_size, **more):
+    """Pixtral's tower in a LLaVA, or in a Mistral 3, which merges its patches."""
+    tokens = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
+    words = tokenizer(**tokens)
+    images = hf.PixtralImageProcessor(patch_size=8, size={"longest_edge": 64})
+    processor = hf.PixtralProcessor(images, words, patch_size=8, spatial_merge_size=merge_size, **tokens)
+    vision = hf.PixtralVisionConfig(**VISION, image_size=64, patch_size=8, initializer_range=0.2)
+    config = getattr(hf, f"{prefix}Config")(
+        vision_config=vision.to_dict(),
+        text_config=text_config(hf.MistralConfig, words, sliding_window=None).to_dict(),
+        image_token_index=words.convert_tokens_to_ids("[IMG]"),
+        vision_feature_layer=-1,
+        **more,
+    )
+    return getattr(hf, f"{prefix}ForConditionalGeneration")(config), processor
+
+
+def idefics2():
+    words = tokenizer(
+        image_token="<image>",
+        image_boundary_token="<fake_token_around_image>",
+        end_of_utterance_token="<end_of_utterance>",
+    )
+    images = hf.Idefics2ImageProcessor(
+        size={"longest_edge": 64, "shortest_edge": 32}, do_image_splitting=False
+    )
+    processor = hf.Idefics2Processor(images, words, image_seq_len=4)
+    resampler = {"resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 2}
+    config = hf.Idefics2Config(
+        vision_config={**VISION, "image_size": 64, "patch_size": 8, "initializer_range": 0.2},
+        text_config=text_config(hf.MistralConfig, words, sliding_window=None).to_dict(),
+        perceiver_config=resampler | {"resampler_head_dim": 12, "num_key_value_heads": 1},
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+    )
+    return hf.Idefics2ForConditionalGeneration(config), processor
+
+
+def siglip_config(**more):
+    return hf.SiglipVisionConfig(**VISION, image_size=IMAGE_PX, patch_size=8, **more)
+
+
+def paligemma():
+    words = tokenizer(image_token="<image>")
+    images = hf.SiglipImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
+    images.image_seq_length = 16
+    processor = hf.PaliGemmaProcessor(images, words)  # adds its tokens for places and shapes
+    config = hf.PaliGemmaConfig(
+        vision_config=siglip_config(projection_dim=48).to_dict(),
+        text_config=text_config(hf.GemmaConfig, words).to_dict(),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        projection_dim=48,
+        hidden_size=48,
+    )
+    return hf.PaliGemmaForConditionalGeneration(config), processor
 
 
 def internvl():
@@ -208,6 +324,8 @@ def gemma3():
     words = tokenizer(
         image_token="<image_soft_token>", boi_token="<start_of_image>", eoi_token="<end_of_image>"
     )
+    # As in its real vocabulary, runs of line breaks are tokens.
+    words.add_tokens([AddedToken("\n" * length, normalized=False, special=False) for length in (2, 3, 4)])
     images = hf.Gemma3ImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
     processor = hf.Gemma3Processor(images, words, image_seq_length=4)
     text = text_config(
@@ -217,10 +335,9 @@ def gemma3():
         sliding_window=64,
         layer_types=["sliding_attention", "full_attention"],
     )
-    vision = hf.SiglipVisionConfig(**VISION, image_size=IMAGE_PX, patch_size=8)
     config = hf.Gemma3Config(
         text_config=text,
-        vision_config=vision,
+        vision_config=siglip_config(),
         mm_tokens_per_image=4,
         image_token_index=words.image_token_id,
         boi_token_index=words.boi_token_id,
@@ -229,6 +346,23 @@ def gemma3():
     model = hf.Gemma3ForConditionalGeneration(config)
     torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)  # zero at first
     return model, processor
+
+
+def aya_vision():
+    """Of no family of the table."""
+    marks = {"p": "<|IMG_PATCH|>", "s": "<|START_OF_IMG|>", "e": "<|END_OF_IMG|>", "lb": "<|IMG_LINE_BREAK|>"}
+    words = tokenizer(image_token="<image>", t="TILE", tg="TILE_GLOBAL", **marks)
+    size = {"height": IMAGE_PX, "width": IMAGE_PX}
+    images = hf.GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=4)
+    processor = hf.AyaVisionProcessor(images, words, patch_size=8, img_size=IMAGE_PX, downsample_factor=2)
+    config = hf.AyaVisionConfig(
+        vision_config=siglip_config().to_dict(),
+        text_config=text_config(hf.Cohere2Config, words).to_dict(),
+        image_token_index=words.convert_tokens_to_ids("<|IMG_PATCH|>"),
+        downsample_factor=2,
+        adapter_layer_norm_eps=1e-6,
+    )
+    return hf.AyaVisionForConditionalGeneration(config), processor
 
 
 def write_parts(folder: Path) -> tuple[str, str]:
@@ -277,12 +411,20 @@ BUILDERS = {
     "llava": (llava, "<image>"),
     "llava_next": (llava_next, "<image>"),
     "llama-3.2-vision": (mllama, "<|image|>"),
+    "llava:pixtral": (lambda: pixtral("Llava", 1, vision_feature_select_strategy="full"), "[IMG]"),
+    "llava_onevision": (llava_onevision, "<image>"),
+    "mistral3": (lambda: pixtral("Mistral3", 2, spatial_merge_size=2), "[IMG]"),
+    "qwen2_vl": (lambda: qwen("qwen2_vl"), QWEN_IMAGE),
     "qwen2_5_vl": (lambda: qwen("qwen2_5_vl"), QWEN_IMAGE),
     "qwen3_vl": (lambda: qwen("qwen3_vl"), QWEN_IMAGE),
+    "qwen3_vl_moe": (lambda: qwen("qwen3_vl_moe"), QWEN_IMAGE),
+    "glm4v": (glm4v, "<|begin_of_image|><|image|><|end_of_image|>"),
     "internvl": (internvl, "<IMG_CONTEXT>"),
     "idefics3": (lambda: idefics(smol=False), "<image>"),
     "smolvlm": (lambda: idefics(smol=True), "<image>"),
+    "idefics2": (idefics2, "<image>"),
     "gemma3": (gemma3, "<start_of_image>"),
+    "paligemma": (paligemma, "<image>"),
     "default:baseline": (lambda: from_scratch("baseline"), "<image>"),
     "default:vit": (lambda: from_scratch("vit"), "<image>"),
     "default:perceiver": (lambda: from_scratch("perceiver"), "<image>"),
@@ -293,8 +435,12 @@ BUILDERS = {
 
 
 def build_tiny(name: str, folder: Path) -> Path:
+    return save_tiny(*BUILDERS[name], folder)
+
+
+def save_tiny(build, image_text: str, folder: Path) -> Path:
+    """Writes what `build` makes, with a chat template that writes `image_text` for an image."""
     torch.manual_seed(0)
-    build, image_text = BUILDERS[name]
     model, processor = build()
     processor.chat_template = CHAT_TEMPLATE.replace("<image>", image_text)
     model.generation_config = hf.GenerationConfig(**special_ids(processor.tokenizer))

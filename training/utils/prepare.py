@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
 from . import dist
 from .checkpoint import read_metadata, resolve_checkpoint
@@ -21,6 +21,7 @@ from .data.sampler import StepSampler, epoch_len, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
 from .model.image_settings import apply_image_flags
+from .model.read_config import read_config
 from .ppo_config import PPOConfig
 from .stage_config import DriftConfig, PredictConfig
 
@@ -35,20 +36,21 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
         DataError: tokenizer and template, or tokenizer and model, do not go together.
     """
     folder = resolve_checkpoint(checkpoint)
-    family = get_family(config.model_architecture, folder)
+    family = get_family(config.model_architecture, folder, config.trust_remote_code)
     processor = family.load_processor(str(folder), trust_remote_code=config.trust_remote_code)
-    trained_here, model_config = read_metadata(folder), AutoConfig.from_pretrained(folder)
+    trained_here, model_config = read_metadata(folder), read_config(folder, config.trust_remote_code)
     apply_image_flags(processor, family, config, keep_limit=bool(trained_here))
     name = trained_here.get("template", "auto") if config.template == "auto" else config.template
     encoder = Encoder(
         processor,
         family,
-        family.template_name(name, model_config),
+        family.template_name(name, model_config, processor),
         config.max_seq_len,
         word_tokens=[*trained_here.get("word_tokens", ()), *config.word_tokens],
         stop_ids=_stop_ids(folder),
     )
     _check_rows(encoder, model_config, folder)
+    family.will_prove(encoder)
     return encoder
 
 
@@ -140,7 +142,7 @@ def write_samples(records: Sequence[Record], encoder: Encoder, folder: Path) -> 
 
 def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder) -> Records:
     """The records of a path, valid and known to fit into `max_seq_len`."""
-    return load_records(
+    records = load_records(
         path,
         reader,
         encoder,
@@ -149,6 +151,8 @@ def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder
         samples=config.num_samples,
         seed=config.seed,
     )
+    encoder.family.will_prove(encoder, records)
+    return records
 
 
 def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int) -> Records:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -71,6 +71,12 @@ def sharded_loading(config: TrainConfig) -> Iterator[None]:
     finally:
         del known
         unset_hf_deepspeed_config()
+
+
+def gathered(module: nn.Module) -> AbstractContextManager:
+    """Where the module's weights are whole on this process. All processes must enter it."""
+    shared = [parameter for parameter in module.parameters() if hasattr(parameter, "ds_id")]
+    return deepspeed().zero.GatheredParameters(shared) if shared else nullcontext()
 
 
 def made_whole(module: nn.Module) -> nn.Module:

@@ -1,7 +1,10 @@
 """Each family: prompts as its own processor makes them, trees equal separate rows, generation as in transformers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from transformers import LlavaNextConfig, MistralConfig
 
 from tests.conftest import RECORDS, picture, record
 from tests.tiny_families import BUILDERS, build_tiny
@@ -76,23 +79,19 @@ def messages(one):
 
 SIZES = [(40, 30), (30, 70), (64, 64)]
 SEVERAL = record("And <image>\nthis?", images=(), history=("<image>\n<image>\nWhat is this?", "A star."))
-SEVERAL = type(SEVERAL)(
-    **SEVERAL.__dict__ | {"images": tuple(picture(n, size) for n, size in enumerate(SIZES))}
-)
+SEVERAL = replace(SEVERAL, images=tuple(picture(n, size) for n, size in enumerate(SIZES)))
 
 
 def processed(tiny, one):
     """A prompt as the family's own processor makes it."""
     text = tiny.processor.apply_chat_template(messages(one), tokenize=False, add_generation_prompt=True)
-    images = list(one.images) or None
+    images = [list(one.images)] if one.images else None  # as apply_chat_template hands them on
+    if not images and tiny.family is FAMILIES["paligemma"]:  # its processor wants a picture
+        text = f"{tiny.processor.tokenizer.bos_token}{text}\n"
+        made = tiny.processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")
+        return {**made, "token_type_ids": torch.zeros_like(made["input_ids"])}
     made = tiny.processor(text=text, images=images, add_special_tokens=False, return_tensors="pt")
-    if (
-        tiny.family is FAMILIES["gemma3"]
-    ):  # it writes line breaks that merge with those of the text around them
-        made["input_ids"] = tiny.batch(without_responses(one)).input_ids
-        made["attention_mask"] = torch.ones_like(made["input_ids"])
-        made["token_type_ids"] = (made["input_ids"] == tiny.encoder.image_id).long()
-    return made
+    return {name: tensor for name, tensor in made.items() if name != "labels"}
 
 
 @pytest.mark.parametrize("one", [RECORDS[0], SEVERAL, RECORDS[2]], ids=["one", "several", "text"])
@@ -107,8 +106,46 @@ def test_a_prompt_gives_the_logits_that_its_own_processor_leads_to(one, tiny):
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
-def test_responses_of_qwen_stand_where_transformers_puts_them(name, tiny_of):
+def answered(tiny, one, answer):
+    """A prompt as the family's own processor makes it, with an answer, and the labels of transformers' loss."""
+    inputs = processed(tiny, one)
+    answer, length = torch.tensor([answer]), inputs["input_ids"].shape[1]
+    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), answer], dim=1)
+    for name, tensor in inputs.items():
+        if name != "input_ids" and tensor.shape[:2] == (1, length):  # what is known of each token
+            inputs[name] = torch.cat([tensor, *[tensor[:, -1:]] * answer.shape[1]], dim=1)
+    if tiny.family is FAMILIES["paligemma"]:
+        inputs["token_type_ids"][:, length:] = 1  # a suffix, to its processor
+    return {**inputs, "input_ids": torch.cat([inputs["input_ids"], answer], dim=1), "labels": labels}
+
+
+def test_the_loss_of_a_batch_is_transformers_own_of_one_at_a_time(tiny):
+    records = [*RECORDS, replace(SEVERAL, responses=("A circle.", "No, a blue one."))]
+    trees = [tiny.encoder.encode(one) for one in records]
+    model = tiny.model
+    with torch.no_grad():
+        batch = Collator(tiny.encoder, has_images=True)(trees)
+        logps = Policy(model, tiny.family)(batch)
+        answers = batch.response >= 0  # the processors' labels are those of the last answer
+        ours = segment_sum(logps[answers], batch.response[answers], batch.num_responses)
+        theirs = []
+        for one, tree in zip(records, trees, strict=True):
+            for response in tree.responses:
+                out = model(**answered(tiny, one, response.ids), use_cache=False)
+                theirs.append(-out.loss * len(response.ids))
+    lengths = torch.tensor([len(response.ids) for tree in trees for response in tree.responses])
+    torch.testing.assert_close(ours / lengths, torch.stack(theirs) / lengths, atol=1e-5, rtol=1e-5)
+
+
+def test_the_tokens_of_pictures_are_known_by_their_sizes(tiny):
+    for one in (*RECORDS, SEVERAL):
+        sizes = [image.size for image in one.images]
+        _, expansions = tiny.family.image_inputs(tiny.processor, one.images)
+        assert tiny.family.image_lens(tiny.processor, sizes) == list(map(len, expansions))
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v"])
+def test_responses_stand_in_three_dimensions_where_transformers_puts_them(name, tiny_of):
     tiny = tiny_of(name)
     model = tiny.model
     batch = tiny.batch(RECORDS[0], SEVERAL, separate=True)
@@ -140,7 +177,7 @@ def with_gradients(module, values):
 def test_branches_of_a_tree_equal_separate_rows(wrap, tree_tiny):
     torch.manual_seed(0)
     module = wrap(tree_tiny.model, tree_tiny.family)
-    records = [*RECORDS, type(SEVERAL)(**SEVERAL.__dict__ | {"responses": ("A circle.", "No, a blue one.")})]
+    records = [*RECORDS, replace(SEVERAL, responses=("A circle.", "No, a blue one."))]
     found = []
     for separate in (False, True):
         batch = tree_tiny.batch(*records, separate=separate)
@@ -257,3 +294,15 @@ def test_a_frozen_tower_changes_nothing_and_is_saved_with_the_rest(tiny, tmp_pat
         loaded = Policy(tiny.family.load_model(str(tmp_path)).eval(), tiny.family)
         torch.testing.assert_close(loaded(batch), moved, atol=1e-5, rtol=0)
         assert (moved - expected).abs().max() > 1e-3
+
+
+def test_layers_that_see_a_window_get_no_trees(tmp_path):
+    def config(window):
+        folder = tmp_path / str(window)
+        text = MistralConfig(num_hidden_layers=1, sliding_window=window)
+        LlavaNextConfig(text_config=text).save_pretrained(folder)
+        return folder
+
+    assert get_family("auto", config(None)).takes_trees
+    assert not get_family("auto", config(64)).takes_trees
+    assert FAMILIES["llava_next"].takes_trees

@@ -15,9 +15,10 @@ from training.utils.config import ConfigError, ModelConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
 from training.utils.model.build_model import FAMILIES
-from training.utils.model.family import Family, OtherFamily
+from training.utils.model.family import Family
 from training.utils.model.image_len import ImageLengths
 from training.utils.model.image_settings import apply_image_flags, bounds, is_scaled, pixel_limit
+from training.utils.model.other import OtherFamily
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder
 
@@ -53,8 +54,10 @@ def settings(**flags) -> ModelConfig:
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_a_size_says_how_many_tokens_a_picture_becomes(name):
     family, processor = FAMILIES[name.partition(":")[0]], BUILDERS[name][0]()[1]
-    assert [family.image_len(processor, size) for size in SIZES] == [
-        expanded(family, processor, size) for size in SIZES
+    # Of a thinner picture than this Pixtral's processor leaves no pixel, and raises.
+    sizes = [size for size in SIZES if name != "mistral3" or max(size) <= 64 * min(size)]
+    assert [family.image_len(processor, size) for size in sizes] == [
+        expanded(family, processor, size) for size in sizes
     ]
 
 

@@ -106,6 +106,7 @@ TEMPLATES: dict[str, Template] = {
     "llava": _LLAVA,
     "llava_next": _LLAVA,
     "mistral": Template(user="[INST] {images}{text} [/INST]"),
+    "paligemma": Template(user="{images}{text}", answer_format="{text}{eos}", image="{image}"),
     "llama-3.2-vision": Template(
         system=_LLAMA_3_SYSTEM, user=_LLAMA_3_USER, answer_format="{text}<|eot_id|>", image="{image}"
     ),

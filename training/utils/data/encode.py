@@ -70,7 +70,7 @@ class Encoder(TextEncoder):
         Raises:
             DataError: the record can't be encoded, or its prompt and images leave no room for a response.
         """
-        image_lens = [self.family.image_len(self.processor, size) for size in sizes]
+        image_lens = self.family.image_lens(self.processor, sizes)
         facts = Facts(
             images=len(record.images),
             special=len(self.special_looking(record)),

@@ -92,7 +92,7 @@ class TextEncoder:
         for part, answer in self._parts(turns, system):
             part = [t for i in part for t in (next(remaining) if i == self.marker_id else [i])]
             ids += part + answer
-            learned += [False] * len(part) + [True] * len(answer)
+            learned += [False] * len(part) + [self.family.learns_earlier_answers] * len(answer)
         return ids, learned
 
     def response_ids(self, text: str) -> list[int]:
@@ -155,7 +155,8 @@ class TextEncoder:
         return len(self._bos) + prompt + sum(image_lens), responses
 
     def _prompts(self, turns: Sequence[Turn], system: str) -> list[Segment]:
-        return self.template.prompts(turns, self.family.image_text(self.processor), system)
+        prompts = self.template.prompts(turns, self.family.image_text(self.processor), system)
+        return self.family.laid_out(self.processor, prompts)
 
     def _parts(self, turns: Sequence[Turn], system: str) -> Iterator[tuple[list[int], list[int]]]:
         """For each user turn the ids of its segment, images not expanded, and those of the answer to it."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
@@ -30,6 +29,7 @@ from ..data.record import DataError
 from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
 from .open_clip_tower import OpenClipVision
 from .projectors import PROJECTORS
+from .read_config import read_config
 
 IMAGE_TOKEN, PAD_TOKEN = "<image>", "<pad>"
 OPEN_CLIP = "open_clip:"
@@ -51,11 +51,16 @@ def assemble(parts: PartsConfig, folder: str, seed: int) -> None:
         raise DataError(f"--vis_proj {parts.vis_proj}: unknown; expected one of {', '.join(PROJECTORS)}")
     for name in ("lm_model_name_or_path", "vision_model_name_or_path"):
         path = getattr(parts, name)
-        if not path.startswith(OPEN_CLIP) and not (Path(path) / "config.json").is_file():
+        if path.startswith(OPEN_CLIP):
+            continue
+        if not (Path(path) / "config.json").is_file():
             raise DataError(f"--{name} {path}: holds no config.json; expected a model folder")
+        read_config(path)
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(parts.lm_model_name_or_path)
-    lm = AutoModelForCausalLM.from_pretrained(parts.lm_model_name_or_path, dtype="auto")
+    lm = AutoModelForCausalLM.from_pretrained(
+        parts.lm_model_name_or_path, dtype="auto", trust_remote_code=False
+    )
     lm.resize_token_embeddings(len(tokenizer))
     tower = load_tower(parts.vision_model_name_or_path).to(lm.dtype)
     grid = token_grid(tower, feature_layer(parts))
@@ -77,7 +82,7 @@ def assemble_once(parts: PartsConfig, folder: str, seed: int) -> None:
 
 def load_tokenizer(folder: str):
     """The language model's, with tokens for image and padding."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
@@ -89,7 +94,7 @@ def load_tower(path: str) -> PreTrainedModel:
     if path.startswith(OPEN_CLIP):
         name, _, weights = path.removeprefix(OPEN_CLIP).partition("=")
         return OpenClipVision.of(name, weights)
-    config = AutoConfig.from_pretrained(path)
+    config = read_config(path)
     config = getattr(config, "vision_config", config)
     return AutoModel.from_config(config).__class__.from_pretrained(path, config=config)
 
@@ -167,7 +172,7 @@ def build_processor(
     if parts.vision_model_name_or_path.startswith(OPEN_CLIP):
         images = CLIPImageProcessor(size={"shortest_edge": vision.image_size}, crop_size=size)
     else:
-        images = AutoImageProcessor.from_pretrained(parts.vision_model_name_or_path)
+        images = AutoImageProcessor.from_pretrained(parts.vision_model_name_or_path, trust_remote_code=False)
     strategy = model.config.vision_feature_select_strategy
     if parts.vis_proj == "perceiver":  # the processor counts patches: as many as there are queries
         grid, strategy = TokenGrid(isqrt(parts.num_queries), False), "full"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 from torch.nn import Module
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from .. import dist
 from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
@@ -17,17 +17,23 @@ from ..data.record import DataError
 from ..zero import sharded_loading
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout
-from .family import Family, OtherFamily
+from .family import Family
 from .from_scratch import FromScratch
 from .gemma3 import Gemma3
+from .glm4v import GLM4V
 from .idefics import Idefics
+from .idefics2 import Idefics2
 from .internvl import InternVL
-from .llava import Llava
+from .llava import Llava, Mistral3
 from .llava_next import LlavaNext
+from .llava_onevision import LlavaOnevision
 from .lora import add_lora, four_bit, load_adapter
 from .mllama import Mllama
+from .other import OtherFamily
+from .paligemma import PaliGemma
 from .policy import Policy
 from .qwen_vl import QwenVL
+from .read_config import read_config
 from .tree_attention import use_tree_attention
 from .value_head import ValueModel
 
@@ -35,35 +41,42 @@ from .value_head import ValueModel
 FAMILIES: dict[str, Family] = {
     "llava": Llava(),
     "llava_next": LlavaNext(),
+    "llava_onevision": LlavaOnevision(),
     "llama-3.2-vision": Mllama(),
+    "qwen2_vl": QwenVL(),
     "qwen2_5_vl": QwenVL(),
     "qwen3_vl": QwenVL(),
+    "qwen3_vl_moe": QwenVL(),
+    "glm4v": GLM4V(),
+    "mistral3": Mistral3(),
     "internvl": InternVL(),
+    "idefics2": Idefics2(),
     "idefics3": Idefics(),
     "smolvlm": Idefics(),
     "gemma3": Gemma3(),
+    "paligemma": PaliGemma(),
     "default": FromScratch(),
 }
 
 
-def get_family(name: str, checkpoint: Path) -> Family:
+def get_family(name: str, checkpoint: Path, trust_remote_code: bool = False) -> Family:
     """The family by its name, or with `auto` by the checkpoint's own model type.
 
     Raises:
         DataError: the name is unknown, or the checkpoint is of another family.
     """
-    model_type = AutoConfig.from_pretrained(checkpoint).model_type
-    fitting = {known: family for known, family in FAMILIES.items() if model_type in family.model_types}
+    config = read_config(checkpoint, trust_remote_code)
+    fitting = {known: family for known, family in FAMILIES.items() if config.model_type in family.model_types}
     if name == "auto":
-        return next(iter(fitting.values()), OtherFamily())
+        return next(iter(fitting.values()), OtherFamily()).for_config(config)
     if name not in FAMILIES:
         raise DataError(f"--model_architecture {name}: unknown; expected one of auto, {', '.join(FAMILIES)}")
     if name not in fitting:
         raise DataError(
-            f"--model_architecture {name}: {checkpoint} holds a model of type {model_type}; use "
+            f"--model_architecture {name}: {checkpoint} holds a model of type {config.model_type}; use "
             f"--model_architecture {next(iter(fitting), 'auto')}"
         )
-    return fitting[name]
+    return fitting[name].for_config(config)
 
 
 def build_policy(
@@ -163,6 +176,7 @@ def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> 
         settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
     with sharded_loading(config) if isinstance(config, TrainConfig) else nullcontext():
         model = family.load_model(str(folder), **settings)
+    family.prove(model)
     if family.takes_trees:
         use_tree_attention(family.language_model(model))
     return model

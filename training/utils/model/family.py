@@ -4,20 +4,29 @@ The defaults here serve a family that follows the conventions of Hugging Face tr
 states what differs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from copy import copy
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PretrainedConfig, PreTrainedModel
 
+from ..data.record import Record
+from ..data.segments import Segment
 from ..data.tree import Batch
 from .image_len import Formula, image_lengths
 from .lora import merged
 from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
 from .tower import FrozenTower
+
+if TYPE_CHECKING:
+    from ..data.encode import Encoder
 
 
 class Family:
@@ -30,18 +39,43 @@ class Family:
     model_types: tuple[str, ...] = ()
     # Whether its attention takes the mask of a tree; otherwise each response gets a row of its own.
     takes_trees = True
+    # Whether answers before the last one are learned too; not where a prompt sees its own future.
+    learns_earlier_answers = True
+
+    def for_config(self, config: PretrainedConfig) -> Family:
+        """The family as it serves one model: without trees where layers see a window, which a tree's mask has not."""
+        if not self.takes_trees or not _has_window(config.get_text_config()):
+            return self
+        family = copy(self)
+        family.takes_trees = False
+        return family
 
     # -- loading ------------------------------------------------------------------------------------
 
-    def load_model(self, path: str, **kwargs) -> PreTrainedModel:
-        return AutoModelForImageTextToText.from_pretrained(path, **kwargs)
+    # False and not None, for which transformers would ask at the terminal.
+    def load_model(self, path: str, trust_remote_code: bool = False, **kwargs) -> PreTrainedModel:
+        return AutoModelForImageTextToText.from_pretrained(
+            path, trust_remote_code=trust_remote_code, **kwargs
+        )
 
-    def load_processor(self, path: str, **kwargs):
-        return AutoProcessor.from_pretrained(path, **kwargs)
+    def load_processor(self, path: str, trust_remote_code: bool = False, **kwargs):
+        return AutoProcessor.from_pretrained(path, trust_remote_code=trust_remote_code, **kwargs)
 
-    def template_name(self, name: str, config: PretrainedConfig) -> str:
+    def template_name(self, name: str, config: PretrainedConfig, processor) -> str:
         """The template to use where `name` is asked for: a family may have variants of one."""
         return name
+
+    # -- proof --------------------------------------------------------------------------------------
+
+    def will_prove(self, encoder: Encoder, records: Sequence[Record] = ()) -> None:
+        """Tells an untested family what to prove itself with: its encoder, and some of the records to come."""
+
+    def prove(self, model: PreTrainedModel) -> None:
+        """Tries a model before it is used. Families of the table do not: tests hold them to transformers' results.
+
+        Raises:
+            DataError: it computes something else here than in transformers.
+        """
 
     # -- parts --------------------------------------------------------------------------------------
 
@@ -108,6 +142,10 @@ class Family:
         """What a template writes for an image: the marker, and what the family wants around it."""
         return self.marker(processor)
 
+    def laid_out(self, processor, segments: list[Segment]) -> list[Segment]:
+        """A prompt as the family's processor lays it out before it tokenises: with what it writes around an image."""
+        return segments
+
     def image_inputs(
         self, processor, images: Sequence[Image.Image]
     ) -> tuple[dict[str, Tensor], list[list[int]]]:
@@ -129,6 +167,10 @@ class Family:
             DataError: the processor does not take such a picture.
         """
         return image_lengths(self, processor)(size)
+
+    def image_lens(self, processor, sizes: Sequence[tuple[int, int]]) -> list[int]:
+        """The same for the pictures of one prompt."""
+        return [self.image_len(processor, size) for size in sizes]
 
     def image_len_formula(self, processor) -> Formula | None:
         """What transformers knows of `image_len` for inference servers: from width and height to tokens."""
@@ -181,26 +223,8 @@ class Family:
         return self.backbone(model)(**inputs, past_key_values=cache, use_cache=True).last_hidden_state
 
 
-class OtherFamily(Family):
-    """Whatever else transformers loads: nobody has looked whether its attention takes the mask of a tree."""
-
-    takes_trees = False
-
-
-class PaddedImages(Family):
-    """Families that cut an image into a number of pieces that depends on its size: `pixel_values` [I, pieces,
-    channels, height, width], padded with zeros."""
-
-    def stack_vision(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        return {name: _cat_padded([part[name] for part in parts]) for name in parts[0]} if parts else {}
-
-
-def _cat_padded(tensors: list[Tensor]) -> Tensor:
-    """Concatenation along the first dimension, the others padded with zeros to the largest."""
-    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-    padded = tensors[0].new_zeros(sum(map(len, tensors)), *sizes)
-    start = 0
-    for tensor in tensors:
-        padded[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
-        start += len(tensor)
-    return padded
+def _has_window(config: PretrainedConfig) -> bool:
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is not None:
+        return "sliding_attention" in layer_types
+    return getattr(config, "sliding_window", None) is not None

@@ -2,8 +2,8 @@
 
 from transformers import Idefics3Processor
 
-from .family import PaddedImages
 from .image_len import Formula
+from .padded_images import PaddedImages
 
 
 class Idefics(PaddedImages):

@@ -2,12 +2,12 @@
 
 from transformers import PretrainedConfig
 
-from .family import PaddedImages
+from .llava import Llava
 
 
-class LlavaNext(PaddedImages):
+class LlavaNext(Llava):
     model_types = ("llava_next",)
 
-    def template_name(self, name: str, config: PretrainedConfig) -> str:
+    def template_name(self, name: str, config: PretrainedConfig, processor) -> str:
         is_mistral = config.get_text_config().model_type == "mistral"
         return "mistral" if name == "llava_next" and is_mistral else name

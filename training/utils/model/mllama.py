@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..data.tree import Batch
-from .family import PaddedImages
+from .padded_images import PaddedImages
 
 
 class Mllama(PaddedImages):

@@ -1,4 +1,5 @@
-"""Qwen2.5-VL (arXiv 2502.13923) and Qwen3-VL: images of any size, and positions in three dimensions.
+"""Qwen2-VL (arXiv 2409.12191), Qwen2.5-VL (arXiv 2502.13923), Qwen3-VL, dense and mixtures of experts: images of any
+size, and positions in three dimensions.
 
 Notation: B rows, T tokens of a row, P prompts, L tokens of the longest prompt.
 """
@@ -15,29 +16,33 @@ from .tower import FrozenTower
 
 
 class QwenVL(Family):
-    model_types = ("qwen2_5_vl", "qwen3_vl")
+    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 
     def image_text(self, processor) -> str:
         return f"<|vision_start|>{self.marker(processor)}<|vision_end|>"
 
     def frozen_tower(self, tower: nn.Module) -> nn.Module:
-        return FrozenVisual(tower)
+        return FrozenVisual(tower, patches_merged=tower.spatial_merge_size**2)
 
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         return super().inputs(model, batch) | {"position_ids": tree_positions(model, batch)}
 
 
 class FrozenVisual(nn.Module):
-    """Qwen's vision tower, frozen, behind its mergers: those are the projector and stay part of the model."""
+    """A vision tower, frozen, behind its mergers: those are the projector and stay part of the model.
 
-    def __init__(self, visual: nn.Module) -> None:
+    Args:
+        patches_merged: how many states of the tower its merger makes one of.
+    """
+
+    def __init__(self, visual: nn.Module, patches_merged: int) -> None:
         super().__init__()
         self.merger = visual.merger
-        groups: dict[str, nn.Module] = {"merger": GroupPatches(visual.spatial_merge_size)}
+        groups: dict[str, nn.Module] = {"merger": GroupPatches(patches_merged)}
         if hasattr(visual, "deepstack_merger_list"):
             self.deepstack_merger_list = visual.deepstack_merger_list
             groups["deepstack_merger_list"] = nn.ModuleList(
-                GroupPatches(visual.spatial_merge_size) for _ in self.deepstack_merger_list
+                GroupPatches(patches_merged) for _ in self.deepstack_merger_list
             )
         self.trunk = FrozenTower(_with_parts(visual, groups))
 
@@ -65,12 +70,12 @@ class FrozenVisual(nn.Module):
 class GroupPatches(nn.Module):
     """Stands where a merger was: the patches that it would merge, side by side."""
 
-    def __init__(self, merge_size: int) -> None:
+    def __init__(self, patches_merged: int) -> None:
         super().__init__()
-        self.unit = merge_size**2
+        self.patches_merged = patches_merged
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return hidden.reshape(-1, self.unit * hidden.shape[-1])
+        return hidden.reshape(-1, self.patches_merged * hidden.shape[-1])
 
 
 def _with_parts(module: nn.Module, parts: dict[str, nn.Module]) -> nn.Module:

@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
-from training.utils.arguments import parse_args, save_args
+from training.utils.arguments import parse_args
+from training.utils.identity import Identity
 from training.utils.ppo_config import PPOConfig
+from training.utils.run_record import RunRecord
 from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
 
 COMMON = (
@@ -78,7 +80,9 @@ def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
 
 def test_what_was_resolved_is_written_down(tmp_path):
     config = parse_args(DPOConfig, ["--from_checkpoint", "a", "--data_path", "b", "--output_dir", "c"])
-    save_args(config, tmp_path)
+    record = RunRecord.of(config, Identity({}, {}))
+    record.start(config)
+    record.write(tmp_path / "args.json")
     written = json.loads((tmp_path / "args.json").read_text())
     assert written["arguments"]["beta"] == 0.1 and written["arguments"]["seed"] == 1234
-    assert written["versions"]["torch"] and written["command"]
+    assert written["starts"][0]["versions"]["torch"] and written["starts"][0]["command"]

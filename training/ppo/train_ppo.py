@@ -26,7 +26,7 @@ from training.utils.tally import Tally
 def main(config: PPOConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=0)
-    run = Run(config, encoder)
+    run = Run(config, encoder, data)
     models = build_models(config, encoder, data)
     kl_controller = KLController(config.kl_coef, config.kl_target, config.kl_horizon)
     moments = RunningMoments()

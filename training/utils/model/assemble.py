@@ -25,8 +25,9 @@ from transformers import (
 )
 
 from .. import dist
-from ..config import PartsConfig, flag
+from ..config import PartsConfig
 from ..data.record import DataError
+from ..flags import flag
 from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
 from .open_clip_tower import OpenClipVision
 from .projectors import PROJECTORS

@@ -143,14 +143,16 @@ def prompt_digest(record: Record) -> str:
     """Of all that a model is shown: the turns, and the pictures wherever they lie."""
     turns = [[turn.role, turn.text] for turn in record.turns]
     pictures = [
-        _file_digest(image) if isinstance(image, Path) else _digest(open_image(image).tobytes())
+        _file_digest(image, image.stat().st_mtime_ns)
+        if isinstance(image, Path)
+        else _digest(open_image(image).tobytes())
         for image in record.images
     ]
     return _digest(json.dumps([turns, pictures]).encode())[:16]
 
 
 @cache
-def _file_digest(file: Path) -> str:
+def _file_digest(file: Path, mtime_ns: int) -> str:
     return _digest(file.read_bytes())
 
 

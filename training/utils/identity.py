@@ -29,13 +29,13 @@ NUM_RECORDS = 512  # whose pictures are read, spread evenly over the records
 class Identity:
     """Two runs are the same if their identities are equal."""
 
-    settings: dict[str, Any]  # flags and their values
+    settings: dict[str, Any]  # flags and their values; with a space in the name, what follows from several
     inputs: dict[str, str]  # what lies at the paths that flags name: fingerprints
 
     def differences(self, before: "Identity") -> list[str]:
         """What is not as it was, a phrase for each. What an older record does not hold is not compared."""
         found = [
-            f"--{name} {_shown(before.settings[name])}, and this run has {_shown(value)}"
+            f"{_flag(name)} {_shown(before.settings[name])}, and this run has {_shown(value)}"
             for name, value in self.settings.items()
             if name in before.settings and before.settings[name] != value
         ]
@@ -117,6 +117,10 @@ def pictures_fingerprint(sets: Sequence[Sequence[Record]]) -> str:
         for number in range(0, len(records), ceil(len(records) / NUM_RECORDS) or 1):
             files |= dict.fromkeys(image for image in records[number].images if isinstance(image, Path))
     return files_fingerprint(list(files))
+
+
+def _flag(name: str) -> str:
+    return name if " " in name else f"--{name}"
 
 
 def _shown(value: Any) -> str:

@@ -127,6 +127,9 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
             self.kl_estimator in ("k1", "k3"),
             f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
         )
+        require(
+            self.skip_actor_model >= 0, f"--skip_actor_model {self.skip_actor_model:g}: expected 0 or more"
+        )
         require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
         require(
             self.advantage_estimator in ESTIMATORS,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from PIL import Image
+
 from eval.legacy import legacy_file
 from training.utils import dist, jsonl
 from training.utils.data.images import open_image
@@ -39,16 +41,13 @@ def begin(output: Path, config: PredictConfig, identity: Identity) -> None:
     record = RunRecord.read(args_file(output))
     answers = [file for file in (output, *parts(output)) if file.is_file()]
     if answers:
-        if record is None:
-            why = f"nothing beside them says what made them; expected {args_file(output).name}"
-        elif changed := identity.changed_inputs(record.identity):
-            why = "they are of other files: " + "; ".join(changed)
-        elif differences := identity.differences(record.identity):
+        if record and (changed := identity.changed_settings(record.identity)):
             raise DataError(
-                f"{output}: was begun with {'; '.join(differences)}; choose another --output_path, or remove the file"
+                f"{output}: was begun with {'; '.join(changed)}; choose another --output_path, or remove the file"
             )
-        else:
-            why = ""
+        why = f"nothing beside them says what made them; expected {args_file(output).name}"
+        if record:
+            why = "; ".join(identity.changed_inputs(record.identity))
         if why:
             beside = filter(Path.is_file, (legacy_file(output), args_file(output)))
             stale = dict.fromkeys([*answers, *beside])
@@ -149,6 +148,10 @@ def prompt_digest(record: Record) -> str:
         for image in record.images
     ]
     return _digest(json.dumps([turns, pictures]).encode())[:16]
+
+
+def _pixels(image: Image.Image) -> bytes:
+    return open_image(image).tobytes()
 
 
 @cache

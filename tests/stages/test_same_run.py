@@ -149,20 +149,19 @@ def test_what_may_change_may_and_the_record_says_what_trained(stopped, begun):
 
 
 def test_more_steps_where_the_first_ones_stay_what_they_were(finished):
-    """A cosine of three steps and one of four have their first rate in common, and no other."""
     with pytest.raises(
         DataError, match="with 2 steps, and this start asks for 1, but .*checkpoint-1 is past them"
     ):
         sft(finished, max_steps=1)
-    sft(finished, output_dir=str(finished / "whole"), max_steps=3)
-    sft(finished, max_steps=3)  # from the first step
-    for name, tensor in weights(finished / "whole").items():
-        assert torch.equal(weights(finished / "out")[name], tensor), name
-    assert [start["num_steps"] for start in record(finished)["starts"]] == [2, 3]
-    with pytest.raises(
-        DataError, match="with 3 steps, and this start asks for 4, .* first 2 steps .* other learning"
-    ):
-        sft(finished, max_steps=4)
+    with pytest.raises(DataError, match="with 2 steps, and this start asks for 3, .* other learning rates"):
+        sft(finished, max_steps=3)  # by the cosine
+    whole, longer = ({"output_dir": str(finished / name), "lr_scheduler_type": "constant"} for name in "wl")
+    sft(finished, max_steps=3, **whole)
+    sft(finished, max_steps=2, **longer)
+    sft(finished, max_steps=3, **longer)
+    for name, tensor in weights(finished / "w").items():
+        assert torch.equal(weights(finished / "l")[name], tensor), name
+    assert [start["num_steps"] for start in record(finished, "l")["starts"]] == [2, 3]
 
 
 def test_restart_sets_the_old_run_aside_whole(finished):

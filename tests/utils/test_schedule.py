@@ -11,10 +11,10 @@ from training.utils.stage_config import SFTConfig
     [
         ("constant", 0.0, 20),
         ("constant_with_warmup", 5, 20),
-        ("constant_with_warmup", 0.5, 1),  # 5 steps of warm-up, or 10: only the first rate, 0, is the same
-        ("cosine", 5, 6),  # up to the peak, which both reach in the sixth step
-        ("cosine", 0.0, 1),
-        ("linear", 0.0, 1),
+        ("constant_with_warmup", 0.5, 0),  # 5 steps of warm-up, or 10: only the first rate, 0, is the same
+        ("cosine", 5, 5),  # up to the peak, the rate of the sixth
+        ("cosine", 0.0, 0),
+        ("linear", 0.0, 0),
         ("inverse_sqrt", 5, 20),  # it falls without knowing of an end
     ],
 )

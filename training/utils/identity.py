@@ -33,24 +33,27 @@ class Identity:
     inputs: dict[str, str]  # what lies at the paths that flags name: fingerprints
 
     def differences(self, before: "Identity") -> list[str]:
-        """What is not as it was, a phrase for each. What an older record does not hold is not compared."""
-        found = [
+        """What is not as it was, a phrase for each."""
+        return self.changed_settings(before) + self.changed_inputs(before)
+
+    def changed_settings(self, before: "Identity") -> list[str]:
+        """Which settings have other values. One that an older record does not hold is not compared."""
+        return [
             f"{_flag(name)} {_shown(before.settings[name])}, and this run has {_shown(value)}"
             for name, value in self.settings.items()
             if name in before.settings and before.settings[name] != value
         ]
-        return found + self.changed_inputs(before)
 
     def changed_inputs(self, before: "Identity") -> list[str]:
         """Which files are not what they were."""
-        names = [name for name in {**before.inputs, **self.inputs} if self._changed(name, before)]
+        pairs = {
+            name: (before.inputs.get(name), self.inputs.get(name)) for name in before.inputs | self.inputs
+        }
         return [
-            f"{name} {_short(before.inputs.get(name))}, and this run has {_short(self.inputs.get(name))}"
-            for name in names
+            f"{name} {_short(then)}, and this run has {_short(now)}"
+            for name, (then, now) in pairs.items()
+            if then != now
         ]
-
-    def _changed(self, name: str, before: "Identity") -> bool:
-        return bool(before.inputs) and before.inputs.get(name) != self.inputs.get(name)
 
     def weights_of(self, flag: str) -> str:
         """The digest of the weights that a flag names."""

@@ -20,7 +20,8 @@ def build_schedule(optimizer: Optimizer, config: TrainConfig, num_updates: int) 
 
 
 def same_until(step: int, config: TrainConfig, before: int, now: int) -> bool:
-    """Whether runs of `before` and of `now` steps have the same learning rates in their first `step` steps.
+    """Whether runs of `before` and of `now` steps have the same learning rates in their first `step` steps, and in the
+    update that follows: its rate is part of a checkpoint.
 
     They have with a constant schedule; with one that ends, as the cosine, only while it warms up.
     """
@@ -30,6 +31,6 @@ def same_until(step: int, config: TrainConfig, before: int, now: int) -> bool:
         schedule = build_schedule(optimizer, config, num_steps * config.updates_per_step)
         if not hasattr(schedule, "lr_lambdas"):
             return None  # it depends on more than the step
-        return [schedule.lr_lambdas[0](update) for update in range(step * config.updates_per_step)]
+        return [schedule.lr_lambdas[0](update) for update in range(step * config.updates_per_step + 1)]
 
     return (known := factors(before)) is not None and known == factors(now)

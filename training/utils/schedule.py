@@ -20,8 +20,9 @@ def build_schedule(optimizer: Optimizer, config: TrainConfig, num_updates: int) 
 
 
 def same_until(step: int, config: TrainConfig, before: int, now: int) -> bool:
-    """Whether runs of `before` and of `now` steps have the same learning rates in their first `step` steps, and in the
-    update that follows: its rate is part of a checkpoint.
+    """Whether runs of `before` and of `now` steps have the same learning rates in their first `step` steps.
+
+    And in the update that follows: its rate is part of a checkpoint.
 
     They have with a constant schedule; with one that ends, as the cosine, only while it warms up.
     """

@@ -1,6 +1,7 @@
 """Predictions as the lines of Vision-LLM-Alignment: ` ||| ` between id, image, prompt, response and label."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.utils import jsonl
@@ -31,14 +32,15 @@ def legacy_file(predictions: Path) -> Path:
     return predictions.with_suffix(SUFFIX)
 
 
-def write_legacy(predictions: Path, image_folder: Path) -> Path:
+def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:
     """Writes predictions as legacy lines, in one go. Returns the file.
 
-    An image is named as from `image_folder`; where there is none, or no label, the line says None.
+    An image is named as from the one of `image_folders` that it lies in. Where a record has none, or no label, the
+    line says None.
     """
     rows = []
     for line in jsonl.read(predictions):
-        images = ",".join(_within(image, image_folder) for image in line["image"]) or None
+        images = ",".join(_within(image, image_folders) for image in line["image"]) or None
         fields = [line["id"], images, line["prompt"], line["response"], line.get("label")]
         rows.append(" ||| ".join(str(field).replace("\n", "\\n") for field in fields) + "\n")
     file = legacy_file(predictions)
@@ -48,9 +50,9 @@ def write_legacy(predictions: Path, image_folder: Path) -> Path:
     return file
 
 
-def _within(image: str, folder: Path) -> str:
-    path = Path(image)
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else image
+def _within(image: str, folders: Sequence[Path]) -> str:
+    names = [str(Path(image).relative_to(folder)) for folder in folders if Path(image).is_relative_to(folder)]
+    return names[0] if names else image
 
 
 def _is_json(file: Path) -> bool:

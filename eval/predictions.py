@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from PIL import Image
-
 from eval.legacy import legacy_file
 from training.utils import dist, jsonl
-from training.utils.data.images import open_image
-from training.utils.data.record import DataError, Record
+from training.utils.data.images import image_size
+from training.utils.data.record import DataError, Picture, Record
 from training.utils.identity import Identity
 from training.utils.run_record import RunRecord
 from training.utils.set_aside import set_aside
@@ -66,7 +64,7 @@ def prediction(record: Record, responses: list[str], scores: list[float] | None)
     best = max(range(len(responses)), key=scores.__getitem__) if scores else 0
     line = {
         "id": record.id,
-        "image": [str(image) if isinstance(image, Path) else str(image.size) for image in record.images],
+        "image": [str(image if isinstance(image, Path) else image_size(image)) for image in record.images],
         "prompt": record.turns[-1].text,
         "prompt_digest": prompt_digest(record),
         "response": responses[best],
@@ -139,19 +137,15 @@ def key(line: dict) -> tuple[str, str | None]:
 
 
 def prompt_digest(record: Record) -> str:
-    """Of all that a model is shown: the turns, and the pictures wherever they lie."""
+    """Of all that a model is shown: the system prompt, the turns, and the pictures wherever they lie."""
     turns = [[turn.role, turn.text] for turn in record.turns]
-    pictures = [
-        _file_digest(image, image.stat().st_mtime_ns)
-        if isinstance(image, Path)
-        else _digest(open_image(image).tobytes())
-        for image in record.images
-    ]
-    return _digest(json.dumps([turns, pictures]).encode())[:16]
+    return _digest(json.dumps([record.system, turns, list(map(picture_digest, record.images))]).encode())[:16]
 
 
-def _pixels(image: Image.Image) -> bytes:
-    return open_image(image).tobytes()
+def picture_digest(picture: Picture) -> str:
+    if isinstance(picture, Path):
+        return _file_digest(picture, picture.stat().st_mtime_ns)
+    return _digest(picture if isinstance(picture, bytes) else picture.tobytes())
 
 
 @cache

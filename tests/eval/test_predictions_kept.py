@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from eval.predict import main as predict
-from tests.conftest import picture
+from eval.predictions import prediction
+from tests.conftest import picture, record
 from training.utils.config import ConfigError
 from training.utils.data.record import DataError
 from training.utils.stage_config import PredictConfig, RewardScoreConfig
@@ -102,6 +105,19 @@ def test_an_answer_belongs_to_all_turns_and_to_the_picture_itself(asked):
     picture(1).save(asked / "images" / "deep" / "a.png")
     with pytest.raises(DataError, match="holds an answer to id=a, which is none of these prompts"):
         answers(asked)
+
+
+def test_a_picture_inside_a_data_set_is_known_by_its_content():
+    def png(number: int) -> bytes:
+        file = BytesIO()
+        picture(number).save(file, "png")
+        return file.getvalue()
+
+    one, two = (prediction(replace(record(), images=(png(number),)), ["x"], None) for number in (0, 1))
+    assert one["image"] == two["image"] == ["(40, 30)"] and one["prompt_digest"] != two["prompt_digest"]
+    assert (
+        one["prompt_digest"] == prediction(replace(record(), images=(png(0),)), ["y"], None)["prompt_digest"]
+    )
 
 
 def test_answers_of_which_nothing_is_known_are_set_aside(asked, capsys):

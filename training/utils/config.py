@@ -26,8 +26,9 @@ def require(condition: bool, message: str) -> None:
 
 def require_other_file(output_flag: str, output: str, input_flag: str, given: str) -> None:
     """An output may not be what it is made from."""
+    inputs = {Path(name).resolve() for name in (given, *given.split())}
     require(
-        not output or not given or Path(output).resolve() != Path(given).resolve(),
+        not output or Path(output).resolve() not in inputs,
         f"--{output_flag} {output}: is also --{input_flag}, which would be written over; choose another file",
     )
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from . import dist
 from .config import ModelConfig, TrainConfig
+from .data.check import data_files
 from .data.encode import Encoder
+from .data.entries import paths_of
 from .data.loader import Data
 from .data.record import Record
 from .fingerprint import files_fingerprint
@@ -83,7 +85,9 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
                 for number, path in enumerate(filter(None, paths)):
                     inputs |= model_inputs(f"--{name}" + (f"[{number}]" if number else ""), path)
             case May.MOVE if value and data is not None:
-                inputs[f"--{name}: content"] = files_fingerprint(value)
+                inputs[f"--{name}: content"] = files_fingerprint(
+                    [file for path in paths_of(value) for file in data_files(path)]
+                )
             case May.MOVE_PICTURES if data is not None:
                 inputs[f"--{name}: pictures"] = pictures_fingerprint([data.train, data.held_out])
     # What was resolved counts, not how it was spelled.

@@ -164,6 +164,17 @@ def test_more_steps_where_the_first_ones_stay_what_they_were(finished):
     assert [start["num_steps"] for start in record(finished, "l")["starts"]] == [2, 3]
 
 
+def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(stopped, begun, capsys):
+    shutil.copytree(stopped / "out" / "checkpoint-1", stopped / "out" / "checkpoint-2")
+    (stopped / "out" / "checkpoint-2" / "state" / "random-0.pt").unlink()  # half removed
+    with pytest.raises(DataError, match="checkpoint-2: state/random-0.pt is missing; use another checkpoint"):
+        sft(stopped, resume=str(stopped / "out" / "checkpoint-2"))
+    sft(stopped)
+    assert "checkpoint-2: state/random-0.pt is missing; passed over" in capsys.readouterr().out
+    for name, tensor in weights(begun / "out").items():
+        assert torch.equal(weights(stopped / "out")[name], tensor), name
+
+
 def test_restart_sets_the_old_run_aside_whole(finished):
     old = weights(finished / "out")
     (finished / "out" / "training.log").write_text("being written\n")

@@ -12,7 +12,8 @@ from ..run_record import RECORD_FILE, RunRecord
 from ..schedule import same_until
 from ..set_aside import NAME as SET_ASIDE
 from ..set_aside import set_aside
-from .states import checkpoints, is_checkpoint, step_of
+from .manifest import damage
+from .states import is_checkpoint, newest_whole, step_of, tidy
 
 FINISHED = "finished"
 LATEST = "latest"
@@ -54,13 +55,14 @@ def claim(folder: Path, config: TrainConfig, identity: Identity, num_steps: int)
     elif holds_run:
         raise DataError(
             f"--output_dir {folder}: holds another run; choose another folder, set that run aside with --restart, or "
-            "go on with --resume auto"
+            "go on with --resume auto from a whole checkpoint"
         )
     else:
         record = RunRecord.of(config, identity)
     record.start(config, num_steps=num_steps, resumed_from=str(state) if state else None)
     record.write(folder / RECORD_FILE)
     (folder / FINISHED).unlink(missing_ok=True)
+    tidy(folder)
     return state
 
 
@@ -68,14 +70,16 @@ def find_state(folder: Path, resume: str) -> Path | None:
     """The checkpoint that `--resume` means.
 
     Raises:
-        DataError: it names one that is none.
+        DataError: it names one that is none, or that is damaged.
     """
     if resume == "never":
         return None
     if resume == "auto":
-        return next(reversed(checkpoints(folder)), None)
+        return newest_whole(folder)
     if not is_checkpoint(Path(resume)):
         raise DataError(f"--resume {resume}: no checkpoint; expected never, auto or a folder checkpoint-STEP")
+    if found := damage(Path(resume)):
+        raise DataError(f"--resume {resume}: {found}; use another checkpoint, or --resume auto")
     return Path(resume)
 
 

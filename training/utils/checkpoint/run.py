@@ -28,8 +28,9 @@ from ..model.backbone import Adapted
 from ..model.lora import save_adapter
 from ..model_folder import ADAPTER_FOLDER, write_extras
 from .claim import FINISHED, LATEST, claim
+from .manifest import write_manifest
 from .random_state import random_state, set_random_state
-from .states import STATE, checkpoints
+from .states import STATE, checkpoints, remove
 
 
 class Run:
@@ -84,7 +85,7 @@ class Run:
             torch.save(random_state(), folder / STATE / f"random-{dist.rank()}.pt")
         if dist.is_main() and self.limit:
             for folder in checkpoints(self.folder)[: -self.limit]:
-                shutil.rmtree(folder)
+                remove(folder)
 
     def load_checkpoint(self, engines: dict[str, Engine]) -> tuple[int, dict[str, Any]]:
         """Restores the engines. Returns the optimizer step to go on from (0 for a new run) and the stage's state."""
@@ -128,15 +129,15 @@ class Run:
         dist.barrier()
         yield temporary
         dist.barrier()
+        write_manifest(temporary)
         if dist.is_main():
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _sync(file)
             final = self.folder / name
             if final.exists():  # from before a crash: this run has come here again
-                final.rename(self.folder / f".{name}.old")
+                remove(final)
             temporary.rename(final)
-            shutil.rmtree(self.folder / f".{name}.old", ignore_errors=True)
             _sync(self.folder)
             pointer = self.folder / ".latest"
             pointer.write_text(name + "\n")

@@ -7,24 +7,24 @@ of the samples; then `response` is the best of them (best-of-n). A run that was 
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from eval.best_of_n import describe, write_curve
-from eval.predictions import Lines, args_file, prediction, require_same_settings, write_legacy
+from eval.legacy import predictions_file, write_legacy
+from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from training.ppo.rewards import Reward, load_reward
 from training.utils import dist
-from training.utils.arguments import save_args
 from training.utils.cli import run_stage
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Tree
+from training.utils.identity import identify
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy, require_reward_model
 from training.utils.model.generate import generate
@@ -40,16 +40,12 @@ def main(config: PredictConfig) -> None:
     if config.reward_model_ckpt_path:
         require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
-    output = Path(config.output_path)
+    output = predictions_file(config.output_path, config.legacy_output)
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
+    dist.from_main(lambda: begin(output, config, identify(config, encoder)))
     lines = Lines(output, records)
     todo = [number for number in range(len(records)) if number not in lines.done]
-    resolved = replace(config, template=encoder.template_name)
-    if lines.done:
-        require_same_settings(output, resolved)
-    dist.barrier()
     if dist.is_main():
-        save_args(resolved, output.parent, args_file(output).name)
         print(f"{len(records)} prompts, {len(lines.done)} answered before", flush=True)
 
     if todo:
@@ -59,9 +55,11 @@ def main(config: PredictConfig) -> None:
         if config.reward_model_ckpt_path and config.num_return_sequences > 1:
             for point in write_curve(output, output.with_name(f"{output.stem}.best_of_n.json")):
                 print(describe(point), flush=True)
-        if config.legacy_output:
-            write_legacy(output)
         print(f"wrote {output}", flush=True)
+        if config.legacy_output:
+            folders = [shard.folder for shard in records.entries.shards]
+            named = [Path(config.image_folder)] if config.image_folder else folders
+            print(f"wrote {write_legacy(output, named)}", flush=True)
 
 
 def answer_all(

@@ -1,55 +1,72 @@
 """Predictions as lines of JSON, written as they come, so that a run that was stopped goes on where it was."""
 
+import hashlib
 import json
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+from eval.legacy import legacy_file
 from training.utils import dist, jsonl
-from training.utils.data.record import DataError, Record
+from training.utils.data.images import image_size
+from training.utils.data.record import DataError, Picture, Record
+from training.utils.identity import Identity
+from training.utils.run_record import RunRecord
+from training.utils.set_aside import set_aside
 from training.utils.stage_config import PredictConfig
-
-SETTINGS = (  # that an answer depends on, beside the prompt
-    "from_checkpoint",
-    "template",
-    "temperature",
-    "topk",
-    "topp",
-    "num_beams",
-    "max_new_tokens",
-    "num_return_sequences",
-    "reward_model_ckpt_path",
-    "seed",
-)
 
 
 def args_file(predictions: Path) -> Path:
-    """The arguments that predictions were made with lie beside them."""
+    """What predictions were made with lies beside them."""
     return predictions.with_name(f"{predictions.stem}.args.json")
 
 
-def require_same_settings(output: Path, config: PredictConfig) -> None:
-    """A run goes on with the settings that it began with: one file of answers is of one kind.
+def parts(output: Path, rank: int | str = "*") -> list[Path]:
+    """What processes, or one, have written of a file that is not whole yet."""
+    return sorted(output.parent.glob(f".{output.name}.part-{rank}"))
+
+
+def begin(output: Path, config: PredictConfig, identity: Identity) -> None:
+    """Starts predictions, or goes on with those that are there: one file of answers is of one kind.
+
+    Answers of a model that has changed since are set aside, and all prompts are answered anew. The main process
+    calls it.
 
     Raises:
         DataError: a setting was another when the first answers were made.
     """
-    record = args_file(output)
-    before = json.loads(record.read_text())["arguments"] if record.is_file() else {}
-    for name in SETTINGS:
-        if name in before and before[name] != getattr(config, name):
+    record = RunRecord.read(args_file(output))
+    answers = [file for file in (output, *parts(output)) if file.is_file()]
+    if answers:
+        if record and (changed := identity.changed_settings(record.identity)):
             raise DataError(
-                f"{output}: was begun with --{name} {before[name]}, and this run has {getattr(config, name)}; "
-                "choose another --output_path, or remove the file"
+                f"{output}: was begun with {'; '.join(changed)}; choose another --output_path, or remove the file"
             )
+        why = f"nothing beside them says what made them; expected {args_file(output).name}"
+        if record:
+            why = "; ".join(identity.changed_inputs(record.identity))
+        if why:
+            beside = filter(Path.is_file, (legacy_file(output), args_file(output)))
+            stale = dict.fromkeys([*answers, *beside])
+            place = set_aside(stale, output.parent)
+            print(
+                f"{output}: the answers there are set aside in {place}: {why}; all are made anew", flush=True
+            )
+            answers = []
+    if not answers or record is None:
+        record = RunRecord.of(config, identity)
+    record.start(config)
+    record.write(args_file(output))
 
 
 def prediction(record: Record, responses: list[str], scores: list[float] | None) -> dict:
     best = max(range(len(responses)), key=scores.__getitem__) if scores else 0
     line = {
         "id": record.id,
-        "image": [str(image) if isinstance(image, Path) else str(image.size) for image in record.images],
+        "image": [str(image if isinstance(image, Path) else image_size(image)) for image in record.images],
         "prompt": record.turns[-1].text,
+        "prompt_digest": prompt_digest(record),
         "response": responses[best],
         "responses": responses,
     }
@@ -62,22 +79,19 @@ def prediction(record: Record, responses: list[str], scores: list[float] | None)
 class Lines:
     """Predictions as they come, one file for each process, merged in the order of the prompts at the end.
 
-    A line belongs to the prompt of its id, text and pictures, so a run also goes on after other records were mended
+    A line belongs to the prompt of its id, turns and pictures, so a run also goes on after other records were mended
     or left out.
     """
 
     def __init__(self, output: Path, records: Sequence[Record]) -> None:
         self.output = output
-        self.records = records
+        self.keys = [key(prediction(record, [""], None)) for record in records]
         output.parent.mkdir(parents=True, exist_ok=True)
         self.done = set(self._written())
         dist.barrier()
-        part = self._part(dist.rank())
+        part = output.with_name(f".{output.name}.part-{dist.rank()}")
         jsonl.mend(part)
         self._file = part.open("a")
-
-    def _part(self, rank: int | str) -> Path:
-        return self.output.with_name(f".{self.output.name}.part-{rank}")
 
     def _written(self) -> dict[int, dict]:
         """The lines of this run and of those before it, by the number of the prompt.
@@ -86,11 +100,10 @@ class Lines:
             DataError: a line answers no prompt.
         """
         numbers = defaultdict(deque)
-        for number, record in enumerate(self.records):
-            numbers[key(prediction(record, [""], None))].append(number)
+        for number, name in enumerate(self.keys):
+            numbers[name].append(number)
         written = {}
-        files = [self.output] if self.output.is_file() else []
-        for file in files + sorted(self.output.parent.glob(self._part("*").name)):
+        for file in (self.output, *parts(self.output)):
             for line in jsonl.read(file):
                 if not numbers[key(line)]:
                     raise DataError(
@@ -106,26 +119,39 @@ class Lines:
 
     def merge(self) -> None:
         """Writes the whole file in one go, and removes the parts."""
-        lines, total = self._written(), len(self.records)
+        lines, total = self._written(), len(self.keys)
         if len(lines) < total:
             raise DataError(
                 f"{self.output}: {total - len(lines)} of {total} predictions are missing; run again"
             )
-        temporary = self.output.with_suffix(".tmp")
+        temporary = self.output.with_name(f".{self.output.name}.partial")
         temporary.write_text("".join(json.dumps(lines[number]) + "\n" for number in range(total)))
         temporary.replace(self.output)
-        for part in self.output.parent.glob(self._part("*").name):
+        for part in parts(self.output):
             part.unlink()
 
 
-def key(line: dict) -> tuple:
-    """What a line answers. A picture that came without a file is known by its size alone."""
-    return line["id"], line["prompt"], tuple(line["image"])
+def key(line: dict) -> tuple[str, str | None]:
+    """What a line answers."""
+    return line["id"], line.get("prompt_digest")
 
 
-def write_legacy(output: Path) -> None:
-    """The same predictions as ` ||| ` lines: id, image, prompt, response, label."""
-    with output.with_suffix(".res").open("w") as file:
-        for line in jsonl.read(output):
-            parts = [line["id"], ",".join(line["image"]), line["prompt"], line["response"], line.get("label")]
-            file.write(" ||| ".join(str(part).replace("\n", "\\n") for part in parts) + "\n")
+def prompt_digest(record: Record) -> str:
+    """Of all that a model is shown: the system prompt, the turns, and the pictures wherever they lie."""
+    turns = [[turn.role, turn.text] for turn in record.turns]
+    return _digest(json.dumps([record.system, turns, list(map(picture_digest, record.images))]).encode())[:16]
+
+
+def picture_digest(picture: Picture) -> str:
+    if isinstance(picture, Path):
+        return _file_digest(picture, picture.stat().st_mtime_ns)
+    return _digest(picture if isinstance(picture, bytes) else picture.tobytes())
+
+
+@cache
+def _file_digest(file: Path, mtime_ns: int) -> str:
+    return _digest(file.read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

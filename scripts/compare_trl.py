@@ -20,7 +20,7 @@ from scripts import compare_trl_ours as ours
 from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
 from training.dpo.loss_types import LOSS_TYPES
 from training.utils import dist
-from training.utils.config import flag
+from training.utils.flags import flag
 from training.utils.ppo_config import ESTIMATORS
 
 

@@ -23,7 +23,7 @@ from transformers import (
 
 from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
 from training.utils import jsonl
-from training.utils.config import flag
+from training.utils.flags import flag
 
 SAMPLES = Path("data/samples")
 NUM_RECORDS, PROMPT_WORDS, RESPONSE_WORDS = 64, 30, 120

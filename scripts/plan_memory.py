@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText, HfArgumentParser, PreTrainedModel
 
-from training.utils.config import flag
+from training.utils.flags import flag
 from training.utils.model.build_model import get_family
 from training.utils.model.family import Family
 from training.utils.model.logps import CHUNK_LEN

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 LM=${LM:?a folder of a language model, e.g. LLaMA-2 or LLaMA-3}
 VISION=${VISION:?a folder of a CLIP, or open_clip:NAME=WEIGHTS}
 PROJECTOR=${PROJECTOR:-baseline}             # baseline, vit, perceiver, mlp2x_gelu
-export MODEL=parts                           # there is none yet
+export MODEL=none                            # there is none yet
 export OUTPUT=${OUTPUT:-models/pretrained}   # output folder
 export TEMPLATE=${TEMPLATE:-default}         # prompt template, see training/utils/data/DST.py
 export EPOCHS=${EPOCHS:-1}                   # passes over the records

@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
-from training.utils.arguments import parse_args, save_args
+from training.utils.arguments import parse_args
+from training.utils.identity import Identity
 from training.utils.ppo_config import PPOConfig
+from training.utils.run_record import RunRecord
 from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
 
 COMMON = (
@@ -67,18 +69,58 @@ def test_flags_mean_what_they_meant():
         (GIVEN + " --zero_stage 4", "--zero_stage 4: expected 0, 1, 2 or 3"),
         (GIVEN + " --dataset_samples few", "--dataset_samples few: expected a number"),
         (GIVEN + " --save_step 0", "--save_step 0: expected 1 or more"),
+        (GIVEN + " --dataset_names a b --dataset_samples 3 3", "--dataset_samples 3 3: takes one value, found 2"),
+        (GIVEN + " --learning_rate fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
+        (GIVEN + " --learning_rate", "argument --learning_rate/--learning-rate: expected one argument"),
+        ("3 " + GIVEN, "3: belongs to no flag"),
+        (GIVEN + " --trained_reward_model rm", "--trained_reward_model rm: this stage trains no reward model"),
+        ("--lm_model_name_or_path a --data_path b --output_dir c", "--vision_model_name_or_path: missing; a"),
     ],
 )  # fmt: skip
 def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
     with pytest.raises(SystemExit) as exit:
         parse_args(SFTConfig, flags.split())
     assert exit.value.code == 2
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and message in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("nothing", ["none", "None", ""])
+def test_a_flag_may_be_given_as_nothing(nothing):
+    given = ["--from_checkpoint", "a", "--data_path", "b", "--output_dir", "c"]
+    for name in ("eval_data_path", "image_folder", "trained_reward_model", "data_debug_path", "report_to"):
+        given += [f"--{name}", nothing]
+    config = parse_args(RewardConfig, given)
+    assert config == RewardConfig(from_checkpoint="a", data_path="b", output_dir="c")
+
+
+def test_a_model_is_built_from_parts_only_where_no_checkpoint_is_named(capsys):
+    parts = (
+        "--lm_model_name_or_path l --vision_model_name_or_path v --vis_proj vit --data_path b --output_dir c"
+    )
+    built = parse_args(SFTConfig, f"{parts} --from_checkpoint none".split())
+    assert built.builds_model and built.from_checkpoint == "c/assembled" and built.vis_proj == "vit"
+    assert capsys.readouterr().out == ""
+    for whole in ("None", "none"):
+        text = parts.replace("_path l", f"_path {whole}").replace("_path v", f"_path {whole}")
+        assert not parse_args(SFTConfig, f"{text} --from_checkpoint a".split()).builds_model
+    loaded = parse_args(SFTConfig, f"{parts} --from_checkpoint a".split())
+    assert not loaded.builds_model and loaded.from_checkpoint == "a"
+    told = capsys.readouterr().out
+    assert "--lm_model_name_or_path l: has no effect: --from_checkpoint holds the language model" in told
+    assert "--vis_proj vit: has no effect: --from_checkpoint holds the projector" in told
+
+
+def test_a_reward_model_to_train_on_takes_the_place_of_the_base():
+    config = parse_args(RewardConfig, [*GIVEN.split(), "--trained_reward_model", "rm"])
+    assert config.from_checkpoint == "rm"
 
 
 def test_what_was_resolved_is_written_down(tmp_path):
     config = parse_args(DPOConfig, ["--from_checkpoint", "a", "--data_path", "b", "--output_dir", "c"])
-    save_args(config, tmp_path)
+    record = RunRecord.of(config, Identity({}, {}))
+    record.start(config)
+    record.write(tmp_path / "args.json")
     written = json.loads((tmp_path / "args.json").read_text())
     assert written["arguments"]["beta"] == 0.1 and written["arguments"]["seed"] == 1234
-    assert written["versions"]["torch"] and written["command"]
+    assert written["starts"][0]["versions"]["torch"] and written["starts"][0]["command"]

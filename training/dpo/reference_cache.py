@@ -1,7 +1,8 @@
 """Log-probabilities of the reference on disk, one line for each tree.
 
 A line's key is made of what the model reads: token ids and pixels. The file's name is made of what the model is: its
-weights and its precision. So no stale value can be taken, and files of several runs may share a folder.
+weights, its configuration and its precision. So no stale value can be taken, and files of several runs may share a
+folder.
 """
 
 import hashlib
@@ -15,12 +16,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.utils import dist, jsonl
-from training.utils.checkpoint import resolve_checkpoint, weights_digest
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator, Data, Encode, eval_shares
 from training.utils.data.record import DataError, Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Batch, Tree
+from training.utils.identity import model_inputs
 from training.utils.stage_config import DPOConfig
 
 NUM_CHECKED = 4  # trees that are computed again when there is a file already
@@ -29,9 +30,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.2}  # na
 
 class ReferenceCache:
     def __init__(self, config: DPOConfig, encoder: Encoder) -> None:
-        digest = weights_digest(resolve_checkpoint(config.from_checkpoint))
-        precision = str(config.torch_dtype).removeprefix("torch.")
-        self.file = Path(config.reference_cache) / f"ref_logps-{digest[:16]}-{precision}.jsonl"
+        self.file = Path(config.reference_cache) / dist.from_main(lambda: file_name(config))
         self.tolerance = TOLERANCE[config.torch_dtype]
         self.batch_size = config.per_device_eval_batch_size
         self.logps: dict[str, list[float]] = {}
@@ -100,6 +99,13 @@ class ReferenceCache:
 
     def _read(self, file: Path) -> None:
         self.logps |= {line["key"]: line["logps"] for line in jsonl.read(file)}
+
+
+def file_name(config: DPOConfig) -> str:
+    """Of the log-probabilities of one reference."""
+    weights, settings = model_inputs("", config.from_checkpoint).values()
+    precision = str(config.torch_dtype).removeprefix("torch.")
+    return f"ref_logps-{weights[:16]}-{settings[:8]}-{precision}.jsonl"
 
 
 def key(tree: Tree) -> str:

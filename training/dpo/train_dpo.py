@@ -31,7 +31,7 @@ def main(config: DPOConfig) -> None:
         other_image=config.other_image if compares_images else "",
         seed=config.seed,
     )
-    run = Run(config, encoder)
+    run = Run(config, encoder, data)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
     reference = load_reference(config, policy, data) if weighted_losses.need_reference else None
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)

@@ -16,6 +16,7 @@ from training.utils import dist
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
 from training.utils.data.loader import step_trees
+from training.utils.data.record import DataError
 from training.utils.meter import Meter
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder, load_data
@@ -26,7 +27,15 @@ from training.utils.tally import Tally
 def main(config: PPOConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=0)
-    run = Run(config, encoder)
+    num_steps = data.sampler.num_steps
+    critic_only_steps = config.critic_only_steps(num_steps)
+    if critic_only_steps >= num_steps:
+        raise DataError(
+            f"--skip_actor_model {config.skip_actor_model:g}: the critic would learn alone in all {num_steps} steps, "
+            "the policy would stay as it is; expected fewer steps, or a share of them below 1; or give more prompts "
+            "or epochs"
+        )
+    run = Run(config, encoder, data)
     models = build_models(config, encoder, data)
     kl_controller = KLController(config.kl_coef, config.kl_target, config.kl_horizon)
     moments = RunningMoments()
@@ -35,7 +44,7 @@ def main(config: PPOConfig) -> None:
         kl_controller.load_state_dict(state["kl_controller"])
         moments.load_state_dict(state["moments"])
 
-    num_steps, start_step = data.sampler.num_steps, data.sampler.start_step
+    start_step = data.sampler.start_step
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
@@ -53,7 +62,7 @@ def main(config: PPOConfig) -> None:
 
         # 4. Clipped updates over the same responses. At first the critic learns alone.
         tally = Tally()
-        critic_only = config.has_critic and step <= config.skip_actor_model
+        critic_only = step <= critic_only_steps
         for minibatch in minibatches(experiences, config, step):
             moved = update(minibatch, models, tally, config, kl_controller.coef, critic_only)
             if 0 < config.stop_at_kl < moved:

@@ -12,19 +12,21 @@ from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.fit import fit
 from training.utils.losses import centering_loss, pair_accuracy, plackett_luce_loss, ranks, regression_loss
-from training.utils.model.build_model import build_value_model
+from training.utils.model.build_model import build_value_model, require_reward_model
 from training.utils.prepare import build_encoder, load_data
 from training.utils.stage_config import RewardConfig
 from training.utils.tally import Figures
 
 
 def main(config: RewardConfig) -> None:
+    if config.trained_reward_model:
+        require_reward_model(config.trained_reward_model)
     encoder = build_encoder(config, config.from_checkpoint)
     max_responses = config.ranked_candidate_num or None
     data = load_data(
         config, encoder, 1 if config.regresses else 2, max_responses, needs_scores=config.regresses
     )
-    run = Run(config, encoder)
+    run = Run(config, encoder, data)
     reward_model = build_value_model(config, config.from_checkpoint, encoder.family)
     engine = Engine(reward_model, config, total_steps=data.sampler.num_steps)
     data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})

@@ -15,11 +15,11 @@ from training.utils.tally import Figures
 
 
 def main(config: SFTConfig) -> None:
-    if config.has_parts:
+    if config.builds_model:
         assemble_once(config, config.from_checkpoint, config.seed)
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=1)
-    run = Run(config, encoder)
+    run = Run(config, encoder, data)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)
     data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})

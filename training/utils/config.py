@@ -6,17 +6,13 @@ nothing changes after parsing.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from . import dist
-
-
-def flag(default: Any = dataclasses.MISSING, help: str = "", **kwargs: Any) -> Any:
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata={"help": help, **kwargs})
-    return dataclasses.field(default=default, metadata={"help": help, **kwargs})
+from .flags import May, flag
 
 
 class ConfigError(ValueError):
@@ -28,9 +24,20 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def require_other_file(output_flag: str, output: str, input_flag: str, given: str) -> None:
+    """An output may not be what it is made from."""
+    inputs = {Path(name).resolve() for name in (given, *given.split())}
+    require(
+        not output or Path(output).resolve() not in inputs,
+        f"--{output_flag} {output}: is also --{input_flag}, which would be written over; choose another file",
+    )
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    from_checkpoint: str = flag("", "Model folder, or the output folder of an earlier stage.")
+    from_checkpoint: str = flag(
+        "", "Model folder, or the output folder of an earlier stage.", may=May.MOVE_MODEL
+    )
     model_architecture: str = flag("auto", "Model family; `auto` reads it from the checkpoint.")
     template: str = flag("auto", "Prompt template; `auto` is the one the checkpoint was trained with.")
     word_tokens: list[str] = flag(
@@ -54,11 +61,12 @@ class ModelConfig:
     attn_implementation: str = flag(
         "auto", "Attention: eager, or auto: PyTorch's fused kernels, flash attention where it fits."
     )
-    trust_remote_code: bool = flag(False, "Run Python code that comes with the checkpoint.")
+    trust_remote_code: bool = flag(False, "Run Python code that comes with the checkpoint.", may=May.CHANGE)
     seed: int = flag(1234, "Seed of every random choice.")
     max_silence_s: float = flag(
         180.0,
         "Seconds without a sign of life after which one of several processes counts as gone, and the run ends.",
+        may=May.CHANGE,
     )
 
     def __post_init__(self) -> None:
@@ -112,30 +120,44 @@ class PartsConfig:
     num_queries: int = flag(256, "Tokens of an image with the perceiver, a square number.")
     enable_mmca_attention: bool = flag(False, "Give it multi-modal causal attention (arXiv 2309.14327).")
 
-    @property
-    def has_parts(self) -> bool:
-        return not {self.lm_model_name_or_path, self.vision_model_name_or_path} & {"", "none"}
-
 
 @dataclass(frozen=True)
 class DataConfig:
     data_path: str = flag(
         "",
         "File of records, a folder or pattern of files, or several with spaces between; see data/README.md.",
+        may=May.MOVE,
     )
     data_weights: list[float] = flag(
-        [], "How often an epoch visits the records of each path: 1 once, 0.5 half of them; none: each once."
+        [],
+        "How often an epoch visits the records of each path: 1 once, 0.5 half of them; none: each once.",
+        may=May.DIFFER_IN_RECORDS,
     )
-    columns: list[str] = flag([], "What the data call a field, as field=name: prompt=question images=pics.")
-    image_folder: str | None = flag(None, "Folder that image paths start from; none: the folder of the data.")
-    dataset_samples: str = flag("all", "Number of records to draw at random, or `all`.")
-    on_bad_record: str = flag("error", "What a record that can't be used does: `error` or `skip` (and list).")
+    columns: list[str] = flag(
+        [],
+        "What the data call a field, as field=name: prompt=question images=pics.",
+        may=May.DIFFER_IN_RECORDS,
+    )
+    image_folder: str | None = flag(
+        None, "Folder that image paths start from; none: the folder of the data.", may=May.MOVE_PICTURES
+    )
+    dataset_samples: str = flag(
+        "all", "Number of records to draw at random, or `all`.", may=May.DIFFER_IN_RECORDS
+    )
+    on_bad_record: str = flag(
+        "error",
+        "What a record that can't be used does: `error` or `skip` (and list).",
+        may=May.DIFFER_IN_RECORDS,
+    )
     verify_images: str = flag(
-        "auto", "Look at each picture before the run: full, header, none; auto: full up to 50,000 records."
+        "auto",
+        "Look at each picture before the run: full, header, none; auto: full up to 50,000 records.",
+        may=May.CHANGE,
     )
     num_workers: int = flag(
         -1,
         "Processes that encode records, for each training process; -1: cores that a GPU machine can spare.",
+        may=May.CHANGE,
     )
 
     def __post_init__(self) -> None:
@@ -182,14 +204,21 @@ class DataConfig:
 class TrainConfig:
     uses_dropout: ClassVar[bool] = True  # of trained parts, at the rates that the checkpoint's config gives
 
-    output_dir: str = flag("", "Folder that the run writes into.")
+    output_dir: str = flag("", "Folder that the run writes into.", may=May.CHANGE)
     resume: str = flag(
-        "never", "`never`; `auto`: go on from the newest checkpoint in --output_dir; or its path."
+        "never",
+        "`never`; `auto`: go on from the newest checkpoint in --output_dir; or its path.",
+        may=May.CHANGE,
     )
-    eval_data_path: str | None = flag(None, "Records to evaluate on, instead of a part of --data_path.")
+    restart: bool = flag(
+        False, "Set the run in --output_dir aside, into a folder there, and begin anew.", may=May.CHANGE
+    )
+    eval_data_path: str | None = flag(
+        None, "Records to evaluate on, instead of a part of --data_path.", may=May.MOVE
+    )
     data_train_split_ratio: float = flag(0.9, "Share of the records to train on, 0 to 1.")
     data_debug_path: str | None = flag(
-        None, "Folder to write the first 10 samples into, as the model sees them."
+        None, "Folder to write the first 10 samples into, as the model sees them.", may=May.CHANGE
     )
     packing: bool = flag(False, "Put several short samples into one row of --max_seq_len tokens.")
 
@@ -206,13 +235,15 @@ class TrainConfig:
     lora_alpha: float = flag(0.0, "Adapters are scaled by this over their rank; 0: by 1.")
     only_optimize_lora: bool = flag(False, "Freeze the projector too, so that adapters alone are trained.")
     load_in_4bit: bool = flag(False, "Keep the frozen language model in 4 bit (QLoRA; GPU only).")
-    gradient_checkpointing: bool = flag(False, "Recompute activations in the backward pass: less memory.")
+    gradient_checkpointing: bool = flag(
+        False, "Recompute activations in the backward pass: less memory.", may=May.CHANGE
+    )
 
-    per_device_train_batch_size: int = flag(2, "Records of a micro-batch on each process.")
-    per_device_eval_batch_size: int = flag(2, "Records of a micro-batch in evaluation.")
-    gradient_accumulation_steps: int = flag(1, "Micro-batches of an optimizer step.")
-    num_train_epochs: int = flag(6, "Passes over the records.")
-    max_steps: int = flag(0, "Optimizer steps; 0: as many as the epochs take.")
+    per_device_train_batch_size: int = flag(2, "Records of a micro-batch on each process.", may=May.RESHAPE)
+    per_device_eval_batch_size: int = flag(2, "Records of a micro-batch in evaluation.", may=May.CHANGE)
+    gradient_accumulation_steps: int = flag(1, "Micro-batches of an optimizer step.", may=May.RESHAPE)
+    num_train_epochs: int = flag(6, "Passes over the records.", may=May.LENGTHEN)
+    max_steps: int = flag(0, "Optimizer steps; 0: as many as the epochs take.", may=May.LENGTHEN)
     learning_rate: float = flag(1e-3, "Peak learning rate.")
     learning_rate_pretraining_components: float = flag(0.0, "Peak rate of embeddings; 0: --learning_rate.")
     lr_scheduler_type: str = flag("cosine", "Schedule of the learning rate, by its name in transformers.")
@@ -233,13 +264,16 @@ class TrainConfig:
     max_bad_steps: int = flag(
         0,
         "Steps in a row whose loss or gradient is not finite that are passed over; 0: the first ends the run.",
+        may=May.CHANGE,
     )
 
-    eval_step: int = flag(100, "Optimizer steps between evaluations; the last step evaluates too.")
-    save_step: int = flag(1000, "Optimizer steps between checkpoints to resume from.")
-    save_total_limit: int = flag(2, "Checkpoints to keep; 0: all.")
-    report_to: list[str] = flag([], "Besides log.jsonl: tensorboard, wandb.")
-    enable_tensorboard: bool = flag(False, "The same as --report_to tensorboard.")
+    eval_step: int = flag(
+        100, "Optimizer steps between evaluations; the last step evaluates too.", may=May.CHANGE
+    )
+    save_step: int = flag(1000, "Optimizer steps between checkpoints to resume from.", may=May.CHANGE)
+    save_total_limit: int = flag(2, "Checkpoints to keep; 0: all.", may=May.CHANGE)
+    report_to: list[str] = flag([], "Besides log.jsonl: tensorboard, wandb.", may=May.CHANGE)
+    enable_tensorboard: bool = flag(False, "The same as --report_to tensorboard.", may=May.CHANGE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -279,6 +313,15 @@ class TrainConfig:
     def micro_batches(self) -> int:
         """Micro-batches that a process takes from the data in one step."""
         return self.gradient_accumulation_steps
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimizer updates of a step of the run."""
+        return 1
+
+    def critic_only_steps(self, num_steps: int) -> int:
+        """First steps of a run of `num_steps` in which nothing but a critic learns."""
+        return 0
 
     def num_steps(self, steps_per_epoch: int) -> int:
         return self.max_steps or self.num_train_epochs * steps_per_epoch

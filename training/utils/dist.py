@@ -100,6 +100,20 @@ def gather_objects(value: Any) -> list[Any]:
     return gathered
 
 
+def from_main(function: Callable[[], Any]) -> Any:
+    """What the function returns on the main process, which alone calls it; what it raises there is raised on all."""
+    value = error = None
+    if is_main():
+        try:
+            value = function()
+        except Exception as raised:  # told to the others, which would wait for ever
+            error = raised
+    value, error = gather_objects((value, error))[0]
+    if error is not None:
+        raise error
+    return value
+
+
 def shutdown() -> None:
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()

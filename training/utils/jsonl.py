@@ -1,16 +1,33 @@
 """JSON Lines files that a resumed run goes on writing."""
 
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
+logger = logging.getLogger(__name__)
+
 
 def read(file: Path) -> list[dict]:
-    """The lines of a file; none if it is not there. A last line without its end was cut off and is left out."""
+    """The lines of a file; none if it is not there. What is no JSON object is left out, and told.
+
+    A last line without its end was cut off, and is left out in silence.
+    """
     if not file.is_file():
         return []
-    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines, damaged = [], []
+    for number, text in enumerate(file.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        lines.append(line) if isinstance(line, dict) else damaged.append(number)
+    if damaged:
+        logger.warning(
+            "%s: lines %s are no JSON objects and are left out", file, ", ".join(map(str, damaged))
+        )
+    return lines
 
 
 def append(file: Path, line: dict) -> None:
@@ -29,12 +46,12 @@ def _finite(value: Any) -> Any:
 
 def cut_after(file: Path, step: int) -> None:
     """Drops the lines of steps after `step`: a run that resumes there writes them again."""
-    kept = [line for line in read(file) if line["step"] <= step]
+    kept = [line for line in read(file) if line.get("step", step + 1) <= step]
     if file.is_file():
         file.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
 def mend(file: Path) -> None:
     """Drops a last line that was cut off, so that the next one does not go on in it."""
-    if file.is_file() and not (text := file.read_text()).endswith("\n"):
-        file.write_text(text[: text.rfind("\n") + 1])
+    if file.is_file() and not (text := file.read_bytes()).endswith(b"\n"):
+        file.write_bytes(text[: text.rfind(b"\n") + 1])

@@ -1,9 +1,19 @@
 """Command lines of Vision-LLM-Alignment: its flags keep their names; those without a meaning left say so."""
 
 import difflib
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from .config import ConfigError
+
+# What a model is built from. A checkpoint that is named holds it already.
+PARTS = {
+    "lm_model_name_or_path": "--from_checkpoint holds the language model",
+    "vision_model_name_or_path": "--from_checkpoint holds the vision tower",
+    "vis_proj": "--from_checkpoint holds the projector",
+    "num_queries": "--from_checkpoint holds the projector",
+    "enable_mmca_attention": "--from_checkpoint knows its attention",
+}
 # Flags that are accepted and do nothing, with the reason.
 WITHOUT_MEANING = {
     "deepspeed": "the engine always runs on DeepSpeed",
@@ -19,12 +29,9 @@ WITHOUT_MEANING = {
     "do_sample": "--temperature above 0 samples",
     "reward_base_model": "the reward model's folder holds its base",
     "reward_model_architecture": "read from the reward model's folder",
-    "trained_reward_model": "--from_checkpoint may be a reward model, to train on",
     "lm_reward_model_name_or_path": "the reward model's folder holds its language model",
     "vision_reward_model_name_or_path": "the reward model's folder holds its vision tower",
-    "lm_model_name_or_path": "--from_checkpoint holds the language model",
-    "vision_model_name_or_path": "--from_checkpoint holds the vision tower",
-    "vis_proj": "--from_checkpoint holds the projector",
+    **PARTS,
     **{
         name: "a checkpoint holds merged weights"
         for name in (
@@ -35,37 +42,68 @@ WITHOUT_MEANING = {
             "only_optimize_lora",
         )
     },
-    "enable_mmca_attention": "--from_checkpoint knows its attention",
+}
+# Flags that name weights to load. Where a stage would not load them, that is an error.
+NAMES_WEIGHTS = {
+    "trained_reward_model": "this stage trains no reward model; --reward_model_ckpt_path names those that score",
 }
 SILENT = ("local_rank",)  # the launcher's own
-OFF = {"none", "None", "", "0"}  # values that ask for nothing
+NONE = {"none", "None", "NONE", "null", ""}  # spellings of nothing
+OFF = NONE | {"0"}  # values that ask for nothing
 
 
-def read_legacy_flags(argv: Sequence[str], known: set[str]) -> list[str]:
-    """The command line without the flags that have lost their meaning, one printed line for each of them.
+def read_flags(argv: Sequence[str], takes: Mapping[str, Any], optional: set[str]) -> list[str]:
+    """The command line as the parser reads it: without the flags that have lost their meaning, one printed line for
+    each of them, and without those that are given as `none`.
 
-    An unknown flag ends the program with status 2 and names the nearest known one.
+    Args:
+        takes: how many values each known flag takes, as `nargs` of argparse.
+        optional: flags whose default is nothing.
+
+    Raises:
+        ConfigError: a flag is unknown, has more values than it takes, or names weights that would not be loaded.
     """
+    given = _split(argv)
+    known = set(takes)
+    if any(name == "from_checkpoint" and not set(values) <= NONE for name, values in given):
+        known -= set(PARTS)
     kept: list[str] = []
-    place = 0
-    while place < len(argv):
-        argument = argv[place]
-        name, equals, value = argument[2:].partition("=") if argument.startswith("--") else ("", "", "")
-        following = place + 1
-        while following < len(argv) and not argv[following].startswith("--"):
-            following += 1
-        values = [value] if equals else list(argv[place + 1 : following])
-        if name in WITHOUT_MEANING and name not in known:
+    for name, values in given:
+        if name in NAMES_WEIGHTS and name not in known and not set(values) <= OFF:
+            raise ConfigError(f"--{' '.join([name, *values])}: {NAMES_WEIGHTS[name]}")
+        if name in known:
+            if takes[name] in (None, "?") and len(values) > 1:
+                raise ConfigError(f"--{' '.join([name, *values])}: takes one value, found {len(values)}")
+            if name.replace("-", "_") in optional:
+                wanted = [value for value in values if value not in NONE]
+                kept += [f"--{name}", *wanted] if wanted or not values else []
+            else:
+                kept += [f"--{name}", *values]
+        elif name in WITHOUT_MEANING:
             if not values or not set(values) <= OFF:
                 print(f"--{' '.join([name, *values])}: has no effect: {WITHOUT_MEANING[name]}", flush=True)
-        elif name in SILENT:
-            pass
-        elif name and name not in known:
-            near = difflib.get_close_matches(name, sorted(known | set(WITHOUT_MEANING)), n=1)
+        elif name not in SILENT and name not in NAMES_WEIGHTS:
+            near = difflib.get_close_matches(name, sorted({*takes, *WITHOUT_MEANING}), n=1)
             hint = f"; did you mean --{near[0]}?" if near else "; --help lists the flags"
-            print(f"error: --{name}: unknown flag{hint}", file=sys.stderr)
-            sys.exit(2)
-        else:
-            kept += argv[place:following]
-        place = following
+            raise ConfigError(f"--{name}: unknown flag{hint}")
     return kept
+
+
+def _split(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The flags of a command line, each with the values that follow it.
+
+    Raises:
+        ConfigError: something stands before the first flag.
+    """
+    given: list[tuple[str, list[str]]] = []
+    for argument in argv:
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            given.append((name, [value] if equals else []))
+        elif argument == "-h":
+            given.append(("help", []))
+        elif not given:
+            raise ConfigError(f"{argument}: belongs to no flag; expected --FLAG VALUE")
+        else:
+            given[-1][1].append(argument)
+    return given

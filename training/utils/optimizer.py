@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
 
 from .config import TrainConfig
+from .schedule import build_schedule
 
 
 class AdamW(torch.optim.AdamW):
@@ -28,14 +28,7 @@ def build_optimizer(module: nn.Module, config: TrainConfig, total_steps: int) ->
         betas=(config.adam_beta1, config.adam_beta2),
         fused=True,
     )
-    warmup = config.num_warmup_steps
-    scheduler = get_scheduler(
-        config.lr_scheduler_type,
-        optimizer,
-        num_warmup_steps=int(warmup * total_steps if warmup <= 1 else warmup),
-        num_training_steps=total_steps,
-    )
-    return optimizer, scheduler
+    return optimizer, build_schedule(optimizer, config, total_steps)
 
 
 def _parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:

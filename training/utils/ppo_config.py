@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from .config import DataConfig, ModelConfig, TrainConfig, flag, require
+from .config import DataConfig, ModelConfig, TrainConfig, require
+from .flags import May, flag
 
 ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
 
@@ -16,7 +17,9 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     uses_dropout: ClassVar[bool] = False
 
     reward_model_ckpt_path: list[str] = flag(
-        [], "Trained reward models; each may be of another family, tokenizer or template than the policy."
+        [],
+        "Trained reward models; each may be of another family, tokenizer or template than the policy.",
+        may=May.MOVE_MODEL,
     )
     reward_functions: list[str] = flag([], "Python functions that score answers, as module:function.")
     reward_endpoints: list[str] = flag(
@@ -25,8 +28,8 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     reward_weights: list[float] = flag(
         [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
     )
-    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.")
-    reward_retries: int = flag(5, "How often an endpoint is asked again.")
+    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.", may=May.CHANGE)
+    reward_retries: int = flag(5, "How often an endpoint is asked again.", may=May.CHANGE)
     share_backbone: bool = flag(
         False,
         "One model in all roles: policy, critic and reward models are adapters of it (needs --lang_lora_dim).",
@@ -39,11 +42,16 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     offload_actor_model: bool = flag(False, "Keep the policy's optimizer state in CPU memory.")
     offload_critic_model: bool = flag(False, "Keep the critic's optimizer state in CPU memory.")
 
-    max_training_step: int = flag(1000, "PPO steps at most; the epochs may end the run before.")
+    max_training_step: int = flag(
+        1000, "PPO steps at most; the epochs may end the run before.", may=May.LENGTHEN
+    )
     num_generations: int = flag(1, "Responses sampled for each prompt.")
     num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
     ppo_epochs: int = flag(1, "Passes over the responses of a step.")
-    skip_actor_model: int = flag(0, "First steps in which the critic learns alone.")
+    skip_actor_model: float = flag(
+        0,
+        "First steps in which the critic learns alone: a share of all steps below 1, a number of steps from 1 on.",
+    )
     max_generation_length_of_sampling: int = flag(384, "Longest sampled response in tokens.")
     temperature: float = flag(1.0, "Sampling temperature; log-probabilities use the same.")
     topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
@@ -119,6 +127,9 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
             self.kl_estimator in ("k1", "k3"),
             f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
         )
+        require(
+            self.skip_actor_model >= 0, f"--skip_actor_model {self.skip_actor_model:g}: expected 0 or more"
+        )
         require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
         require(
             self.advantage_estimator in ESTIMATORS,
@@ -157,6 +168,15 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     def num_steps(self, steps_per_epoch: int) -> int:
         return min(self.max_training_step, super().num_steps(steps_per_epoch))
+
+    @property
+    def updates_per_step(self) -> int:
+        return self.ppo_epochs * self.num_minibatches
+
+    def critic_only_steps(self, num_steps: int) -> int:
+        """First steps of a run of `num_steps` in which the policy stays as it is."""
+        share = self.skip_actor_model
+        return int(share * num_steps if share < 1 else share) if self.has_critic else 0
 
     @property
     def for_actor(self) -> TrainConfig:

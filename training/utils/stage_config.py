@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, flag, require
+from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, require, require_other_file
+from .flags import May, flag
 
 
 @dataclass(frozen=True)
@@ -12,13 +13,41 @@ class SFTConfig(TrainConfig, DataConfig, PartsConfig, ModelConfig):
     """Supervised fine-tuning."""
 
     def __post_init__(self) -> None:
-        if self.has_parts:  # the model is built first
-            object.__setattr__(self, "from_checkpoint", str(Path(self.output_dir) / "assembled"))
+        if not self.from_checkpoint and (self.lm_model_name_or_path or self.vision_model_name_or_path):
+            for name in ("lm_model_name_or_path", "vision_model_name_or_path"):
+                require(
+                    bool(getattr(self, name)),
+                    f"--{name}: missing; a model is built from both parts, or give --from_checkpoint",
+                )
+            object.__setattr__(self, "from_checkpoint", self.assembled)
+        super().__post_init__()
+
+    @property
+    def assembled(self) -> str:
+        """Where the model is that is built from parts first."""
+        return str(Path(self.output_dir) / "assembled")
+
+    @property
+    def builds_model(self) -> bool:
+        return self.from_checkpoint == self.assembled
+
+
+@dataclass(frozen=True)
+class RewardModelConfig(ModelConfig):
+    """What a reward model is, or is to become."""
+
+    trained_reward_model: str = flag(
+        "", "Reward model to take in place of --from_checkpoint.", may=May.CHANGE
+    )
+
+    def __post_init__(self) -> None:
+        if self.trained_reward_model:
+            object.__setattr__(self, "from_checkpoint", self.trained_reward_model)
         super().__post_init__()
 
 
 @dataclass(frozen=True)
-class RewardConfig(TrainConfig, DataConfig, ModelConfig):
+class RewardConfig(TrainConfig, DataConfig, RewardModelConfig):
     """Reward model."""
 
     loss_type: str = flag("ranking", "`ranking` of responses, or `regression` on the scores of the records.")
@@ -62,7 +91,9 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         "crop", "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`."
     )
     reference_cache: str = flag(
-        "", "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded."
+        "",
+        "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded.",
+        may=May.CHANGE,
     )
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
 
@@ -93,23 +124,30 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
 class PredictConfig(DataConfig, ModelConfig):
     """Prediction."""
 
-    output_path: str = flag("", "JSON Lines file to write.")
-    bench: str = flag("", "Benchmark whose official files --data_path names (eval/README.md); none: records.")
-    batch_size: int = flag(8, "Prompts that are answered at a time on each process.")
+    output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE)
+    bench: str = flag(
+        "",
+        "Benchmark whose official files --data_path names (eval/README.md); none: records.",
+        may=May.DIFFER_IN_RECORDS,
+    )
+    batch_size: int = flag(8, "Prompts that are answered at a time on each process.", may=May.CHANGE)
     max_new_tokens: int = flag(512, "Longest response in tokens.")
     num_return_sequences: int = flag(1, "Responses for each prompt.")
     temperature: float = flag(0.0, "Sampling temperature; 0 is greedy.")
     topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all.")
     topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
-    reward_model_ckpt_path: str = flag("", "Reward model that picks the best response (best-of-n).")
+    reward_model_ckpt_path: str = flag(
+        "", "Reward model that picks the best response (best-of-n).", may=May.MOVE_MODEL
+    )
     num_beams: int = flag(
         1, "Beams of beam search, which is not sampling: with --temperature 0 and one response."
     )
-    legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.")
+    legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.", may=May.CHANGE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
+        require_other_file("output_path", self.output_path, "data_path", self.data_path)
         require(self.num_beams > 0, f"--num_beams {self.num_beams}: expected 1 or more")
         require(
             self.num_beams == 1 or (self.temperature == 0 and self.num_return_sequences == 1),
@@ -118,7 +156,7 @@ class PredictConfig(DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True)
-class RewardScoreConfig(DataConfig, ModelConfig):
+class RewardScoreConfig(DataConfig, RewardModelConfig):
     """Scoring with a reward model."""
 
     output_path: str = flag("", "JSON Lines file to write: id and scores.")
@@ -131,6 +169,7 @@ class RewardScoreConfig(DataConfig, ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
+        require_other_file("output_path", self.output_path, "data_path", self.data_path)
 
 
 @dataclass(frozen=True)
@@ -151,3 +190,4 @@ class DriftConfig(DataConfig, ModelConfig):
         super().__post_init__()
         for name in ("reference", "output_path"):
             require(bool(getattr(self, name)), f"--{name}: missing")
+        require_other_file("output_path", self.output_path, "data_path", self.data_path)

@@ -108,7 +108,7 @@ def check(
 
 
 def _key(data_path: str, places: np.ndarray, reader: Reader, inspector: Inspector) -> str:
-    files = [file for path in paths_of(data_path) for file in _data_files(path)]
+    files = [file for path in paths_of(data_path) for file in data_files(path)]
     parts = [
         VERSION,
         stamp(files),
@@ -120,7 +120,8 @@ def _key(data_path: str, places: np.ndarray, reader: Reader, inspector: Inspecto
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _data_files(path: Path) -> list[Path]:
+def data_files(path: Path) -> list[Path]:
+    """The files that hold the rows of a path."""
     return sorted(path.glob("*.arrow")) if (path / "state.json").is_file() else files_of(path)
 
 

@@ -4,7 +4,8 @@
         --vis_proj baseline --output_dir models/from-scratch
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -24,14 +25,16 @@ from transformers import (
 )
 
 from .. import dist
-from ..config import PartsConfig, flag
+from ..config import PartsConfig
 from ..data.record import DataError
+from ..flags import flag
 from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
 from .open_clip_tower import OpenClipVision
 from .projectors import PROJECTORS
 from .read_config import read_config
 
 IMAGE_TOKEN, PAD_TOKEN = "<image>", "<pad>"
+PARTS_FILE = "parts.json"
 OPEN_CLIP = "open_clip:"
 
 
@@ -72,12 +75,27 @@ def assemble(parts: PartsConfig, folder: str, seed: int) -> None:
 
 
 def assemble_once(parts: PartsConfig, folder: str, seed: int) -> None:
-    """The same, unless it was done before. All processes must call it."""
-    if dist.is_main() and not Path(folder).is_dir():
-        partial = Path(folder).with_name(f".{Path(folder).name}.partial")
-        assemble(parts, str(partial), seed)
-        partial.rename(folder)
-    dist.barrier()
+    """The same, unless it was done before. All processes must call it.
+
+    Raises:
+        DataError: it was done before, from other parts.
+    """
+    made_of = {field.name: getattr(parts, field.name) for field in fields(PartsConfig)} | {"seed": seed}
+
+    def build() -> None:
+        place = Path(folder)
+        if not place.is_dir():
+            partial = place.with_name(f".{place.name}.partial")
+            assemble(parts, str(partial), seed)
+            (partial / PARTS_FILE).write_text(json.dumps(made_of, indent=2) + "\n")
+            partial.rename(place)
+        elif (record := place / PARTS_FILE).is_file() and json.loads(record.read_text()) != made_of:
+            raise DataError(
+                f"{place}: was built from other parts, listed in its {PARTS_FILE}; choose another --output_dir, or "
+                "rename that folder"
+            )
+
+    dist.from_main(build)
 
 
 def load_tokenizer(folder: str):

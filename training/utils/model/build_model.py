@@ -153,7 +153,7 @@ def require_adapter(checkpoint: str | Path, base: str | Path) -> Path:
         DataError: it was not.
     """
     folder, base = resolve_checkpoint(checkpoint), resolve_checkpoint(base)
-    if read_metadata(folder).get("adapter_of") != weights_digest(base):
+    if read_metadata(folder).get("adapter_of") != dist.from_main(lambda: weights_digest(base)):
         raise DataError(
             f"{folder}: is no adapter on {base}; expected a model trained from there with --lang_lora_dim and "
             "--only_optimize_lora"

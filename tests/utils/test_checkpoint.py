@@ -1,0 +1,89 @@
+"""A checkpoint proves itself; a damaged or foreign one is named and passed over."""
+
+import json
+import shutil
+
+import pytest
+
+from training.utils import jsonl
+from training.utils.checkpoint.manifest import MANIFEST, write_manifest
+from training.utils.checkpoint.states import checkpoints, newest_whole, remove, tidy
+
+FILES = ("model.safetensors", "config.json", "state/engine/model.pt", "state/random-0.pt")
+
+
+@pytest.fixture
+def output(tmp_path):
+    """Checkpoints of the steps 2, 10 and 9."""
+    for step in (2, 10, 9):
+        folder = tmp_path / f"checkpoint-{step}"
+        for name in FILES:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(f"{name} of step {step}".encode())
+        write_manifest(folder)
+    return tmp_path
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def zero(file):
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", [*FILES, MANIFEST])
+@pytest.mark.parametrize("harm", [cut, empty, zero, flip, lambda file: file.unlink()])
+def test_any_damage_is_seen_and_the_newest_whole_one_is_taken(harm, file, output, capsys):
+    assert newest_whole(output).name == "checkpoint-10" and capsys.readouterr().out == ""
+    harm(output / "checkpoint-10" / file)
+    if file != MANIFEST or harm not in (cut, flip):  # its last byte is a line's end; a flip may be in a space
+        assert newest_whole(output).name == "checkpoint-9"
+        told = capsys.readouterr().out
+        assert f"checkpoint-10: {'holds no manifest' if file == MANIFEST else file}" in told
+        assert told.endswith("; passed over\n")
+
+
+def test_foreign_folders_are_named_and_passed_over(output, capsys):
+    for name in ("checkpoint-old", "checkpoint-11.bak", "checkpoint-12"):
+        shutil.copytree(output / "checkpoint-2", output / name)
+    shutil.rmtree(output / "checkpoint-12" / "state")  # a model alone
+    assert newest_whole(output).name == "checkpoint-10"
+    told = capsys.readouterr().out
+    assert all(f"{name}: is no checkpoint of a run; passed over" in told for name in ("old", "11.bak", "12"))
+    assert [folder.name for folder in checkpoints(output)] == [
+        "checkpoint-2",
+        "checkpoint-9",
+        "checkpoint-10",
+    ]
+
+
+def test_what_is_half_removed_is_no_checkpoint_and_is_tidied_up(output, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
+        remove(output / "checkpoint-2")
+    assert [folder.name for folder in checkpoints(output)] == ["checkpoint-9", "checkpoint-10"]
+    (output / ".checkpoint-11.partial").mkdir()
+    tidy(output)
+    assert {folder.name for folder in output.iterdir()} == {"checkpoint-9", "checkpoint-10"}
+
+
+def test_a_log_with_damaged_lines_is_mended(tmp_path, caplog):
+    file = tmp_path / "log.jsonl"
+    lines = [json.dumps({"step": step}) for step in (1, 2, 3)]
+    file.write_bytes(
+        "\n".join([lines[0], "garbage", "[1]", lines[1]]).encode() + b"\n\xff\xfe\n" + lines[2][:5].encode()
+    )
+    jsonl.cut_after(file, 2)
+    assert file.read_text() == f"{lines[0]}\n{lines[1]}\n"
+    assert "lines 2, 3, 5 are no JSON objects and are left out" in caplog.text

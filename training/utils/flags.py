@@ -1,0 +1,24 @@
+"""A flag of the command line: a field of a dataclass, with its help, and what may become of it when a run goes on."""
+
+import dataclasses
+from enum import Enum, auto
+from typing import Any
+
+
+class May(Enum):
+    """What may become of a flag when a run goes on (identity.py). One that does not say must stay what it was."""
+
+    CHANGE = auto()
+    RESHAPE = auto()  # parts of the global batch: their product over all processes must stay
+    LENGTHEN = auto()  # the length of the run: the steps so far must have been the same
+    MOVE = auto()  # a path: the files there must stay the same
+    MOVE_MODEL = auto()  # model folders: their weights and what they read with must stay the same
+    MOVE_PICTURES = auto()  # a folder: the pictures of the records must stay the same
+    DIFFER_IN_RECORDS = auto()  # which records are used: they must stay the same in training
+
+
+def flag(default: Any = dataclasses.MISSING, help: str = "", may: May | None = None) -> Any:
+    metadata = {"help": help} | ({"may": may} if may else {})
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)

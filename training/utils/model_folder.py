@@ -1,0 +1,76 @@
+"""A folder that holds a model: what is in it beside what transformers writes, and what its weights are."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .data.record import DataError
+
+HEAD_FILE = "value_head.safetensors"
+METADATA_FILE = "alignment.json"
+ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
+
+
+def resolve_checkpoint(path: str | Path) -> Path:
+    """The model folder that a path means: itself, or the newest one of a stage's output folder.
+
+    Raises:
+        DataError: there is no model.
+    """
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return path
+    latest = path / "latest"
+    if latest.is_file() and (path / latest.read_text().strip() / "config.json").is_file():
+        return path / latest.read_text().strip()
+    if any(path.glob("pytorch_model*.bin")):
+        raise DataError(f"{path}: weights without config.json; see training/utils/model/legacy_weights.py")
+    found = "no such folder" if not path.is_dir() else "holds no config.json and no finished epoch"
+    raise DataError(f"{path}: {found}; expected a model folder or the output folder of a training stage")
+
+
+def write_extras(folder: Path, head: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """What this project adds to a model folder of transformers: the value head, if there is one, and what later
+    stages need to know."""
+    if head:
+        save_file({name: tensor.contiguous() for name, tensor in head.items()}, folder / HEAD_FILE)
+    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What an earlier stage wrote about the checkpoint: its template."""
+    file = folder / METADATA_FILE
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights of a model folder, whole: a second for each gigabyte or two."""
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    with ThreadPoolExecutor() as pool:  # hashing does not hold the interpreter
+        digests = pool.map(_file_digest, files)
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _file_digest(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+def reading_files(folder: Path) -> list[Path]:
+    """What decides, beside the weights, how a model reads: its config, tokenizer, processor and chat template."""
+    patterns = (
+        "config.json",
+        "*processor*.json",
+        "*token*.json",
+        "chat_template*",
+        "vocab*",
+        "merges.txt",
+        "*.model",
+    )
+    found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+    return sorted(found)

@@ -116,7 +116,7 @@ def checkpoint(tiny_llava, tmp_path):
 
 
 def config(folder, **settings):
-    return PredictConfig(from_checkpoint=str(folder), data_path="x", output_path="x", **settings)
+    return PredictConfig(from_checkpoint=str(folder), data_path="x", output_path="y", **settings)
 
 
 def test_an_answer_ends_where_the_checkpoints_generation_config_says(checkpoint):

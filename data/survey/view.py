@@ -15,6 +15,9 @@ from training.utils.model.seen_pictures import seen_pictures
 from .measure import uncut
 
 PLACEHOLDER = "\ufffc"  # stands for a picture in a text
+BROKEN = "\ufffd"  # what a decoder writes for bytes that are no character
+PART_OF_CHARACTER = "·"
+MOST_BYTES = 4  # of a character in UTF-8
 WINDOW = 6  # tokens in front of one that decide how it is written
 
 
@@ -27,7 +30,7 @@ class Token:
 
     @property
     def shown(self) -> str:
-        return self.text.replace("\n", "↵\n")
+        return self.text.replace("\n", "↵\n") or PART_OF_CHARACTER
 
     @property
     def about(self) -> str:
@@ -158,22 +161,25 @@ def _collapsed(ids: Sequence[int], expansions: Sequence[list[int]]) -> Iterator[
 
 
 def _texts(encoder: Encoder, units: Sequence[tuple[int, ...]], before: Sequence[int] = ()) -> list[str]:
-    """What each token adds to the text `before` it; where that is no whole character, the token's own name."""
+    """What each token adds to the text `before` it. A character of several tokens is the last one's."""
     tokenizer = encoder.tokenizer
 
     def written(ids: Sequence[int]) -> str:
         return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     texts: list[str] = []
+    pending: list[int] = []  # tokens that are not a whole character yet
     for unit in units:
         if len(unit) > 1 or unit[0] == encoder.image_id:
             texts.append(PLACEHOLDER)
             continue
-        head, whole = written(before), written([*before, *unit])
-        text = whole[len(head) :] if whole.startswith(head) else whole[len(_common(head, whole)) :]
-        broken = not text or "\ufffd" in text
-        texts.append(tokenizer.convert_ids_to_tokens(unit[0]) if broken else text)
-        before = [*before, *unit][-WINDOW:]
+        pending.append(unit[0])
+        head, whole = written(before), written([*before, *pending])
+        if whole.endswith(BROKEN) and len(pending) < MOST_BYTES:
+            texts.append("")
+            continue
+        texts.append(whole[len(_common(head, whole)) :])
+        before, pending = [*before, *pending][-WINDOW:], []
     return texts
 
 

@@ -123,7 +123,7 @@ def _prompt(
         structure = _structure("".join(text for text, _ in part), pieces)
         at = 0
         for text, unit in part:
-            by_template = all(structure[at : at + len(text)])
+            by_template = all(structure[at : at + max(len(text), 1)])
             kind = "image" if text == PLACEHOLDER else "structure" if by_template else _plain(encoder, unit)
             shown = f"[image, {len(unit)} token{'s' if len(unit) > 1 else ''}]" if kind == "image" else text
             tokens.append(Token(shown, unit, kind))
@@ -136,7 +136,7 @@ def _plain(encoder: Encoder, unit: tuple[int, ...]) -> str:
 
 
 def _structure(text: str, pieces: Sequence[tuple[str, bool]]) -> list[bool]:
-    """Which characters of a prompt the template wrote, or are spaces: those of its pieces, found in their order."""
+    """Which characters of a prompt the template wrote: those of its pieces, found in their order."""
     marks = [character.isspace() for character in text]
     at = 0
     for piece, is_structure in pieces:
@@ -144,8 +144,7 @@ def _structure(text: str, pieces: Sequence[tuple[str, bool]]) -> list[bool]:
         found = text.find(wanted, at) if wanted else -1
         if found >= 0:
             at = found + len(wanted)
-            if is_structure:
-                marks[found:at] = [True] * len(wanted)
+            marks[found:at] = [is_structure] * len(wanted)
     return marks
 
 

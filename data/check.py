@@ -131,6 +131,7 @@ def look_at(config: CheckConfig, entries: Entries, reader: Reader, encoder: Enco
             counts.refusals(failures, len(places)),
             counts.counts(entries, found, failures),
             counts.lengths(found, config.max_seq_len),
+            counts.special_words(found),
             preferences.preferences(found, where),
             duplicates.duplicates(found, where, contents),
             counts.pictures(found, failures, encoder.processor),

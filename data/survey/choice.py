@@ -22,7 +22,7 @@ def choose(found: Sequence[Measures], seed: int) -> list[tuple[Measures, str]]:
     pick(2, "among the shortest", lambda each: each.need, usable)
     pick(3, "among the longest", lambda each: -each.need, usable)
     pick(3, "its answers are cut", lambda each: -each.responses_cut, [e for e in usable if e.responses_cut])
-    pick(2, "its oldest turns are dropped", lambda each: each.need, [e for e in usable if e.loses_turns])
+    pick(2, "its oldest turns are dropped", lambda each: each.need, [e for e in usable if e.turns_dropped])
     if pictured and len(pictured) < len(usable):
         pick(2, "text only", lambda each: each.place, [each for each in usable if not each.sizes])
     if len({len(each.sizes) for each in pictured}) > 1:

@@ -88,7 +88,7 @@ def lengths(found: Sequence[Measures], max_seq_len: int) -> Part:
     )
     cut = sum(each.responses_cut for each in found)
     num_responses = sum(len(each.response_lens) for each in found)
-    lose_turns = sum(each.loses_turns for each in found)
+    lose_turns = sum(each.turns_dropped > 0 for each in found)
     refused = sum(bool(each.refusal) for each in found)
     fits = {percent: at_percent(needs, percent) for percent in (99, 100)}
     lost = Table(
@@ -110,6 +110,20 @@ def lengths(found: Sequence[Measures], max_seq_len: int) -> Part:
             "fits 99 % of the records as they are."
         )
     return Part([table, lost], warnings)
+
+
+def special_words(found: Sequence[Measures]) -> Part:
+    """Words that look like special tokens."""
+    records = Counter(token for each in found for token in set(each.special))
+    if not records:
+        return Part()
+    holding = sum(bool(each.special) for each in found)
+    rows = [(token, f"{n:,}", share(n, len(found))) for token, n in records.most_common(NUM_LABELS)]
+    said = (
+        f"{share(holding, len(found))} of the records hold what looks like special tokens, as `{rows[0][0]}`: it is "
+        "read as plain characters. Markup of another template should go; --word_tokens makes tokens of what is meant."
+    )
+    return Part([Table("What looks like special tokens", ("in the words", "records", "share"), rows)], [said])
 
 
 def pictures(found: Sequence[Measures], failures: Sequence[Failure], processor) -> Part:

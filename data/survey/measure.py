@@ -45,8 +45,9 @@ class Measures:
     answers: tuple[int, ...]  # of each response, the same where words are the same
     scores: tuple[float, ...] | None
     label: str | None
+    special: tuple[str, ...] = ()  # what looks like a special token in somebody's words
     responses_cut: int = 0  # at --max_seq_len
-    loses_turns: bool = False  # at --max_seq_len
+    turns_dropped: int = 0  # at --max_seq_len
     refusal: str = ""  # why it is not used at --max_seq_len
 
     @property
@@ -77,15 +78,15 @@ class Measurer:
                 verify(image, self.verify_images)
         encoder, sizes = self.encoder, tuple(map(image_size, record.images))
         image_lens = tuple(encoder.family.image_len(encoder.processor, size) for size in sizes)
-        ids, _ = uncut(encoder).prompt_ids(record.turns, [[encoder.image_id] * n for n in image_lens])
+        whole = uncut(encoder).fit(record, image_lens)
         said = "\n".join([record.system, *(f"{turn.role}: {turn.text}" for turn in record.turns)])
         pictures = tuple(map(picture_name, record.images))
         answers = [words(text) for text in record.responses]
         measures = Measures(
             place=-1,
-            prompt_len=len(ids),
+            prompt_len=whole.prompt_len,
             image_lens=image_lens,
-            response_lens=tuple(len(encoder.response_ids(text)) for text in record.responses),
+            response_lens=whole.response_lens,
             sizes=sizes,
             scaled=sum(is_scaled(encoder.processor, size) for size in sizes),
             pictures=pictures,
@@ -95,20 +96,17 @@ class Measurer:
             answers=tuple(number(" ".join(each)) for each in answers),
             scores=record.scores,
             label=record.label,
+            special=tuple(encoder.special_looking(record)),
         )
         return measures if measures.need <= encoder.max_seq_len else self._fitted(record, measures)
 
     def _fitted(self, record: Record, measures: Measures) -> Measures:
         """With what of the record is lost at `max_seq_len`."""
         try:
-            tree = self.encoder.encode(record)
+            fit = self.encoder.fit(record, measures.image_lens)
         except DataError as error:
             return replace(measures, refusal=str(error))
-        return replace(
-            measures,
-            responses_cut=sum(not response.ended for response in tree.responses),
-            loses_turns=len(tree.prompt_ids) < measures.prompt_len,
-        )
+        return replace(measures, responses_cut=fit.responses_cut, turns_dropped=fit.turns_dropped)
 
 
 def measure(

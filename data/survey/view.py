@@ -105,9 +105,9 @@ def _prompt(
     encoder: Encoder, record: Record, expansions: Sequence[list[int]], learns_history: bool
 ) -> list[Token]:
     """The tokens of the whole prompt."""
-    ids, learned = uncut(encoder).prompt_ids(record.turns, expansions)
+    ids, learned = uncut(encoder).prompt_ids(record.turns, expansions, record.system)
     image = encoder.family.image_text(encoder.processor)
-    segments = iter(encoder.template.prompts(list(record.turns), image))
+    segments = iter(encoder.template.prompts(record.turns, image, record.system))
     marker = encoder.family.marker(encoder.processor)
     units = list(_collapsed(ids, expansions))
     texts = _texts(encoder, [unit for unit, _ in units])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from data.check import CheckConfig, main
 from data.survey.choice import choose
-from data.survey.counts import lengths
+from data.survey.counts import lengths, special_words
 from data.survey.duplicates import ALIKE, duplicates, same_pictures, similar
 from data.survey.measure import Measurer, Measures, measure, number, sketch, words
 from data.survey.preferences import preferences
@@ -100,12 +100,19 @@ def test_lengths_are_those_of_what_is_cut_and_refused(folder, encoder):
     assert "cuts 17 % of the answers" in part.warnings[0] and "refuses 33 %" in part.warnings[0]
 
 
+def test_words_that_look_like_special_tokens_are_told(folder, encoder):
+    found, _, _ = looked_at(write(folder, entry("Hi </s> there"), entry("Hi"), entry("You")), encoder)
+    part = special_words(found)
+    assert part.tables[0].rows == [("</s>", "1", "33 %")] and "33 % of the records hold" in part.warnings[0]
+    assert special_words(found[1:]).tables == []
+
+
 def test_a_dropped_turn_is_told(folder, encoder):
     turns = [{"from": ("human", "gpt")[at % 2], "value": f"turn {at} " * 8} for at in range(5)]
     one = {"conversations": [*turns, {"from": "gpt", "value": ["Yes.", "No."]}]}
     found, _, _ = looked_at(write(folder, one), encoder)
     small, _, _ = looked_at(folder / "data.json", tight(encoder, found[0].need - 5))
-    assert (found[0].loses_turns, small[0].loses_turns) == (False, True)
+    assert (found[0].turns_dropped, small[0].turns_dropped) == (0, 2)
 
 
 def test_percentiles_and_intervals():

@@ -15,7 +15,15 @@ from training.utils import dist
 from training.utils.data.tree import Batch, Tree
 from training.utils.losses import segment_sum
 from training.utils.ppo_config import PPOConfig
-from training.utils.rl import RunningMoments, dense, flat, kl_k1, kl_k3, token_rewards
+from training.utils.rl import (
+    RunningMoments,
+    dense,
+    explained_variance,
+    flat,
+    kl_k1,
+    kl_k3,
+    token_rewards,
+)
 from training.utils.tally import Figures
 
 
@@ -92,16 +100,33 @@ def assign_credit(
             experience.advantages = (experience.advantages - float(mean)) / (float(std) + 1e-8)
 
 
+def critic_figures(experiences: list[Experience]) -> dict[str, float]:
+    """How well the critic foresaw the returns of the whole rollout, over all processes; nothing without a critic."""
+    if experiences[0].values is None:
+        return {}
+    values, returns = (
+        torch.cat([getattr(each, name) for each in experiences]) for name in ("values", "returns")
+    )
+    return {"explained_variance": explained_variance(values, returns)}
+
+
 def rollout_figures(experience: Experience) -> Figures:
     """What to show of a rollout: score and KL of a response, its length in tokens, whether it ended; entropy of a
-    token; and of several rewards each."""
+    token, and with a critic its value and return; and of several rewards each."""
     batch = experience.batch
     num = batch.num_responses
+    num_tokens = len(experience.old_logps)
     parts = experience.parts if len(experience.parts) > 1 else {}
-    return {f"reward {name}": (part.sum(), num) for name, part in parts.items()} | {
-        "entropy": (experience.entropy.sum(), len(experience.entropy)),
+    figures = {f"reward {name}": (part.sum(), num) for name, part in parts.items()}
+    if experience.values is not None:
+        figures |= {
+            "value": (experience.values.sum(), num_tokens),
+            "return": (experience.returns.sum(), num_tokens),
+        }
+    return figures | {
+        "entropy": (experience.entropy.sum(), num_tokens),
         "reward": (experience.scores.sum(), num),
         "kl": (experience.kl.sum(), num),
-        "response_len": (len(experience.old_logps), num),
+        "response_len": (num_tokens, num),
         "ended": (batch.ended.sum(), num),
     }

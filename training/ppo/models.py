@@ -3,12 +3,13 @@
 Each is a model of its own, or with `--share_backbone` an adapter and a head of one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from training.ppo.rewards import Reward, WeightedRewards, model_reward, reads_the_same, text_rewards
 from training.utils.data.encode import Encoder
@@ -30,6 +31,7 @@ from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder
+from training.utils.rl import RunningMoments
 
 
 @dataclass
@@ -50,6 +52,26 @@ class Models:
             for engine in self.engines.values():
                 stack.enter_context(engine.evaluating())
             yield
+
+    def standardise_critic(self, scores: Sequence[Tensor]) -> None:
+        """Lets a critic that starts as a reward model start where its targets are: at scores of mean 0 and standard
+        deviation 1, whatever the reward model's own. All processes must call it.
+
+        Args:
+            scores: of the reward model that it starts from, for the first responses that were sampled.
+        """
+        moments = RunningMoments()
+        moments.add(torch.cat(list(scores)))
+        self.critic_scale = (moments.mean, max(moments.std, 1e-4))
+
+    @property
+    def critic_scale(self) -> tuple[float, float] | None:
+        """Mean and standard deviation that the critic measures by: a checkpoint has to keep them."""
+        return self.critic and self.critic.module.v_head.scale
+
+    @critic_scale.setter
+    def critic_scale(self, scale: tuple[float, float]) -> None:
+        self.critic.module.v_head.scale = scale
 
     @property
     def passed_over(self) -> dict[str, int]:

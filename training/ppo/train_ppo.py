@@ -7,7 +7,7 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 
 from math import ceil
 
-from training.ppo.experience import assign_credit, observe, rollout_figures
+from training.ppo.experience import assign_credit, critic_figures, observe, rollout_figures
 from training.ppo.models import build_models
 from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
@@ -43,6 +43,8 @@ def main(config: PPOConfig) -> None:
     if state:
         kl_controller.load_state_dict(state["kl_controller"])
         moments.load_state_dict(state["moments"])
+        if state.get("critic_scale"):  # none without a critic, nor from before there was one
+            models.critic_scale = state["critic_scale"]
 
     start_step = data.sampler.start_step
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
@@ -54,7 +56,9 @@ def main(config: PPOConfig) -> None:
         for attempt in range(config.dynamic_sampling):
             sampled = replace_dull(sampled, sampler, data, step, attempt)
 
-        # 2. What the models say of them.
+        # 2. What the models say of them. A critic that starts as a reward model starts at normalised scores.
+        if step == 1 and config.critic_is_reward_model and config.normalize_rewards:
+            models.standardise_critic([each.parts[config.critic_checkpoint] for each in sampled])
         experiences = [observe(each, models, config) for each in sampled]
 
         # 3. Rewards, advantages, returns: fixed from here on.
@@ -79,6 +83,7 @@ def main(config: PPOConfig) -> None:
             "lr": models.actor.learning_rate,
             "kl_coef": kl_controller.coef,
             **figures,
+            **critic_figures(experiences),
             **models.passed_over,
         }
         meter.step(step, epoch=epoch, tokens=num_tokens, **shown)
@@ -90,6 +95,7 @@ def main(config: PPOConfig) -> None:
         ends_epoch = is_last or step % data.sampler.steps_per_epoch == 0
         if not is_last and (ends_epoch or step % config.save_step == 0):
             state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
+            state["critic_scale"] = models.critic_scale
             run.save_checkpoint(step, models.engines, state)
         if ends_epoch:
             run.save_model(f"epoch-{ceil(epoch) - 1}", models.actor)

@@ -51,14 +51,22 @@ def update(
                 losses = losses + kl_coef * kl_k3(logps, experience.ref_logps)
             losses = losses - config.entropy_coef * entropy
             actor.backward(losses.sum() / total)
-            tally.add({"policy_loss": (losses.sum(), num_tokens), "clipped": (clipped.sum(), num_tokens)})
-            moved += kl_k3(experience.old_logps, logps.detach()).sum()
+            gone = kl_k3(experience.old_logps, logps.detach()).sum()
+            moved += gone
+            tally.add(
+                {
+                    "policy_loss": (losses.sum(), num_tokens),
+                    "clipped": (clipped.sum(), num_tokens),
+                    "policy_kl": (gone, num_tokens),
+                }
+            )
         if critic:
             values = critic(batch, batch.predictor)
             losses = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
             critic.backward(losses.sum() / total)
             tally.add({"value_loss": (losses.sum(), num_tokens)})
-    moving = ([] if critic_only else [actor]) + ([critic] if critic else [])
-    for engine in moving:
-        engine.step([experience.batch for experience in minibatch])
+    for name, engine in models.engines.items():
+        if not (critic_only and engine is actor):
+            stepped = engine.step([experience.batch for experience in minibatch])
+            tally.add({f"{name}_grad_norm": (stepped["grad_norm"], 1)})
     return float(dist.sum_over_ranks(moved)) / total if config.stop_at_kl else 0.0

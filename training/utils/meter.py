@@ -14,6 +14,7 @@ from .picture import drawn
 
 UNITS = {
     "kl": "nats",
+    "policy_kl": "nats a token",
     "lr": "per step",
     "response_len": "tokens",
     "tokens_per_s": "tokens/s",

@@ -132,6 +132,19 @@ def ppo_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, cliprang
     return 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
 
 
+def explained_variance(values: Tensor, returns: Tensor) -> float:
+    """Share of the variance of the returns that the values explain, 1 - Var(returns - values) / Var(returns), over
+    all processes; 1 is perfect, 0 as good as any constant; NaN where the returns do not vary. All must call it."""
+    known, errors = returns.double(), (returns - values).double()
+    sums = [known.sum(), known.square().sum(), errors.sum(), errors.square().sum()]
+    count = dist.sum_over_ranks(len(returns))
+    of_returns, of_errors = (dist.sum_over_ranks(torch.stack(sums)) / count).view(2, 2)
+    variance = of_returns[1] - of_returns[0].square()
+    if variance <= 1e-12 * of_returns[1]:
+        return math.nan
+    return float(1 - (of_errors[1] - of_errors[0].square()) / variance)
+
+
 @dataclass
 class RunningMoments:
     """Mean and standard deviation of all scores so far, from sums over all processes, so that they agree."""

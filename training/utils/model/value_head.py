@@ -9,10 +9,15 @@ from .family import Family
 
 
 class ValueHead(nn.Linear):
-    """A linear head without bias that computes in fp32: bf16 scores would tie."""
+    """A linear head without bias that computes in fp32: bf16 scores would tie.
+
+    `scale` is the mean and the standard deviation that it measures by: (0, 1) in a reward model; in a critic those
+    of the scores that it starts from, so that its values begin where its targets are, at normalised scores.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__(size, 1, bias=False)
+        self.scale = (0.0, 1.0)
         # Small, so that training starts from scores near 0 and the backbone sees gentle gradients.
         # From the seed alone, however many random numbers were drawn before.
         generator = torch.Generator().manual_seed(torch.initial_seed())
@@ -21,7 +26,9 @@ class ValueHead(nn.Linear):
     def forward(self, hidden: Tensor) -> Tensor:
         """[n, D] -> [n]"""
         with torch.autocast(hidden.device.type, enabled=False):
-            return nn.functional.linear(hidden.float(), self.weight.float())[:, 0]
+            scores = nn.functional.linear(hidden.float(), self.weight.float())[:, 0]
+        mean, std = self.scale
+        return (scores - mean) / std
 
 
 class ValueModel(nn.Module):

@@ -50,7 +50,7 @@ def plant(reward_model, sampled):
 def test_value_loss_and_explained_variance_are_sane_at_the_first_step(
     tiny_llava, reward_model, tmp_path, monkeypatch
 ):
-    """A reward model of mean 6 and deviation 4 whose critic is right from the start: nearly no error, nearly all variance."""
+    """A reward model of mean 6 and deviation 4 whose critic is right from the start."""
     sampled = {"batches": []}
 
     def seen(each, models, config):

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -36,39 +37,47 @@ class Sampled:
 
 
 class Sampler:
-    """Samples and scores responses. The seed, the step and the process decide the random numbers, so a resumed run
-    samples the same."""
+    """Samples and scores responses. The seed, the step and the prompt's number in it decide the random numbers: not
+    how the prompts are cut into batches or shared out, so a resumed run samples the same."""
 
     def __init__(self, actor: Engine, rewards: WeightedRewards, config: PPOConfig, data: Data) -> None:
         self.actor, self.rewards, self.config, self.encoder = actor, rewards, config, data.encoder
         self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
         self.collate = Collator(data.encoder, data.train.has_images)
 
-    def sample(
-        self, prompts: Sequence[Sequence[Tree]], *when: int, num_samples: int | None = None
-    ) -> list[Sampled]:
-        """The prompts of each micro-batch with `num_samples` responses each, by default as many as configured.
+    def sample(self, prompts: Sequence[Sequence[Tree]], step: int) -> list[Sampled]:
+        """The prompts of each micro-batch of a step with as many responses each as configured."""
+        numbers = self.numbers(prompts)
+        flat = [tree for trees in prompts for tree in trees]
+        flat_numbers = [number for some in numbers for number in some]
+        answered = iter(self.respond(flat, flat_numbers, step, num_samples=self.config.num_generations))
+        return [self.score([next(answered) for _ in trees]) for trees in prompts]
+
+    def numbers(self, prompts: Sequence[Sequence[Tree]]) -> list[list[int]]:
+        """The number of each prompt of a step, over all processes, as `StepSampler` deals them out."""
+        size = self.config.per_device_train_batch_size
+        firsts = ((micro * dist.world_size() + dist.rank()) * size for micro in range(len(prompts)))
+        return [[first + k for k in range(len(trees))] for first, trees in zip(firsts, prompts, strict=True)]
+
+    def respond(
+        self, prompts: Sequence[Tree], numbers: Sequence[int], *when: int, num_samples: int
+    ) -> list[Tree]:
+        """The prompts with responses that nobody has scored, `rollout_batch_size` prompts at a time.
 
         Args:
+            numbers: of the prompts, which tell them from each other.
             when: the step, and what else tells this call from others.
         """
-        with_responses = self.respond(prompts, *when, num_samples=num_samples or self.config.num_generations)
-        return [self.score(trees) for trees in with_responses]
-
-    def respond(self, prompts: Sequence[Sequence[Tree]], *when: int, num_samples: int) -> list[list[Tree]]:
-        """The prompts with responses that nobody has scored."""
-        seed = hash((self.config.seed, *when, dist.rank()))
-        generator = torch.Generator(dist.device()).manual_seed(seed)
+        seeds = [hash((self.config.seed, *when, number)) for number in numbers]
         pad_id, stop_ids = self.encoder.tokenizer.pad_token_id, self.encoder.stop_ids
-        sampled = []
+        answered = []
         with self.actor.whole_weights() as policy, self.actor.evaluating():
-            for trees in prompts:
-                responses = (
-                    generate(policy, trees, self.sampling, num_samples, generator, pad_id) if trees else []
-                )
-                pairs = zip(trees, responses, strict=True)
-                sampled.append([tree.with_responses(ids, stop_ids) for tree, ids in pairs])
-        return sampled
+            for first in range(0, len(prompts), self.config.prompts_at_a_time):
+                some = slice(first, first + self.config.prompts_at_a_time)
+                responses = generate(policy, prompts[some], self.sampling, num_samples, seeds[some], pad_id)
+                pairs = zip(prompts[some], responses, strict=True)
+                answered += [tree.with_responses(ids, stop_ids) for tree, ids in pairs]
+        return answered
 
     @torch.no_grad()
     def score(self, trees: list[Tree]) -> Sampled:
@@ -81,16 +90,21 @@ def replace_dull(
 ) -> list[Sampled]:
     """Other prompts in place of those whose samples all have one score (DAPO, arXiv 2503.14476, section 3.2).
 
-    The new prompts are drawn by seed, step and attempt alone, so that a resumed run draws the same.
+    The new prompts are drawn by seed, step, attempt and number of the prompt alone, so that a resumed run draws the
+    same.
     """
     dull = [each.is_dull for each in sampled]
     if not dist.sum_over_ranks(sum(map(sum, dull))):
         return sampled
-    rng = random.Random(f"{sampler.config.seed} {step} {attempt} {dist.rank()}")
-    drawn = [data.encode([rng.choice(data.train) for is_dull in flags if is_dull]) for flags in dull]
-    answered = sampler.respond(drawn, step, attempt + 1, num_samples=sampler.config.num_generations)
+    flags = [is_dull for some in dull for is_dull in some]
+    numbers = [number for some in sampler.numbers([each.trees for each in sampled]) for number in some]
+    numbers = [number for number, is_dull in zip(numbers, flags, strict=True) if is_dull]
+    rngs = (random.Random(f"{sampler.config.seed} {step} {attempt} {number}") for number in numbers)
+    drawn = data.encode([rng.choice(data.train) for rng in rngs])
+    num_samples = sampler.config.num_generations
+    new = iter(sampler.respond(drawn, numbers, step, attempt + 1, num_samples=num_samples))
     replaced = []
-    for each, flags, new in zip(sampled, dull, map(iter, answered), strict=True):
+    for each, flags in zip(sampled, dull, strict=True):
         trees = [next(new) if is_dull else tree for tree, is_dull in zip(each.trees, flags, strict=True)]
         # On all processes alike: a reward model may be shared out over them.
         replaced.append(sampler.score(trees))
@@ -100,9 +114,20 @@ def replace_dull(
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
     """Mean score of one response to each held-out prompt, sampled as in training with fixed random numbers."""
     tally = Tally()
-    for share, counts in eval_shares(records, sampler.config.per_device_eval_batch_size):
-        prompts = [sampler.encoder.encode(record) for record in share]
-        (sampled,) = sampler.sample([prompts], 0, num_samples=1)
-        if counts:
-            tally.add({"eval_reward": (sampled.scores.sum(), len(sampled.scores))})
+    config, rank, world = sampler.config, dist.rank(), dist.world_size()
+    size = config.per_device_eval_batch_size
+    shares = enumerate(eval_shares(records, size))
+    while some := list(islice(shares, max(1, config.prompts_at_a_time // size))):
+        prompts = [[sampler.encoder.encode(record) for record in share] for _, (share, _) in some]
+        numbers = [
+            rank + world * (place * size + k)
+            for (place, _), trees in zip(some, prompts, strict=True)
+            for k in range(len(trees))
+        ]
+        flat = [tree for trees in prompts for tree in trees]
+        answered = iter(sampler.respond(flat, numbers, 0, num_samples=1))
+        for (_, (_, counts)), trees in zip(some, prompts, strict=True):
+            scores = sampler.score([next(answered) for _ in trees]).scores
+            if counts:
+                tally.add({"eval_reward": (scores.sum(), len(scores))})
     return tally.means()

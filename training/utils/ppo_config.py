@@ -46,6 +46,11 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
         1000, "PPO steps at most; the epochs may end the run before.", may=May.LENGTHEN
     )
     num_generations: int = flag(1, "Responses sampled for each prompt.")
+    rollout_batch_size: int = flag(
+        0,
+        "Prompts that a process answers at a time; 0: all of a step, which is fastest. Fewer take less memory: each "
+        "keeps keys and values of its tokens, at 7B 0.5 MiB a token (LLaVA-1.5), 0.06 to 0.12 with grouped queries.",
+    )
     num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
     ppo_epochs: int = flag(1, "Passes over the responses of a step.")
     skip_actor_model: float = flag(
@@ -130,6 +135,10 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
         require(
             self.skip_actor_model >= 0, f"--skip_actor_model {self.skip_actor_model:g}: expected 0 or more"
         )
+        require(
+            self.rollout_batch_size >= 0,
+            f"--rollout_batch_size {self.rollout_batch_size}: expected 1 or more, or 0",
+        )
         require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
         require(
             self.advantage_estimator in ESTIMATORS,
@@ -165,6 +174,11 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     @property
     def micro_batches(self) -> int:
         return self.gradient_accumulation_steps * self.num_minibatches
+
+    @property
+    def prompts_at_a_time(self) -> int:
+        """Prompts that a process answers in one call of generation."""
+        return self.rollout_batch_size or self.per_device_train_batch_size * self.micro_batches
 
     def num_steps(self, steps_per_epoch: int) -> int:
         return min(self.max_training_step, super().num_steps(steps_per_epoch))

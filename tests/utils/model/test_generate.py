@@ -116,6 +116,22 @@ def test_samples_follow_the_probabilities_of_the_policy():
     torch.testing.assert_close(counts, torch.tensor([0.7, 0.2, 0.1]), atol=0.015, rtol=0)
 
 
+def test_chances_pick_the_token_in_whose_part_of_the_distribution_they_fall():
+    """Parts of 0.5, 0, 0.25 and 0.25; a token without any is never picked."""
+    logits = torch.tensor([[0.5, 0.0, 0.25, 0.25]]).log().repeat(6, 1)
+    chances = torch.tensor([0.0, 0.4999, 0.5001, 0.7499, 0.7501, 1 - 2**-48], dtype=torch.double)
+    assert Sampling(1).choose(logits, chances).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+def test_a_prompt_with_a_seed_gets_the_same_samples_in_any_company(model, encoder):
+    policy, stops = Policy(model, Llava()), tuple(encoder.stop_ids)
+    sampling = Sampling(6, stop_ids=stops, forbidden_ids=greedy(encoder).forbidden_ids)
+    together = generate(policy, prompts(encoder), sampling, num_samples=3, seeds=[5, 6, 7])
+    assert len({tuple(ids) for samples in together for ids in samples}) == 9
+    for prompt, seed, samples in zip(prompts(encoder), (5, 6, 7), together, strict=True):
+        assert generate(policy, [prompt], sampling, num_samples=3, seeds=[seed]) == [samples]
+
+
 def test_a_cache_with_room_holds_what_transformers_own_does():
     plain, roomy = DynamicLayer(), GrowingLayer()
     for step, length in enumerate((5, 3, *[1] * 80, 2)):

@@ -57,8 +57,12 @@ class Sampling:
         forbidden = _places(self.forbidden_ids, self.num_tokens, logits.shape[-1], logits.device)
         return logits.float().index_fill(-1, forbidden, -torch.inf)
 
-    def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Next tokens, [B], from logits [B, V]."""
+    def choose(self, logits: Tensor, chances: Tensor | None) -> Tensor:
+        """Next tokens, [B], from logits [B, V].
+
+        Args:
+            chances: random numbers below 1 that decide, fp64, [B]; none: drawn here.
+        """
         logits = self.allowed(logits)
         if self.temperature == 0:
             return logits.argmax(-1)
@@ -70,7 +74,21 @@ class Sampling:
             probabilities = ordered.softmax(-1)
             beyond = probabilities.cumsum(-1) - probabilities >= self.top_p  # never the first
             logits = logits.masked_fill(beyond.scatter(-1, order, beyond), -torch.inf)
-        return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+        if chances is None:
+            chances = torch.rand(len(logits), device=logits.device)
+        sums = logits.double().softmax(-1).cumsum(-1)
+        # The first token whose sum is above: one without probability never is.
+        return torch.searchsorted(sums, chances[:, None] * sums[:, -1:], right=True)[:, 0]
+
+
+def random_chances(seeds: Sequence[int], num_samples: int, length: int, device: torch.device) -> Tensor:
+    """Random numbers for each token of each sample, [P * num_samples, length]: a prompt's own, whatever other prompts
+    are answered with it."""
+    drawn = [
+        torch.randint(1 << 48, (num_samples, length), generator=torch.Generator().manual_seed(seed))
+        for seed in seeds
+    ]
+    return torch.cat(drawn).double().to(device) / (1 << 48)
 
 
 @lru_cache(16)
@@ -99,10 +117,15 @@ def generate(
     prompts: Sequence[Tree],
     sampling: Sampling,
     num_samples: int = 1,
-    generator: torch.Generator | None = None,
+    seeds: Sequence[int] | None = None,
     pad_id: int = 0,
 ) -> list[list[list[int]]]:
-    """Token ids of `num_samples` responses for each prompt, end of turn included where it was reached."""
+    """Token ids of `num_samples` responses for each prompt, end of turn included where it was reached.
+
+    Args:
+        seeds: of each prompt: then it gets the same responses whatever it is answered together with; none: the
+            process's random numbers decide.
+    """
     model, family = policy.model, policy.family
     batch, inputs, cache, logits = prefill(policy, prompts, pad_id)
     device = logits.device
@@ -117,10 +140,12 @@ def generate(
     carried = {name: t.repeat_interleave(copies, 0) for name, t in family.carried(inputs).items()}
     logits = logits.repeat_interleave(copies, 0)[:, None].expand(-1, sample.shape[1], -1)  # [R, W, V]
 
+    chances = seeds and random_chances(seeds, num_samples, sampling.max_new_tokens, device)
     stops = torch.tensor(sampling.stop_ids, device=device)
     responses: list[list[int]] = [[] for _ in range(len(prompts) * num_samples)]
     for step in range(sampling.max_new_tokens):
-        tokens = sampling.choose(logits.flatten(0, 1), generator).view_as(sample)
+        chance = None if chances is None else chances[sample.flatten().clamp(min=0), step]
+        tokens = sampling.choose(logits.flatten(0, 1), chance).view_as(sample)
         for number, token in zip(sample.flatten().tolist(), tokens.flatten().tolist(), strict=True):
             if number != NOBODY:
                 responses[number].append(token)

@@ -1,0 +1,71 @@
+"""What is sampled in a step does not depend on how its prompts are cut into batches."""
+
+import json
+
+import pytest
+
+from tests.conftest import SAMPLES
+from tests.stages.test_variants import settings
+from training.ppo import rollout
+from training.ppo.train_ppo import main as train_ppo
+from training.utils import jsonl
+from training.utils.model.generate import generate
+from training.utils.ppo_config import PPOConfig
+
+
+def length(record, responses):
+    return [float(len(text)) for text in responses]
+
+
+def ppo(tiny_llava, output, **more):
+    run = {"reward_functions": [f"{__name__}:length"], "advantage_estimator": "rloo", "num_generations": 2}
+    run |= {"max_steps": 2, "max_generation_length_of_sampling": 6, "actor_learning_rate": 0.0}
+    train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", output, **run | more)))
+    lines = jsonl.read(output / "rollouts.jsonl")
+    return sorted((line["step"], line["id"], line["responses"]) for line in lines)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many prompts each call of generation had."""
+    sizes = []
+
+    def counted(policy, prompts, *args):
+        sizes.append(len(prompts))
+        return generate(policy, prompts, *args)
+
+    monkeypatch.setattr(rollout, "generate", counted)
+    return sizes
+
+
+def test_all_prompts_of_a_step_are_answered_in_one_call_and_any_cut_gives_the_same(
+    tiny_llava, tmp_path, calls
+):
+    whole = ppo(tiny_llava, tmp_path / "whole", dataset_samples="8")
+    assert calls == [8, 8]
+    calls.clear()
+    cut = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "num_minibatches": 2}
+    assert ppo(tiny_llava, tmp_path / "cut", **cut) == whole
+    assert calls == [8, 8]
+    calls.clear()
+    assert ppo(tiny_llava, tmp_path / "three", rollout_batch_size=3, **cut) == whole
+    assert calls == [3, 3, 2] * 2
+
+
+def test_held_out_prompts_are_answered_many_at_a_time_and_any_cut_scores_the_same(
+    tiny_llava, tmp_path, calls
+):
+    found = []
+    records = json.loads((SAMPLES / "ppo.json").read_text())[:7]
+    (tmp_path / "held_out.json").write_text(json.dumps(records))
+    held_out = {
+        "eval_data_path": str(tmp_path / "held_out.json"),
+        "image_folder": str(SAMPLES),
+        "max_steps": 1,
+    }
+    for number, cut in enumerate(({}, {"rollout_batch_size": 4, "per_device_eval_batch_size": 3})):
+        ppo(tiny_llava, tmp_path / str(number), **held_out, **cut)
+        log = jsonl.read(tmp_path / str(number) / "log.jsonl")
+        found += [line["eval_reward"] for line in log if "eval_reward" in line]
+    assert calls == [8, 7, 4, 4, 3, 3, 1]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

@@ -88,6 +88,7 @@ def test_every_stage_recomputes_each_layer_once_from_its_first_backward_on(famil
     }
     for name, (train, config_class, file, more) in stages.items():
         data = {"data_path": str(SAMPLES / file), "dataset_samples": "6", "max_steps": 2, "eval_step": 1}
+        data["data_train_split_ratio"] = 0.8
         config = config_class(**settings(model, tmp_path / name, gradient_checkpointing=True, **data, **more))
         train(config)
         engines = 2 if name == "ppo" else 1

@@ -31,6 +31,21 @@ def test_each_step_is_a_line_and_the_curves_are_drawn(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_the_share_of_time_that_a_run_evaluates_is_in_its_log(tmp_path, monkeypatch):
+    """Steps of 10 s, evaluations of 5 s: 5 of 15 s, then 10 of 40 s."""
+    now = iter([0.0, 10.0, 15.0, 25.0, 35.0, 40.0])
+    monkeypatch.setattr("training.utils.meter.time.monotonic", lambda: next(now))
+    log = meter(tmp_path)
+    log._bar = SimpleNamespace(set_postfix=lambda *_, **__: None, update=print, write=print)
+    log.step(1, tokens=1)
+    log.log_eval(1, eval_loss=0.5)
+    log.step(2, tokens=1)
+    log.step(3, tokens=1)
+    log.log_eval(3, eval_loss=0.5)
+    shares = [line["eval_share"] for line in jsonl.read(tmp_path / "log.jsonl") if "eval_share" in line]
+    assert shares == [5 / 15, 10 / 40]
+
+
 def test_a_resumed_run_has_no_step_twice(tmp_path):
     log = meter(tmp_path)
     for step in (1, 2, 3):

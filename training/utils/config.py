@@ -216,7 +216,12 @@ class TrainConfig:
     eval_data_path: str | None = flag(
         None, "Records to evaluate on, instead of a part of --data_path.", may=May.MOVE
     )
-    data_train_split_ratio: float = flag(0.9, "Share of the records to train on, 0 to 1.")
+    data_train_split_ratio: float = flag(
+        0.9, "Share of the records to train on, 0 to 1; at most 2,000 are held out."
+    )
+    eval_samples: int = flag(
+        512, "Held-out records that an evaluation uses, drawn by the seed; 0: all.", may=May.CHANGE
+    )
     data_debug_path: str | None = flag(
         None, "Folder to write the first 10 samples into, as the model sees them.", may=May.CHANGE
     )
@@ -283,7 +288,8 @@ class TrainConfig:
             self.grad_accum_dtype in ("fp32", "bf16", "fp16"),
             f"--grad_accum_dtype {self.grad_accum_dtype}: unknown; expected fp32, bf16 or fp16",
         )
-        require(self.max_bad_steps >= 0, f"--max_bad_steps {self.max_bad_steps}: expected 0 or more")
+        for name in ("max_bad_steps", "eval_samples"):
+            require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected 0 or more")
         for name in (
             "per_device_train_batch_size",
             "per_device_eval_batch_size",

@@ -21,7 +21,16 @@ UNITS = {
     "peak_gib": "GiB",
     "loss": "nats",
 }
-HIDDEN = {"step", "epoch", "elapsed_s", "eta_s", "lr", "grad_norm", "tokens_per_s"}  # not in the bar
+HIDDEN = {
+    "step",
+    "epoch",
+    "elapsed_s",
+    "eta_s",
+    "lr",
+    "grad_norm",
+    "tokens_per_s",
+    "eval_share",
+}  # not in the bar
 QUIET_S = 10.0  # seconds between lines where there is no terminal
 
 
@@ -34,6 +43,7 @@ class Meter:
         self.total_steps = total_steps
         self.start_step = start_step
         self.started = self.last = time.monotonic()
+        self._evaluating_s = 0.0
         self._writers = []
         self._bar = None
         if not dist.is_main():
@@ -84,13 +94,16 @@ class Meter:
         self._bar.update(1)
 
     def log_eval(self, step: int, **figures: float) -> None:
-        """Figures on held-out records."""
+        """Figures on held-out records, right behind `step`, and the share of its time that the run evaluates."""
         if self._bar is None:
             return
+        now = time.monotonic()
+        self._evaluating_s += now - self.last
+        figures["eval_share"] = self._evaluating_s / (now - self.started)  # of the run's time so far
         self._log(step, figures)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self._bar.write(f"step {step}: {shown}")
-        self.last = time.monotonic()  # evaluation does not count as training time
+        self.last = now  # evaluation does not count as training time
 
     def _log(self, step: int, figures: dict[str, float]) -> None:
         jsonl.append(self.file, {"step": step} | figures)

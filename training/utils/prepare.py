@@ -16,7 +16,7 @@ from .data.entries import paths_of
 from .data.images import open_image
 from .data.loader import Data
 from .data.record import DataError, Record
-from .data.records import Reader, Records, split
+from .data.records import Reader, Records, draw, split
 from .data.sampler import StepSampler, epoch_len, steps_per_epoch
 from .model.build_model import get_family
 from .model.generate import Sampling
@@ -96,12 +96,15 @@ def load_data(
         train, held_out = records, load_checked(config.eval_data_path, reader, config, encoder)
     else:
         train, held_out = split(records, config.data_train_split_ratio, config.seed)
+    num_held_out = len(held_out)
+    held_out = held_out.select(draw(num_held_out, config.eval_samples or None, config.seed))
     if not train:
         raise DataError(f"{config.data_path}: no records are left to train on")
     if config.data_debug_path:
         write_samples(train[:10], encoder, Path(config.data_debug_path))
     if dist.is_main():
-        print(f"{len(train):,} records to train on, {len(held_out):,} held out", flush=True)
+        part = f", {len(held_out):,} of them for evaluations" if len(held_out) < num_held_out else ""
+        print(f"{len(train):,} records to train on, {num_held_out:,} held out{part}", flush=True)
     sampler = build_sampler(config, len(train), weighted(config, train))
     return Data(
         train, held_out, sampler, encoder, encoder.encode_all, skips_bad=config.on_bad_record == "skip"

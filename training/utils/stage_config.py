@@ -76,6 +76,10 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     # Policy and reference are compared on the same network, not on one with random holes.
     uses_dropout: ClassVar[bool] = False
 
+    data_train_split_ratio: float = flag(
+        1.0,
+        "Share of the records to train on, 0 to 1; at most 2,000 are held out, and none unless asked for.",
+    )
     loss_type: list[str] = flag(
         ["sigmoid"],
         "Losses to add up, by their names in training/dpo/loss_types.py: sigmoid (DPO), robust, hinge, ipo, simpo, "

@@ -3,13 +3,14 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import SAMPLES, load_records, picture
 from training.utils.data.images import open_image
 from training.utils.data.record import DataError
-from training.utils.data.records import split
+from training.utils.data.records import Records, split
 
 
 def turns(*values):
@@ -191,6 +192,14 @@ def test_the_split_is_whole_disjoint_and_the_same_each_time(folder):
     assert [list(part) for part in split(records, 0.8, seed=3)] == [list(train), list(held_out)]
     assert len(train) == 8
     assert sorted(r.id for r in [*train, *held_out]) == sorted(r.id for r in records)
+
+
+@pytest.mark.parametrize(
+    ("records", "train"), [(100, 90), (20_000, 18_000), (20_010, 18_010), (10**6, 998_000)]
+)
+def test_never_more_than_2000_records_are_held_out(records, train):
+    places = Records(None, None, np.arange(records), np.zeros(records))
+    assert tuple(map(len, split(places, 0.9, seed=0))) == (train, records - train)
 
 
 @pytest.mark.parametrize("file", sorted(SAMPLES.glob("*.json*")), ids=lambda file: file.name)

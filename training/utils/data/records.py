@@ -17,6 +17,8 @@ from .formats import Spelled, normalise
 from .images import locate
 from .record import MARKER, DataError, Record, Turn
 
+MOST_HELD_OUT = 2000  # records: more would tell little more, and are better learned from
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -163,7 +165,7 @@ def draw(num_entries: int, samples: int | None, seed: int) -> np.ndarray:
 
 
 def split(records: Records, ratio: float, seed: int) -> tuple[Records, Records]:
-    """A share `ratio` of the records to train on, and the rest; drawn by the seed."""
+    """A share `ratio` of the records to train on, and the rest, at most `MOST_HELD_OUT`; drawn by the seed."""
     order = random.Random(seed).sample(range(len(records)), len(records))
-    num_train = max(1, round(ratio * len(records)))
+    num_train = max(1, round(ratio * len(records)), len(records) - MOST_HELD_OUT)
     return records.select(sorted(order[:num_train])), records.select(sorted(order[num_train:]))

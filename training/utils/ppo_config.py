@@ -50,6 +50,7 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
         0,
         "Prompts that a process answers at a time; 0: all of a step, which is fastest. Fewer take less memory: each "
         "keeps keys and values of its tokens, at 7B 0.5 MiB a token (LLaVA-1.5), 0.06 to 0.12 with grouped queries.",
+        may=May.CHANGE,
     )
     num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
     ppo_epochs: int = flag(1, "Passes over the responses of a step.")

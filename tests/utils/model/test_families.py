@@ -306,3 +306,26 @@ def test_layers_that_see_a_window_get_no_trees(tmp_path):
     assert get_family("auto", config(None)).takes_trees
     assert not get_family("auto", config(64)).takes_trees
     assert FAMILIES["llava_next"].takes_trees
+
+
+def test_a_row_padded_on_the_right_needs_no_mask(tiny):
+    """Its loss is the one that the mask leads to: what stands behind a token never reaches it."""
+    policy = Policy(tiny.model, tiny.family)
+    records = [type(one)(**one.__dict__ | {"responses": ("A red circle.",)}) for one in (*RECORDS, SEVERAL)]
+    batch = tiny.batch(*records)
+    assert batch.attention_mask is None and not batch.is_token.all()
+    with torch.no_grad():
+        without = policy(batch)
+        batch.__dict__["attention_mask"] = batch.is_token
+        torch.testing.assert_close(without, policy(batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("numbers", "slots"), [((0, 0), 1), ((0, 3), 3), ((0, 2), 1), ((3, 2), 3)])
+def test_mllama_has_an_empty_picture_slot_only_where_a_row_has_no_picture(numbers, slots, tiny_of):
+    """RECORDS have 1, 2 and 0 pictures, SEVERAL has 3; that of the text stands beside one of a picture."""
+    tiny = tiny_of("llama-3.2-vision")
+    batch = tiny.batch(*[(*RECORDS, SEVERAL)[number] for number in numbers])
+    inputs = tiny.family.inputs(tiny.model, batch)
+    states_of_slot = 2 * 17  # tiles, and the patches of one with its class
+    assert inputs["cross_attention_mask"].shape[-1] == slots * states_of_slot
+    assert inputs["cross_attention_states"].shape[1] == slots * states_of_slot

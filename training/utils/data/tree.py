@@ -101,6 +101,8 @@ class Batch:
     vision: dict[str, Tensor]  # images in the order of their tokens
     is_causal: bool  # every row is one tree with at most one response: the plain causal mask is right
     causal_len: int  # tokens that every row begins with for which it is right in any case: a prompt
+    pad_left: bool = False
+    _on_cpu: "Batch | None" = None
 
     @property
     def num_responses(self) -> int:
@@ -116,13 +118,21 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        return int((self.tree >= 0).sum())
+        return int((self.on_cpu.tree >= 0).sum())
+
+    @property
+    def on_cpu(self) -> "Batch":
+        """The batch as it was collated: what is worked out from it costs no wait for the device."""
+        return self._on_cpu or self
 
     @cached_property
-    def attention_mask(self) -> Tensor:
-        """True where a token may be attended to: [B, T] if causal order says the rest, else [B, 1, T, T]."""
+    def attention_mask(self) -> Tensor | None:
+        """True where a token may be attended to: [B, T] if causal order says the rest, else [B, 1, T, T].
+
+        None where causal order says all: what is padded on the right is later than every token.
+        """
         if self.is_causal:
-            return self.tree >= 0
+            return self.is_token if self.pad_left else None
         query, key = self.tree[:, :, None], self.tree[:, None, :]
         own = (self.branch[:, None, :] == IN_PROMPT) | (self.branch[:, :, None] == self.branch[:, None, :])
         length = self.tree.shape[1]
@@ -133,15 +143,28 @@ class Batch:
         )  # for tree_attention.py: transformers hands layers the mask as it is
         return mask
 
+    @property
+    def is_token(self) -> Tensor:
+        """False on padding, [B, T]."""
+        return self.tree >= 0
+
     def to(self, device: torch.device | str) -> "Batch":
-        moved = {}
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True), _on_cpu=self.on_cpu)
+
+    def pin_memory(self) -> "Batch":
+        """The same in memory that a device can read while the process goes on; a DataLoader asks for it."""
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor], **others: object) -> "Batch":
+        """The batch with each of its tensors changed."""
+        changed = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, Tensor):
-                moved[item.name] = value.to(device, non_blocking=True)
+                changed[item.name] = change(value)
             elif isinstance(value, dict):
-                moved[item.name] = {name: t.to(device, non_blocking=True) for name, t in value.items()}
-        return replace(self, **moved)
+                changed[item.name] = {name: change(tensor) for name, tensor in value.items()}
+        return replace(self, **changed, **others)
 
 
 def pack(trees: Sequence[Tree], row_len: int) -> list[list[Tree]]:
@@ -184,7 +207,8 @@ def collate(
     length = max(sum(map(len, row)) for row in rows)
     shape = (len(rows), length)
     input_ids = torch.full(shape, pad_id)
-    position_ids = torch.zeros(shape, dtype=torch.long)
+    # They go on behind the last token: transformers would take a start at 0 for another sequence.
+    position_ids = torch.arange(length).repeat(len(rows), 1)
     branch = torch.full(shape, IN_PROMPT)
     tree_number = torch.full(shape, -1)
     label_ids: list[int] = []
@@ -245,4 +269,5 @@ def collate(
         vision=stack_vision([tree.vision for tree in trees if tree.vision]),
         is_causal=all(len(row) == 1 and len(row[0].responses) <= 1 for row in rows),
         causal_len=0 if pad_left else min(len(row[0].prompt_ids) for row in rows),
+        pad_left=pad_left,
     )

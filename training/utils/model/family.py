@@ -39,6 +39,8 @@ class Family:
     model_types: tuple[str, ...] = ()
     # Whether its attention takes the mask of a tree; otherwise each response gets a row of its own.
     takes_trees = True
+    # Whether it wants to be told of padding that causal order hides from every token anyway.
+    needs_mask = False
     # Whether answers before the last one are learned too; not where a prompt sees its own future.
     learns_earlier_answers = True
 
@@ -198,9 +200,10 @@ class Family:
 
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         """What the backbone is called with for a batch, its images included."""
+        mask = batch.attention_mask
         return {
             "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
+            "attention_mask": batch.is_token if mask is None and self.needs_mask else mask,
             "position_ids": batch.position_ids,
             **batch.vision,
         }

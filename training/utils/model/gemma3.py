@@ -14,6 +14,7 @@ AROUND_IMAGE = "\n\n"  # its vocabulary joins these line breaks with those of th
 class Gemma3(Family):
     model_types = ("gemma3",)
     takes_trees = False  # its masks depend on the kind of token and of layer: they are its own
+    needs_mask = True
 
     def load_processor(self, path: str, **kwargs):
         processor = super().load_processor(path, **kwargs)

@@ -33,23 +33,24 @@ class Mllama(PaddedImages):
         }
         if not batch.vision:
             return text
-        row, place = (batch.input_ids == model.config.image_token_index).nonzero(as_tuple=True)  # [I]
-        slot = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
-        # One slot more than images: what attends to an empty slot gets 0, as a text without images should.
-        num_rows, num_slots = len(batch.input_ids), int(slot.max()) + 2
+        # Worked out where the batch was made: nothing here waits for the device.
+        known, device = batch.on_cpu, batch.input_ids.device
+        row, place = (known.input_ids == model.config.image_token_index).nonzero(as_tuple=True)  # [I]
+        slot = torch.arange(len(row)) - torch.searchsorted(row, row)
+        num_rows, num_slots = len(known.input_ids), image_slots(known.tree, row, place)
+        num_tiles = known.vision["aspect_ratio_mask"].shape[-1]
+        sees = torch.zeros_like(known.tree, dtype=torch.bool)[..., None].repeat(1, 1, num_slots)
+        sees[row, :, slot] = image_is_seen(known, row, place)
+        tree_of_slot = torch.full((num_rows, num_slots), -1)
+        tree_of_slot[row, slot] = known.tree[row, place]
+        tiles = torch.ones(num_rows, num_slots, num_tiles, dtype=torch.bool)
+        tiles[row, slot] = known.vision["aspect_ratio_mask"][:, 0].bool()
+        mask, has_image = (each.to(device) for each in cross_attention(sees, tree_of_slot, tiles, known.tree))
 
         states = model.model.vision_model(**batch.vision).last_hidden_state  # [I, 1, C, K, vision size]
         states = model.model.multi_modal_projector(states)[:, 0]  # [I, C, K, D]
         slots = states.new_zeros(num_rows, num_slots, *states.shape[1:])
-        slots[row, slot] = states
-
-        sees = torch.zeros_like(batch.tree, dtype=torch.bool)[..., None].repeat(1, 1, num_slots)
-        sees[row, :, slot] = image_is_seen(batch, row, place)
-        tree_of_slot = torch.full((num_rows, num_slots), -1, device=row.device)
-        tree_of_slot[row, slot] = batch.tree[row, place]
-        tiles = torch.ones(num_rows, num_slots, states.shape[1], dtype=torch.bool, device=row.device)
-        tiles[row, slot] = batch.vision["aspect_ratio_mask"][:, 0].bool()
-        mask, has_image = cross_attention(sees, tree_of_slot, tiles, batch.tree)
+        slots[row.to(device), slot.to(device)] = states
         mask = mask.repeat_interleave(states.shape[2], -1)[:, None]  # [B, 1, T, S * C * K]
         return text | {
             "cross_attention_states": slots.flatten(1, 3),
@@ -64,11 +65,25 @@ class Mllama(PaddedImages):
         return {name: inputs[name][:, :, -1:] for name in masks if name in inputs}
 
 
+def image_slots(tree: Tensor, row: Tensor, place: Tensor) -> int:
+    """Slots that each row needs: for its images, and an empty one where a tree has none, to attend to. What attends
+    to an empty slot gets 0, as a text without images should.
+
+    Args:
+        tree: of each token, [B, T].
+        row, place: where the image tokens are, [I].
+    """
+    pictured = torch.zeros(len(tree), int(tree.max()) + 1, dtype=torch.bool)
+    pictured[row, tree[row, place]] = True
+    has_bare_tree = pictured.sum(1) < tree.amax(1) + 1
+    return int((torch.bincount(row, minlength=len(tree)) + has_bare_tree).max())
+
+
 def cross_attention(sees: Tensor, tree_of_slot: Tensor, tiles: Tensor, tree: Tensor) -> tuple[Tensor, Tensor]:
     """Which tiles each token attends to, [B, T, S * C], and whether it sees an image at all, [B, T].
 
     A token that sees none attends to all of its own tree's images in transformers, and skips the rest of the layer;
-    so it does here. Where its tree has no image it attends to an empty slot.
+    so it does here. Where its tree has no image it attends to an empty slot; padding attends to one if there is any.
 
     Args:
         sees: image in slot is seen by token, [B, T, S].

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 class OtherFamily(Family):
     takes_trees = False  # nobody has looked whether its attention takes the mask of a tree
+    needs_mask = True
 
     def __init__(self) -> None:
         self.encoder: Encoder | None = None

@@ -14,6 +14,7 @@ class PaliGemma(Family):
 
     model_types = ("paligemma",)
     takes_trees = False  # a prompt is no causal part of a row: the masks are its own
+    needs_mask = True
     learns_earlier_answers = False
 
     def template_name(self, name: str, config: PretrainedConfig, processor) -> str:

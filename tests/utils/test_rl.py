@@ -74,6 +74,23 @@ def test_gae_equals_the_discounted_sum_of_the_paper(lengths, seed, gamma, lam):
     assert (advantages * ~mask).abs().sum() == 0
 
 
+def plain_gae(rewards, values, gamma, lam):
+    """Equation 16 as it is usually programmed: backwards, one position after the other."""
+    advantages, advantage, next_value = torch.zeros_like(rewards), 0.0, 0.0
+    for t in reversed(range(rewards.shape[1])):
+        advantage = rewards[:, t] + gamma * next_value - values[:, t] + gamma * lam * advantage
+        advantages[:, t], next_value = advantage, values[:, t]
+    return advantages
+
+
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 2000])
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.99, 1.0), (1.0, 1.0), (1.0, 0.0)])
+def test_gae_of_long_responses_equals_the_plain_loop(length, gamma, lam):
+    rewards, values = torch.randn(2, 3, length) / length**0.5
+    advantages, _ = gae(rewards, values, torch.ones(3, length, dtype=torch.bool), gamma, lam)
+    torch.testing.assert_close(advantages, plain_gae(rewards, values, gamma, lam), atol=1e-5, rtol=1e-5)
+
+
 def test_with_lambda_one_and_no_discount_the_return_is_the_sum_of_later_rewards():
     mask, rewards, values = rows_of([3, 5], 0, "rewards", "values")
     _, returns = gae(rewards, values, mask, 1.0, 1.0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from training.utils.data.tree import Batch, Kind
-from training.utils.losses import ordered_pairs, ranks, segment_sum
+from training.utils.losses import ordered_pairs, ranks, segment_mean
 
 
 @dataclass
@@ -51,6 +51,12 @@ class Ranked:
         """All pairs of responses to one prompt that are not tied: the chosen and the rejected, [M] each."""
         return ordered_pairs(self.prompt_of_response, self.rank)
 
+    def order(self, prompt_of_response: Tensor, scores: Tensor) -> None:
+        """Works out ranks and pairs from the same prompts and scores on the CPU, where it waits for no device."""
+        rank = ranks(prompt_of_response, scores)
+        pairs = ordered_pairs(prompt_of_response, rank)
+        self.rank, *self.pairs = (places.to(self.logps.device) for places in (rank, *pairs))
+
     @property
     def best(self) -> Tensor:
         """The first response of each prompt, [P]."""
@@ -70,15 +76,11 @@ class Ranked:
 
     def mean_of_pairs(self, losses: Tensor) -> Tensor:
         """Mean over the pairs of each prompt, [M] -> [P]."""
-        return self._mean(losses, self.prompt_of_response[self.pairs[0]])
+        return segment_mean(losses, self.prompt_of_response[self.pairs[0]], self.num_prompts)
 
     def mean_of_responses(self, losses: Tensor) -> Tensor:
         """Mean over the responses of each prompt, [R] -> [P]."""
-        return self._mean(losses, self.prompt_of_response)
-
-    def _mean(self, losses: Tensor, prompt: Tensor) -> Tensor:
-        counts = torch.bincount(prompt, minlength=self.num_prompts).clamp(min=1)
-        return segment_sum(losses, prompt, self.num_prompts) / counts
+        return segment_mean(losses, self.prompt_of_response, self.num_prompts)
 
 
 def ranked_responses(batch: Batch, logps: Tensor, ref_logps: Tensor | None) -> Ranked:
@@ -87,16 +89,20 @@ def ranked_responses(batch: Batch, logps: Tensor, ref_logps: Tensor | None) -> R
     Args:
         logps, ref_logps: of all responses of the batch, whatever they are to their prompt, [R].
     """
-    own, borrowed, other_image = (batch.kind == kind for kind in Kind)
-    lengths = torch.bincount(batch.response[batch.response >= 0], minlength=batch.num_responses)
+    # Which responses, pairs and ranks there are was known when the batch was made: no process waits for its device.
+    known, device = batch.on_cpu, logps.device
+    own, borrowed, other_image = ((known.kind == kind).nonzero()[:, 0] for kind in Kind)
+    known_prompts, known_scores = known.prompt_of_response[own], known.scores[own]
+    own, borrowed, other_image = (places.to(device) for places in (own, borrowed, other_image))
     ranked = Ranked(
         logps[own],
         None if ref_logps is None else ref_logps[own],
-        lengths[own],
+        batch.lengths[own],
         batch.prompt_of_response[own],
         batch.num_prompts,
         batch.scores[own],
     )
+    ranked.order(known_prompts, known_scores)
     if ref_logps is not None:
         log_ratios = logps - ref_logps
         ranked.borrowed_log_ratios = log_ratios[borrowed].detach()

@@ -60,16 +60,17 @@ def preference_figures(ranked: Ranked, beta: float) -> Figures:
     """Log-probabilities of desirable and undesirable responses; with a reference their implicit rewards, the margin
     of pairs and how often it is on the right side, and how far the policy has moved on these responses, in nats."""
     good, margins = ranked.desirable, ranked.margins(ranked.mean_logps)
+    bad = ~good
     figures = {
-        "chosen_logps": (ranked.logps[good].sum(), good.sum()),
-        "rejected_logps": (ranked.logps[~good].sum(), (~good).sum()),
+        "chosen_logps": (ranked.logps.where(good, 0).sum(), good.sum()),
+        "rejected_logps": (ranked.logps.where(bad, 0).sum(), bad.sum()),
     }
     if ranked.ref_logps is not None:
         rewards = ranked.rewards(beta)
         margins = ranked.margins(rewards)
         figures |= {
-            "chosen_reward": (rewards[good].sum(), good.sum()),
-            "rejected_reward": (rewards[~good].sum(), (~good).sum()),
+            "chosen_reward": (rewards.where(good, 0).sum(), good.sum()),
+            "rejected_reward": (rewards.where(bad, 0).sum(), bad.sum()),
             "margin": (margins.sum(), len(margins)),
             "moved": (ranked.log_ratios.abs().sum(), len(ranked.logps)),
         }

@@ -10,13 +10,17 @@ Notation: R responses, L tokens of the longest.
 
 from torch import Tensor
 
-from training.utils.data.tree import Batch
 from training.utils.ppo_config import PPOConfig
 from training.utils.rl import gae, group_advantages, leave_one_out_advantages, returns_to_go
 
 
 def estimate_advantages(
-    rewards: Tensor, values: Tensor | None, mask: Tensor, batch: Batch, config: PPOConfig
+    rewards: Tensor,
+    values: Tensor | None,
+    mask: Tensor,
+    prompt_of_response: Tensor,
+    num_prompts: int,
+    config: PPOConfig,
 ) -> tuple[Tensor, Tensor | None]:
     """Advantages, and with a critic the returns that it learns, [R, L] each.
 
@@ -24,6 +28,7 @@ def estimate_advantages(
         rewards: of each token, [R, L].
         values: of a critic, [R, L].
         mask: True on response tokens, [R, L].
+        prompt_of_response: [R].
     """
     match config.advantage_estimator:
         case "gae":
@@ -34,5 +39,5 @@ def estimate_advantages(
             advantages = leave_one_out_advantages
         case "grpo":
             advantages = group_advantages
-    of_response = advantages(rewards.sum(-1), batch.prompt_of_response, batch.num_prompts)
+    of_response = advantages(rewards.sum(-1), prompt_of_response, num_prompts)
     return of_response[:, None] * mask, None

@@ -4,6 +4,7 @@ Notation: N response tokens (a flat list), R responses, L tokens of the longest.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -74,30 +75,53 @@ def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
 def assign_credit(
     experiences: list[Experience], moments: RunningMoments, kl_coef: float, config: PPOConfig
 ) -> None:
-    """Sets advantages and returns of the whole rollout, over all processes."""
+    """Sets advantages and returns of the whole rollout, over all processes. Its micro-batches are taken together: as
+    many operations whatever their number, and the length of responses."""
+    batches = [experience.batch for experience in experiences]
+    scores = torch.cat([experience.scores for experience in experiences])
     if config.normalize_rewards:
-        moments.add(torch.cat([experience.scores for experience in experiences]))
-    for experience in experiences:
-        batch = experience.batch
-        scores = moments.normalize(experience.scores) if config.normalize_rewards else experience.scores
-        if config.reward_clip:
-            scores = scores.clamp(-config.reward_clip, config.reward_clip)
-        scores = scores - config.missing_eos_penalty * (~batch.ended).float()
-        mask, token_kl = dense(batch.response, batch.num_responses, experience.token_kl)
-        rewards = token_rewards(scores, token_kl, mask, 0.0 if config.kl_in_loss else kl_coef)
-        values = None
-        if experience.values is not None:
-            _, values = dense(batch.response, batch.num_responses, experience.values)
-        advantages, returns = estimate_advantages(rewards, values, mask, batch, config)
-        experience.advantages = flat(advantages, mask)
-        experience.returns = None if returns is None else flat(returns, mask)
+        moments.add(scores)
+        scores = moments.normalize(scores)
+    if config.reward_clip:
+        scores = scores.clamp(-config.reward_clip, config.reward_clip)
+    scores = scores - config.missing_eos_penalty * (~torch.cat([batch.ended for batch in batches])).float()
+
+    known = [batch.on_cpu for batch in batches]  # nobody has to wait for the device to know it
+    response = numbered_on([batch.response for batch in known], [batch.num_responses for batch in known])
+    prompts = numbered_on([batch.prompt_of_response for batch in known], [len(batch.ids) for batch in known])
+    token_kl = torch.cat([experience.token_kl for experience in experiences])
+    values = torch.cat([experience.values for experience in experiences]) if config.has_critic else None
+    where, *rows = dense(response, len(scores), *([token_kl] if values is None else [token_kl, values]))
+    mask = where.to(scores.device)
+    rewards = token_rewards(scores, rows[0], mask, 0.0 if config.kl_in_loss else kl_coef)
+    num_prompts = sum(len(batch.ids) for batch in batches)
+    advantages, returns = estimate_advantages(
+        rewards, rows[1] if config.has_critic else None, mask, prompts.to(scores.device), num_prompts, config
+    )
+    advantages = flat(advantages, where)
     if config.whitens:
-        advantages = torch.cat([experience.advantages for experience in experiences]).double()
-        count = dist.sum_over_ranks(len(advantages))
-        mean = dist.sum_over_ranks(advantages.sum()) / count
-        std = (dist.sum_over_ranks((advantages - mean).square().sum()) / count).sqrt()
-        for experience in experiences:
-            experience.advantages = (experience.advantages - float(mean)) / (float(std) + 1e-8)
+        advantages = whitened(advantages)
+    lengths = [len(experience.old_logps) for experience in experiences]
+    for experience, part in zip(experiences, advantages.split(lengths), strict=True):
+        experience.advantages = part
+    if returns is not None:
+        for experience, part in zip(experiences, flat(returns, where).split(lengths), strict=True):
+            experience.returns = part
+
+
+def numbered_on(numbers: list[Tensor], counts: list[int]) -> Tensor:
+    """Numbers that start at 0 in each part, one after the other: a part goes on where the one before ends."""
+    starts = accumulate(counts[:-1], initial=0)
+    return torch.cat([part + start for part, start in zip(numbers, starts, strict=True)])
+
+
+def whitened(advantages: Tensor) -> Tensor:
+    """With mean 0 and standard deviation 1 over all processes, [N]."""
+    exact = advantages.double()
+    sums = torch.stack([torch.ones_like(exact).sum(), exact.sum(), exact.square().sum()])
+    count, total, squares = dist.sum_over_ranks(sums).tolist()
+    mean = total / count
+    return (advantages - mean) / (max(squares / count - mean**2, 0.0) ** 0.5 + 1e-8)
 
 
 def critic_figures(experiences: list[Experience]) -> dict[str, float]:

@@ -4,7 +4,7 @@ Plackett-Luce over K ranked responses (Plackett 1975); with K = 2 it is the Brad
 arXiv 2203.02155, equation 1. Or, with `--loss_type regression`, the scores that the records give.
 """
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
@@ -31,23 +31,31 @@ def main(config: RewardConfig) -> None:
     engine = Engine(reward_model, config, total_steps=data.sampler.num_steps)
     data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})
 
-    def response_losses(batch: Batch) -> tuple[Tensor, Figures]:
-        """The loss of each prompt's responses, [P]."""
-        scores = engine(batch, batch.last_token)  # [R]
-        prompts, rank = batch.prompt_of_response, ranks(batch.prompt_of_response, batch.scores)
-        if config.regresses:
-            losses = regression_loss(scores, batch.scores, prompts, batch.num_prompts)
-        else:
-            margins = config.margin * given_margins(batch.scores, rank) if config.margin else None
-            losses = plackett_luce_loss(scores, prompts, batch.num_prompts, rank, margins)
-        if config.centering_coef:
-            losses = losses + config.centering_coef * centering_loss(scores, prompts, batch.num_prompts)
-        return losses, {
-            "accuracy": pair_accuracy(scores, prompts, rank),
-            "score": (scores.sum(), len(scores)),
-        }
+    def losses(batch: Batch) -> tuple[Tensor, Figures]:
+        return response_losses(engine, batch, config)
 
-    fit(engine, response_losses, lambda batch: batch.num_prompts, config, run, data)
+    fit(engine, losses, lambda batch: batch.num_prompts, config, run, data)
+
+
+def response_losses(
+    reward_model: Engine | nn.Module, batch: Batch, config: RewardConfig
+) -> tuple[Tensor, Figures]:
+    """The loss of each prompt's responses, [P]."""
+    scores = reward_model(batch, batch.last_token)  # [R]
+    prompts, known = batch.prompt_of_response, batch.on_cpu
+    known_rank = ranks(known.prompt_of_response, known.scores)
+    rank = known_rank.to(scores.device)
+    if config.regresses:
+        losses = regression_loss(scores, batch.scores, prompts, batch.num_prompts)
+    else:
+        margins = config.margin * given_margins(batch.scores, rank) if config.margin else None
+        losses = plackett_luce_loss(scores, prompts, batch.num_prompts, rank, margins)
+    if config.centering_coef:
+        losses = losses + config.centering_coef * centering_loss(scores, prompts, batch.num_prompts)
+    return losses, {
+        "accuracy": pair_accuracy(scores, known.prompt_of_response, known_rank),
+        "score": (scores.sum(), len(scores)),
+    }
 
 
 def given_margins(scores: Tensor, rank: Tensor) -> Tensor:

@@ -15,8 +15,15 @@ def segment_sum(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
         values: [N].
         segment: which segment each belongs to, [N]; -1 for none.
     """
-    counted = segment >= 0
-    return values.new_zeros(num_segments).index_add(0, segment[counted], values[counted])
+    # One more for those of none: to leave them out, a process would have to wait for its device.
+    segment = torch.where(segment >= 0, segment, num_segments)
+    return values.new_zeros(num_segments + 1).index_add(0, segment, values)[:num_segments]
+
+
+def segment_mean(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Means of the values of each segment, [num_segments]; 0 of an empty one. Arguments as in `segment_sum`."""
+    counts = segment_sum(torch.ones_like(values), segment, num_segments)
+    return segment_sum(values, segment, num_segments) / counts.clamp(min=1)
 
 
 def ranks(prompt_of_response: Tensor, scores: Tensor | None = None) -> Tensor:
@@ -52,8 +59,11 @@ def ordered_pairs(prompt_of_response: Tensor, rank: Tensor | None = None) -> tup
 def pair_accuracy(
     scores: Tensor, prompt_of_response: Tensor, rank: Tensor | None = None
 ) -> tuple[Tensor, int]:
-    """Number of pairs that the scores [R] order rightly, equal scores as half, and the number of pairs."""
-    better, worse = ordered_pairs(prompt_of_response, rank)
+    """Number of pairs that the scores [R] order rightly, equal scores as half, and the number of pairs.
+
+    With prompts and ranks on the CPU no process waits for its device.
+    """
+    better, worse = (places.to(scores.device) for places in ordered_pairs(prompt_of_response, rank))
     difference = scores[better] - scores[worse]
     return (difference > 0).sum() + 0.5 * (difference == 0).sum(), len(better)
 
@@ -106,8 +116,7 @@ def regression_loss(scores: Tensor, targets: Tensor, prompt_of_response: Tensor,
         targets: the scores that the records give, [R].
     """
     errors = (at_least_float(scores) - targets).square()
-    num_responses = torch.bincount(prompt_of_response, minlength=num_prompts)
-    return segment_sum(errors, prompt_of_response, num_prompts) / num_responses
+    return segment_mean(errors, prompt_of_response, num_prompts)
 
 
 def _same_prompt(prompt_of_response: Tensor) -> Tensor:

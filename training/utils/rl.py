@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from . import dist
 
@@ -16,7 +17,8 @@ from . import dist
 def dense(response: Tensor, num_responses: int, *values: Tensor) -> tuple[Tensor, ...]:
     """Flat lists of tokens as one row for each response: the mask [R, L], then each list [R, L], zero-padded.
 
-    `response` is in ascending order, as `collate` makes it.
+    `response` is in ascending order, as `collate` makes it, and best on the CPU: all that depends on lengths is
+    worked out where it is, so no process waits for its device. The mask stays there, for `flat`.
 
     >>> mask, rows = dense(torch.tensor([0, 0, 1]), 2, torch.tensor([1.0, 2.0, 3.0]))
     >>> mask.tolist(), rows.tolist()
@@ -25,13 +27,21 @@ def dense(response: Tensor, num_responses: int, *values: Tensor) -> tuple[Tensor
     lengths = torch.bincount(response, minlength=num_responses)  # [R]
     length = int(lengths.max())
     mask = torch.arange(length, device=response.device)[None, :] < lengths[:, None]
-    rows = [value.new_zeros(num_responses, length).masked_scatter(mask, value) for value in values]
+    rows = [
+        value.new_zeros(mask.numel()).index_copy(0, _places(mask, value.device), value).view_as(mask)
+        for value in values
+    ]
     return mask, *rows
 
 
 def flat(values: Tensor, mask: Tensor) -> Tensor:
     """The inverse of `dense`: [R, L] -> [N]."""
-    return values[mask]
+    return values.flatten()[_places(mask, values.device)]
+
+
+def _places(mask: Tensor, device: torch.device) -> Tensor:
+    """Where a mask is True, in the order of its rows, [N]."""
+    return mask.flatten().nonzero()[:, 0].to(device)
 
 
 def kl_k1(logps: Tensor, ref_logps: Tensor) -> Tensor:
@@ -61,16 +71,23 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
         Advantages and returns (advantage plus value), [R, L], 0 off the mask.
     """
     values = values * mask
-    advantage = torch.zeros_like(values[:, 0])
-    next_value = torch.zeros_like(advantage)
-    backwards = []
-    for t in reversed(range(values.shape[1])):
-        delta = rewards[:, t] + gamma * next_value - values[:, t]
-        advantage = (delta + gamma * lam * advantage) * mask[:, t]
-        next_value = values[:, t]
-        backwards.append(advantage)
-    advantages = torch.stack(backwards[::-1], dim=1)
+    delta = (rewards + gamma * _later(values, 1) - values) * mask
+    advantages = discounted_sums(delta, gamma * lam) * mask
     return advantages, advantages + values
+
+
+def discounted_sums(values: Tensor, discount: float) -> Tensor:
+    """sum_{k >= 0} discount^k x_{t+k}, [R, L], in log2(L) passes: each doubles how far a sum reaches."""
+    reach = 1
+    while reach < values.shape[1]:
+        values = values + discount**reach * _later(values, reach)
+        reach *= 2
+    return values
+
+
+def _later(values: Tensor, steps: int) -> Tensor:
+    """The value that stands some steps later, and 0 behind the last, [R, L]."""
+    return pad(values[:, steps:], (0, steps))
 
 
 def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
@@ -91,7 +108,7 @@ def leave_one_out_advantages(totals: Tensor, group: Tensor, num_groups: int) -> 
         totals: sum of the rewards of each response, [R].
         group: its prompt, [R]; two or more responses each.
     """
-    sums, sizes = _group_sums(totals, group, num_groups), torch.bincount(group, minlength=num_groups)
+    sums, sizes = _group_sums(totals, group, num_groups), _group_sizes(totals, group, num_groups)
     return totals - (sums[group] - totals) / (sizes[group] - 1)
 
 
@@ -100,7 +117,7 @@ def group_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
 
     The standard deviation is the sample's; where all rewards are equal the advantages are 0.
     """
-    sizes = torch.bincount(group, minlength=num_groups)
+    sizes = _group_sizes(totals, group, num_groups)
     deviations = totals - (_group_sums(totals, group, num_groups) / sizes)[group]
     variances = _group_sums(deviations.square(), group, num_groups) / (sizes - 1)
     return deviations / (variances.sqrt()[group] + 1e-4)
@@ -108,6 +125,10 @@ def group_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
 
 def _group_sums(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
     return values.new_zeros(num_groups).index_add(0, group, values)
+
+
+def _group_sizes(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
+    return _group_sums(torch.ones_like(values), group, num_groups)
 
 
 def ppo_policy_loss(
@@ -156,9 +177,10 @@ class RunningMoments:
     def add(self, values: Tensor) -> None:
         """Takes the values of all processes in, but none that is not finite: it would stay for ever. All must
         call it."""
-        values = values[values.isfinite()].double()
-        sums = len(values), values.sum(), values.square().sum()
-        count, total, total_squares = (float(dist.sum_over_ranks(x)) for x in sums)
+        is_finite = values.isfinite()
+        values = values.double().where(is_finite, 0.0)
+        sums = torch.stack([is_finite.sum(), values.sum(), values.square().sum()])
+        count, total, total_squares = dist.sum_over_ranks(sums).tolist()
         self.count += count
         self.total += total
         self.total_squares += total_squares

@@ -94,6 +94,7 @@ class Batch:
     response: Tensor  # [N] which response, 0..R-1; -1 for an earlier assistant turn
     prompt_of_response: Tensor  # [R] 0..P-1
     last_token: Tensor  # [R] index of the response's last token
+    lengths: Tensor  # [R] tokens of the response
     ended: Tensor  # [R] bool: the response has its end of turn
     scores: Tensor  # [R] as the records give them; NaN where they give none
     ref_logps: Tensor  # [R] under a reference, nats; NaN where they are not known yet
@@ -262,6 +263,7 @@ def collate(
         response=torch.tensor(response_of_token, dtype=torch.long),
         prompt_of_response=torch.tensor(prompt_of_response, dtype=torch.long),
         last_token=torch.tensor(last_token, dtype=torch.long),
+        lengths=torch.tensor([len(response.ids) for response in responses], dtype=torch.long),
         ended=torch.tensor([response.ended for response in responses], dtype=torch.bool),
         scores=torch.tensor([response.score for response in responses], dtype=torch.float),
         ref_logps=torch.tensor([response.ref_logp for response in responses], dtype=torch.float),

@@ -41,6 +41,8 @@ class Family:
     takes_trees = True
     # Whether it wants to be told of padding that causal order hides from every token anyway.
     needs_mask = False
+    # Tensors of its images that its code reads as numbers, once for each image: they stay on the CPU.
+    read_as_numbers: tuple[str, ...] = ()
     # Whether answers before the last one are learned too; not where a prompt sees its own future.
     learns_earlier_answers = True
 
@@ -206,6 +208,7 @@ class Family:
             "attention_mask": batch.is_token if mask is None and self.needs_mask else mask,
             "position_ids": batch.position_ids,
             **batch.vision,
+            **{name: t for name, t in batch.on_cpu.vision.items() if name in self.read_as_numbers},
         }
 
     def carried(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

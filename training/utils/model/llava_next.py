@@ -7,6 +7,7 @@ from .llava import Llava
 
 class LlavaNext(Llava):
     model_types = ("llava_next",)
+    read_as_numbers = ("image_sizes",)
 
     def template_name(self, name: str, config: PretrainedConfig, processor) -> str:
         is_mistral = config.get_text_config().model_type == "mistral"

@@ -87,7 +87,8 @@ def _with_parts(module: nn.Module, parts: dict[str, nn.Module]) -> nn.Module:
 
 def tree_positions(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Positions by time, height and width, [3, B, T]: a prompt as the model counts it, then each response from
-    the prompt's last position on."""
+    the prompt's last position on. Worked out where the batch was made: nothing here waits for the device."""
+    device, batch = batch.input_ids.device, batch.on_cpu
     in_prompt = (batch.tree >= 0) & (batch.branch == IN_PROMPT)
     row, place = in_prompt.nonzero(as_tuple=True)  # of all prompt tokens, prompt after prompt
     prompt_key = row * (batch.tree.shape[1] + 1) + batch.tree[row, place]
@@ -111,4 +112,4 @@ def tree_positions(model: PreTrainedModel, batch: Batch) -> Tensor:
     behind = next_position[of_prompt] + batch.position_ids - lengths[of_prompt]
     out = behind.masked_fill(batch.tree < 0, 0).expand(3, -1, -1).clone()
     out[:, row, place] = positions[:, prompt, at]
-    return out
+    return out.to(device)

@@ -99,14 +99,15 @@ def count(model: PreTrainedModel, family: Family, config: PlanConfig, has_lm_hea
     }
     tower = [p for p in family.tower(model).parameters() if id(p) not in projector]
     language = size(model.parameters()) - size(tower) - size(projector.values())
+    if not has_lm_head and model.lm_head.weight is not model.get_input_embeddings().weight:
+        language -= model.lm_head.weight.numel()  # set aside in CPU memory
     trained = size(projector.values()) + (size(tower) if config.vis_encoder_update else 0)
     if config.lang_lora_dim:
         part = family.language_model(model)
         add_lora(part, config.lang_lora_dim, 0, config.lang_lora_module_name)
         trained += size(p for name, p in part.named_parameters() if ".lora_" in name)
     else:
-        is_tied = model.lm_head.weight is model.get_input_embeddings().weight
-        trained += language - (0 if has_lm_head or is_tied else model.lm_head.weight.numel())
+        trained += language
     return Parameters(size(tower), size(projector.values()), language, trained)
 
 

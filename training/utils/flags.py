@@ -17,8 +17,8 @@ class May(Enum):
     DIFFER_IN_RECORDS = auto()  # which records are used: they must stay the same in training
 
 
-def flag(default: Any = dataclasses.MISSING, help: str = "", may: May | None = None) -> Any:
-    metadata = {"help": help} | ({"may": may} if may else {})
+def flag(default: Any = dataclasses.MISSING, help: str = "", may: May | None = None, **more: Any) -> Any:
+    metadata = {"help": help} | ({"may": may} if may else {}) | more
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -60,3 +60,44 @@ def test_a_trained_tower_stays_part_of_the_model_and_gets_gradients(tiny_llava, 
     policy = frozen(tiny_llava, Policy, vision=True)
     policy(batch_of(encoder, RECORDS[0])).sum().backward()
     assert policy.model.model.vision_tower.embeddings.patch_embedding.weight.grad.abs().max() > 0
+
+
+def test_of_all_hidden_states_the_one_that_is_read_is_kept(tiny_llava, encoder):
+    """A LLaVA reads the states before the last layer; the projected features are what they were."""
+    policy = frozen(tiny_llava, Policy)
+    policy(batch_of(encoder, *RECORDS))
+    ((_, output),) = tower(policy).memory
+    layer = policy.model.config.vision_feature_layer
+    assert [number for number, states in enumerate(output.hidden_states) if states is not None] == [
+        layer % len(output.hidden_states)
+    ]
+    kept = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+        for t in output.to_tuple()[0]
+        if t is not None
+    }
+    states = output.hidden_states[layer]
+    assert list(kept.values()) == [states.numel() * states.element_size()]
+
+
+def test_models_that_read_other_layers_do_not_share_what_is_kept(tiny_llava, encoder):
+    policy, other = frozen(tiny_llava, Policy), Llava().load_model(str(tiny_llava))
+    other.config.vision_feature_layer = other.model.config.vision_feature_layer = -1
+    Llava().freeze(other, vision=False, language=True)
+    share_towers(policy, other)
+    batch = batch_of(encoder, *RECORDS)
+    policy(batch)
+    whole = Llava().load_model(str(tiny_llava))
+    whole.config.vision_feature_layer = whole.model.config.vision_feature_layer = -1
+    expected = Policy(whole, Llava())(batch)
+    torch.testing.assert_close(Policy(other, Llava())(batch), expected, atol=1e-6, rtol=0)
+
+
+def test_several_batches_are_remembered_and_told_apart(tiny_llava, encoder):
+    policy, whole = frozen(tiny_llava, Policy), frozen(tiny_llava, Policy, vision=True)
+    share_towers(policy, remembered_batches=2)
+    for _ in range(2):
+        for record in RECORDS[:2]:  # other tensors of the same values the second time
+            batch = batch_of(encoder, record)
+            torch.testing.assert_close(policy(batch), whole(batch), atol=1e-6, rtol=0)
+    assert tower(policy).num_images_encoded == 3

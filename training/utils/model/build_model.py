@@ -35,6 +35,7 @@ from .policy import Policy
 from .qwen_vl import QwenVL
 from .read_config import read_config
 from .tree_attention import use_tree_attention
+from .unused_head import UnusedHead
 from .value_head import ValueModel
 
 # The names of `--model_architecture`.
@@ -100,8 +101,7 @@ def build_value_model(
     """
     folder = require_reward_model(checkpoint) if needs_head else resolve_checkpoint(checkpoint)
     model = ValueModel(_load(config, folder, family, trainable), family)
-    if model.model.lm_head.weight is not model.model.get_input_embeddings().weight:
-        model.model.lm_head.requires_grad_(False)  # not part of the value
+    UnusedHead(model.model, is_saved=trainable)
     if (folder / HEAD_FILE).is_file():
         read_head(model, folder)
     model.v_head.to(model.model.dtype).requires_grad_(trainable)

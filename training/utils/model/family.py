@@ -24,6 +24,7 @@ from .image_len import Formula, image_lengths
 from .lora import merged
 from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
 from .tower import FrozenTower
+from .unused_head import UnusedHead
 
 if TYPE_CHECKING:
     from ..data.encode import Encoder
@@ -105,15 +106,16 @@ class Family:
         model.requires_grad_(False)
         tower = self.tower(model).requires_grad_(vision)
         if not vision:
-            setattr(model.model, self.tower_name(model), self.frozen_tower(tower))
+            setattr(model.model, self.tower_name(model), self.frozen_tower(tower, model.config))
         self.language_model(model).requires_grad_(language)
         model.lm_head.requires_grad_(language)
         for part in self.projector(model):
             part.requires_grad_(True)
 
-    def frozen_tower(self, tower: nn.Module) -> FrozenTower | nn.Module:
+    def frozen_tower(self, tower: nn.Module, config: PretrainedConfig) -> FrozenTower | nn.Module:
         """What takes the place of a tower that is not trained; its `whole()` is the tower."""
-        return FrozenTower(tower)
+        layer = getattr(config, "vision_feature_layer", None)
+        return FrozenTower(tower, [layer] if isinstance(layer, int) else layer)
 
     def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
         """Writes config, generation config and weights, as transformers loads them.
@@ -121,8 +123,11 @@ class Family:
         Args:
             weights: state dict of `model`, without a frozen tower.
         """
-        name, tower = self.tower_name(model), self.tower(model)
+        name, tower, head = self.tower_name(model), self.tower(model), model.lm_head
         weights = merged(model, weights)
+        if isinstance(head, UnusedHead):
+            model.lm_head = head.whole()
+            weights = head.own_weights() | weights
         if hasattr(tower, "whole"):
             setattr(model.model, name, whole := tower.whole())
             weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
@@ -131,6 +136,7 @@ class Family:
             model.save_pretrained(folder, state_dict=weights, save_original_format=False)
         finally:
             setattr(model.model, name, tower)
+            model.lm_head = head
 
     # -- images -------------------------------------------------------------------------------------
 

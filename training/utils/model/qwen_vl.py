@@ -8,7 +8,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from ..data.tree import IN_PROMPT, Batch
 from .family import Family
@@ -21,7 +21,7 @@ class QwenVL(Family):
     def image_text(self, processor) -> str:
         return f"<|vision_start|>{self.marker(processor)}<|vision_end|>"
 
-    def frozen_tower(self, tower: nn.Module) -> nn.Module:
+    def frozen_tower(self, tower: nn.Module, config: PretrainedConfig) -> nn.Module:
         return FrozenVisual(tower, patches_merged=tower.spatial_merge_size**2)
 
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """A frozen vision tower: one copy for all models of a process, run once for each batch of images."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,17 @@ class FrozenTower(nn.Module):
     whoever asks about the same pixels again gets the stored features, for all families alike.
     """
 
-    def __init__(self, tower: nn.Module, remembered_batches: int = 1) -> None:
+    def __init__(self, tower: nn.Module, read_layers: Sequence[int] | None = None) -> None:
+        """
+        Args:
+            read_layers: which of all hidden states the model reads, where it asks for them: the others are forgotten
+                at once, and what else the tower says of its last layer. None: it may read any.
+        """
         super().__init__()
         tower = made_whole(tower).requires_grad_(False).eval().to(dist.device())
         self.__dict__["tower"] = tower  # hidden from nn.Module's bookkeeping
-        self.__dict__["memory"] = deque(maxlen=remembered_batches)
+        self.__dict__["memory"] = deque(maxlen=1)
+        self.read_layers = None if read_layers is None else tuple(read_layers)
         self.num_images_encoded = 0
 
     def __getattr__(self, name: str):
@@ -37,13 +44,21 @@ class FrozenTower(nn.Module):
     @torch.no_grad()
     def forward(self, pixel_values: Tensor, *args, **kwargs):
         asked = (pixel_values, *args, *(kwargs[name] for name in sorted(kwargs)))
-        for known, output in self.memory:
-            if _same(known, asked):
-                return _copied(output)
+        if (place := _known(asked, [known for known, _ in self.memory])) is not None:
+            return _copied(self.memory[place][1])
         self.num_images_encoded += len(pixel_values)
-        output = self.tower(pixel_values.to(self.tower.dtype), *args, **kwargs)
+        output = self._read(self.tower(pixel_values.to(self.tower.dtype), *args, **kwargs))
         self.memory.append((asked, output))
         return _copied(output)
+
+    def _read(self, output):
+        """The tower's output without the layers that nobody reads."""
+        states = getattr(output, "hidden_states", None)
+        if states is None or self.read_layers is None:
+            return output
+        read = {layer % len(states) for layer in self.read_layers}
+        kept = tuple(state if layer in read else None for layer, state in enumerate(states))
+        return type(output)(hidden_states=kept)
 
 
 def _copied(output):
@@ -51,10 +66,27 @@ def _copied(output):
     return output if isinstance(output, Tensor | tuple) else type(output)(**output)
 
 
-def _same(known: tuple, asked: tuple) -> bool:
-    return len(known) == len(asked) and all(
-        (a is b or a.shape == b.shape and torch.equal(a, b)) if isinstance(a, Tensor) else a == b
-        for a, b in zip(known, asked, strict=True)
+def _known(asked: tuple, remembered: list[tuple]) -> int | None:
+    """Which of the remembered arguments are the same. The device is waited for once at most."""
+    alike: dict[
+        int, Tensor
+    ] = {}  # by place, whether the tensors that are not the same objects have the same values
+    for place, known in enumerate(remembered):
+        pairs = list(zip(known, asked, strict=False))
+        differ = [(a, b) for a, b in pairs if isinstance(a, Tensor) and a is not b]
+        if len(known) != len(asked) or any(
+            not isinstance(b, Tensor) or a.shape != b.shape or a.device != b.device for a, b in differ
+        ):
+            continue
+        if not all(a == b for a, b in pairs if not isinstance(a, Tensor)):
+            continue
+        if not differ:
+            return place
+        alike[place] = torch.stack([(a == b).all() for a, b in differ]).all()
+    if not alike:
+        return None
+    return next(
+        (p for p, same in zip(alike, torch.stack([*alike.values()]).tolist(), strict=True) if same), None
     )
 
 
@@ -68,7 +100,7 @@ def share_towers(*models: nn.Module, remembered_batches: int = 1) -> None:
     for number, tower in enumerate(frozen):
         tower.__dict__["memory"] = deque(maxlen=remembered_batches)
         for earlier in frozen[:number]:
-            if _equal_weights(tower.tower, earlier.tower):
+            if tower.read_layers == earlier.read_layers and _equal_weights(tower.tower, earlier.tower):
                 tower.__dict__.update(tower=earlier.tower, memory=earlier.memory)
                 break
 

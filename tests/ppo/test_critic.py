@@ -66,6 +66,7 @@ def test_value_loss_and_explained_variance_are_sane_at_the_first_step(
     with torch.enable_grad():
         (line,) = ppo(tiny_llava, reward_model, tmp_path / "planted")
     assert line["reward"] == pytest.approx(MEAN, abs=1e-3)
+    assert line["reward_std"] == pytest.approx(DEVIATION, abs=1e-3)
     assert line["value"] == pytest.approx(0, abs=1e-3)
     assert line["return"] == pytest.approx(0, abs=1e-2)
     assert line["value_loss"] < 0.05  # half a variance of 1 is what a constant would leave

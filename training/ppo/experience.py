@@ -124,14 +124,16 @@ def whitened(advantages: Tensor) -> Tensor:
     return (advantages - mean) / (max(squares / count - mean**2, 0.0) ** 0.5 + 1e-8)
 
 
-def critic_figures(experiences: list[Experience]) -> dict[str, float]:
-    """How well the critic foresaw the returns of the whole rollout, over all processes; nothing without a critic."""
+def step_figures(experiences: list[Experience]) -> dict[str, float]:
+    """How far the scores of a rollout spread, and how well a critic foresaw its returns, over all processes."""
+    moments = RunningMoments()
+    moments.add(torch.cat([experience.scores for experience in experiences]))
     if experiences[0].values is None:
-        return {}
+        return {"reward_std": moments.std}
     values, returns = (
         torch.cat([getattr(each, name) for each in experiences]) for name in ("values", "returns")
     )
-    return {"explained_variance": explained_variance(values, returns)}
+    return {"reward_std": moments.std, "explained_variance": explained_variance(values, returns)}
 
 
 def rollout_figures(experience: Experience) -> Figures:

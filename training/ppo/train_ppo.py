@@ -6,8 +6,9 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 """
 
 from math import ceil
+from time import monotonic
 
-from training.ppo.experience import assign_credit, critic_figures, observe, rollout_figures
+from training.ppo.experience import assign_credit, observe, rollout_figures, step_figures
 from training.ppo.models import build_models
 from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
@@ -52,9 +53,12 @@ def main(config: PPOConfig) -> None:
     sampler = Sampler(models.actor, models.rewards, config, data)
     for step, prompts in enumerate(step_trees(data, config.workers), start_step + 1):
         # 1. Sample responses of the current policy, and score them.
+        started = monotonic()
         sampled = sampler.sample(prompts, step)
         for attempt in range(config.dynamic_sampling):
             sampled = replace_dull(sampled, sampler, data, step, attempt)
+
+        sampling_s = monotonic() - started
 
         # 2. What the models say of them. A critic that starts as a reward model starts at normalised scores.
         if step == 1 and config.critic_is_reward_model and config.normalize_rewards:
@@ -82,8 +86,9 @@ def main(config: PPOConfig) -> None:
         shown = {
             "lr": models.actor.learning_rate,
             "kl_coef": kl_controller.coef,
+            "sampling_s": sampling_s,
             **figures,
-            **critic_figures(experiences),
+            **step_figures(experiences),
             **models.passed_over,
         }
         meter.step(step, epoch=epoch, tokens=num_tokens, **shown)

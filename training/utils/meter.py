@@ -15,6 +15,7 @@ from .picture import drawn
 UNITS = {
     "kl": "nats",
     "policy_kl": "nats a token",
+    "sampling_s": "s",
     "lr": "per step",
     "response_len": "tokens",
     "tokens_per_s": "tokens/s",

@@ -4,6 +4,7 @@ import doctest
 
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from tests.conftest import RECORDS
 from training.utils.data import tree as tree_module
@@ -104,3 +105,14 @@ def test_rows_are_filled_first_fit(trees):
     lengths = [len(tree) for tree in trees]
     rows = pack(trees, row_len=lengths[0] + lengths[2])
     assert [[len(tree) for tree in row] for row in rows] == [[lengths[0], lengths[2]], [lengths[1]]]
+
+
+def test_a_loader_pins_every_tensor_of_a_batch(trees, collate, monkeypatch):
+    """As a DataLoader does it: it asks what it loaded to pin itself."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    batch, failures = pin_memory((collate(trees), []))
+    assert (
+        len(pinned) == len(batch.vision) + sum(isinstance(v, torch.Tensor) for v in vars(batch).values()) > 10
+    )
+    assert failures == [] and batch.ids == [tree.id for tree in trees]

@@ -58,7 +58,8 @@ class FrozenTower(nn.Module):
             return output
         read = {layer % len(states) for layer in self.read_layers}
         kept = tuple(state if layer in read else None for layer, state in enumerate(states))
-        return type(output)(hidden_states=kept)
+        last = output.last_hidden_state if len(states) - 1 in read else None
+        return type(output)(last_hidden_state=last, hidden_states=kept)
 
 
 def _copied(output):

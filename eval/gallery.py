@@ -1,18 +1,13 @@
 """Pictures with the answers of each run to the same question, and what became of them since the first run."""
 
-import base64
-import io
 import json
-import math
-import mimetypes
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
+from eval.page import data_uri
 from eval.tables import Files, read_scores
 from training.utils.data.record import MARKER, DataError
 
@@ -29,7 +24,6 @@ SHARES = {
     "still right": 0.15,
 }  # of the pictures of a benchmark
 SHOWN = 24  # pictures of a benchmark
-LARGEST_PX = 480  # side of a picture in the page
 LARGEST_BYTES = 60_000  # what is smaller goes into the page as it is
 
 
@@ -148,15 +142,3 @@ def chosen(entries: Sequence[Entry]) -> list[Entry]:
 def with_picture(entry: Entry, folder: Path) -> Entry:
     file = folder / entry.question.image
     return replace(entry, picture=data_uri(file, LARGEST_BYTES) if file.is_file() else "")
-
-
-def data_uri(file: Path, largest_bytes: float = math.inf) -> str:
-    """The picture as it is, or made smaller where the file is larger than it may be."""
-    content, kind = file.read_bytes(), mimetypes.guess_type(file.name)[0] or "image/png"
-    if len(content) > largest_bytes:
-        with Image.open(file) as image:
-            image.thumbnail((LARGEST_PX, LARGEST_PX))
-            smaller = io.BytesIO()
-            image.convert("RGB").save(smaller, "JPEG", quality=80)
-        content, kind = smaller.getvalue(), "image/jpeg"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

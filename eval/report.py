@@ -15,12 +15,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from transformers import HfArgumentParser
 
 from eval import tables
 from eval.curves import HEIGHT, WIDTH, panels
-from eval.gallery import OUTCOMES, Gallery, data_uri, gallery, marked, read_questions
+from eval.gallery import OUTCOMES, Gallery, gallery, marked, read_questions
+from eval.page import data_uri, render_page
 from training.utils.data.record import DataError
 
 __all__ = ["marked", "render"]
@@ -72,15 +72,9 @@ def there(parts: list[dict]) -> list[dict]:
 
 
 def render(spec: dict, files: tables.Files, sections: list[tables.Section]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": tables.number, "signed": tables.signed}
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        TEMPLATES / "report.html.j2",
+        {"number": tables.number, "signed": tables.signed},
         title=spec["title"],
         runs=list(files),
         sections=sections,

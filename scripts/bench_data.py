@@ -29,8 +29,10 @@ WORDS = (
 @dataclass(frozen=True)
 class BenchConfig:
     texts: int = field(default=100_000, metadata={"help": "Text records of about 1.4 KB, as JSON Lines."})
-    photos: int = field(default=5_000, metadata={"help": "Records with a 640x480 JPEG each, as a JSON list."})
-    parquet: int = field(default=10_000, metadata={"help": "Rows of a parquet file with pictures inside."})
+    photos: int = field(
+        default=20_000, metadata={"help": "Records with a 640x480 JPEG each, as a JSON list."}
+    )
+    parquet: int = field(default=20_000, metadata={"help": "Rows of a parquet file with pictures inside."})
     folder: str = field(default="/tmp/bench_data", metadata={"help": "Folder to write the data into."})
     start: str = field(default="", metadata={"help": "Measure one start with this file, and nothing else."})
 
@@ -85,6 +87,7 @@ def measured_start(file: Path, model: Path) -> dict:
         output_dir=str(file.parent / "out"),
         max_seq_len=2048,
         per_device_train_batch_size=8,
+        verify_images="header",
     )
     dist.init_distributed(config.seed)
     encoder = build_encoder(config, config.from_checkpoint)

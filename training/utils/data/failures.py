@@ -70,7 +70,15 @@ def settle(failures: Sequence[Failure], total: int, skip: bool, file: Path | Non
 
 def reasons(failures: Sequence[Failure]) -> Counter[str]:
     """How many failures are of a kind: reasons that differ in names and numbers alone are one."""
-    return Counter(_kind(each.reason) for each in failures)
+    return Counter({kind: len(alike) for kind, alike in by_reason(failures).items()})
+
+
+def by_reason(failures: Sequence[Failure]) -> dict[str, list[Failure]]:
+    """The failures of each kind."""
+    found: dict[str, list[Failure]] = {}
+    for each in failures:
+        found.setdefault(_kind(each.reason), []).append(each)
+    return found
 
 
 def _kind(reason: str) -> str:

@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from .record import Record
 from .records import Reader
 
 CHUNK = 1_000  # entries that a worker looks at before it reports
+Seen = TypeVar("Seen")
 
 
 @dataclass
@@ -46,24 +48,24 @@ class Inspector:
         Raises:
             DataError: the record can't be used.
         """
-        if self.verify_images != "none":
+        if self.verify_images == "full":
             for image in record.images:
-                verify(image, self.verify_images)
-        if self.encoder is None:
+                verify(image)
+        if self.verify_images == "none" and self.encoder is None:
             return Facts(images=len(record.images))
-        return self.encoder.inspect(record, [image_size(image) for image in record.images])
+        sizes = [image_size(image) for image in record.images]  # the header says it, if it is sound
+        return self.encoder.inspect(record, sizes) if self.encoder else Facts(images=len(sizes))
 
 
 def look(
     entries: Entries, places: np.ndarray, reader: Reader, inspector: Inspector, num_workers: int
 ) -> Verdict:
     """Reads the entries at these places and looks at each record, in so many processes."""
-    chunks = [places[first : first + CHUNK] for first in range(0, len(places), CHUNK)]
 
     def look_at(chunk: np.ndarray) -> Verdict:
         return _look(entries, chunk, reader, inspector)
 
-    found = list(_shared_out(look_at, chunks, num_workers))
+    found = list(share_out(look_at, places, num_workers))
     return Verdict(
         np.concatenate([part.places for part in found]) if found else np.zeros(0, np.int64),
         np.concatenate([part.facts for part in found]) if found else np.zeros((0, len(FACTS)), np.int32),
@@ -74,17 +76,26 @@ def look(
 def _look(entries: Entries, places: np.ndarray, reader: Reader, inspector: Inspector) -> Verdict:
     good, facts, failures = [], [], []
     for place in map(int, places):
-        name = None
-        try:
-            record = reader.read(entries, place)
-            name = record.id
-            facts.append(list(asdict(inspector(record)).values()))
+        seen = attempt(entries, place, reader, inspector)
+        if isinstance(seen, Failure):
+            failures.append(seen)
+        else:
+            facts.append([getattr(seen, name) for name in FACTS])
             good.append(place)
-        except Exception as error:  # whatever an odd entry brings about is one failure, with its place
-            failures.append(failure(entries.where(place), name or _name(entries, place), error))
     return Verdict(
         np.array(good, np.int64), np.array(facts, np.int32).reshape(len(good), len(FACTS)), failures
     )
+
+
+def attempt(entries: Entries, place: int, reader: Reader, see: Callable[[Record], Seen]) -> Seen | Failure:
+    """What `see` gives for the record at a place, or why there is nothing to see."""
+    name = None
+    try:
+        record = reader.read(entries, place)
+        name = record.id
+        return see(record)
+    except Exception as error:  # whatever an odd entry brings about is one failure, with its place
+        return failure(entries.where(place), name or _name(entries, place), error)
 
 
 def _name(entries: Entries, place: int) -> object:
@@ -96,16 +107,15 @@ def _name(entries: Entries, place: int) -> object:
     return entry.get("id") if isinstance(entry, dict) else None
 
 
-_job: Callable[[np.ndarray], Verdict] | None = (
+_job: Callable[[np.ndarray], object] | None = (
     None  # what the forked workers do: inherited, so nothing is pickled
 )
 
 
-def _shared_out(
-    job: Callable[[np.ndarray], Verdict], chunks: Sequence[np.ndarray], num_workers: int
-) -> Iterator[Verdict]:
-    """What the job gives for each chunk, in their order; by workers where that pays."""
+def share_out(job: Callable[[np.ndarray], Seen], places: np.ndarray, num_workers: int) -> Iterator[Seen]:
+    """What the job gives for each chunk of the places, in their order; by workers where that pays."""
     global _job
+    chunks = [places[first : first + CHUNK] for first in range(0, len(places), CHUNK)]
     num_workers = min(num_workers, len(chunks))
     shown = tqdm(
         total=len(chunks), unit="k records", desc="check", disable=len(chunks) < 20 or not dist.is_main()
@@ -119,8 +129,8 @@ def _shared_out(
         _job = job
         try:
             with multiprocessing.get_context("fork").Pool(num_workers, _begin) as pool:
-                for verdict in pool.imap(_do, chunks):
-                    yield verdict
+                for seen in pool.imap(_do, chunks):
+                    yield seen
                     shown.update()
         finally:
             _job = None
@@ -131,5 +141,5 @@ def _begin() -> None:
     torch.set_num_threads(1)  # as many processes as cores; and a forked thread pool would hang
 
 
-def _do(chunk: np.ndarray) -> Verdict:
+def _do(chunk: np.ndarray) -> object:
     return _job(chunk)

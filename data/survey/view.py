@@ -1,0 +1,190 @@
+"""A record as the model sees it: the pictures behind the processor, and each token with what it is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from itertools import groupby
+
+from PIL import Image
+
+from training.utils.data.encode import Encoder
+from training.utils.data.images import open_image
+from training.utils.data.record import Record
+from training.utils.model.seen_pictures import seen_pictures
+
+from .measure import uncut
+
+PLACEHOLDER = "\ufffc"  # stands for a picture in a text
+BROKEN = "\ufffd"  # what a decoder writes for bytes that are no character
+PART_OF_CHARACTER = "·"
+MOST_BYTES = 4  # of a character in UTF-8
+WINDOW = 6  # tokens in front of one that decide how it is written
+
+
+@dataclass(frozen=True)
+class Token:
+    text: str
+    ids: tuple[int, ...]  # one; of a picture all
+    kind: str = "words"  # or "structure", "image", "learned"
+    cut: bool = False  # does not fit into --max_seq_len
+
+    @property
+    def shown(self) -> str:
+        return self.text.replace("\n", "↵\n") or PART_OF_CHARACTER
+
+    @property
+    def about(self) -> str:
+        return f"id {self.ids[0]}" if len(self.ids) == 1 else f"{len(self.ids)} tokens"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture as the processor gives it, in one piece or in tiles."""
+
+    pieces: list[Image.Image]
+    size: tuple[int, int]  # of the picture itself, pixels
+    num_tokens: int
+    known: bool  # the pieces are made of the processor's tensors; else the picture at its own size
+
+
+@dataclass(frozen=True)
+class Answer:
+    tokens: list[Token]
+    score: float | None
+
+
+@dataclass(frozen=True)
+class View:
+    record: Record
+    why: str
+    pictures: list[Seen]
+    prompt: list[Token]
+    answers: list[Answer]
+
+
+def view(encoder: Encoder, record: Record, why: str, learns_history: bool) -> View:
+    """
+    Args:
+        learns_history: earlier answers are learned too.
+
+    Raises:
+        DataError: the record can't be encoded.
+    """
+    pictures, expansions = [], []
+    for image in map(open_image, record.images):
+        vision, (ids,) = encoder.family.image_inputs(encoder.processor, [image])
+        pieces = seen_pictures(encoder.processor, vision)
+        pictures.append(Seen(pieces or [image], image.size, len(ids), bool(pieces)))
+        expansions.append(ids)
+    tree = encoder.encode(record)
+    prompt = _prompt(encoder, record, expansions, learns_history)
+    kept = [ids for ids, _ in _collapsed(tree.prompt_ids, expansions)]
+    answers = []
+    for number, text in enumerate(record.responses):
+        ids, num_kept = encoder.response_ids(text), len(tree.responses[number].ids)
+        texts = _texts(encoder, [(one,) for one in ids], tree.prompt_ids[-1:])
+        tokens = [
+            Token(shown, (one,), "learned", place >= num_kept)
+            for place, (shown, one) in enumerate(zip(texts, ids, strict=True))
+        ]
+        answers.append(Answer(tokens, record.scores[number] if record.scores else None))
+    return View(record, why, pictures, _without(prompt, kept), answers)
+
+
+def _without(prompt: list[Token], kept: list[tuple[int, ...]]) -> list[Token]:
+    """The tokens of a whole prompt, those cut that are not kept."""
+    whole = [token.ids for token in prompt]
+    if whole == kept:
+        return prompt
+    left = SequenceMatcher(None, whole, kept, autojunk=False).get_matching_blocks()
+    places = {place for block in left for place in range(block.a, block.a + block.size)}
+    return [replace(token, cut=place not in places) for place, token in enumerate(prompt)]
+
+
+def _prompt(
+    encoder: Encoder, record: Record, expansions: Sequence[list[int]], learns_history: bool
+) -> list[Token]:
+    """The tokens of the whole prompt."""
+    ids, learned = uncut(encoder).prompt_ids(record.turns, expansions, record.system)
+    image = encoder.family.image_text(encoder.processor)
+    segments = iter(encoder.template.prompts(record.turns, image, record.system))
+    marker = encoder.family.marker(encoder.processor)
+    units = list(_collapsed(ids, expansions))
+    texts = _texts(encoder, [unit for unit, _ in units])
+    tokens: list[Token] = []
+    together = zip(units, texts, strict=True)
+    for is_answer, run in groupby(together, key=lambda one: learned[one[0][1]]):
+        part = [(text, unit) for (unit, _), text in run]
+        if is_answer:
+            kinds = ["learned" if learns_history else _plain(encoder, unit) for _, unit in part]
+            tokens += [Token(text, unit, kind) for (text, unit), kind in zip(part, kinds, strict=True)]
+            continue
+        pieces = [(piece.text.replace(marker, PLACEHOLDER), piece.structure) for piece in next(segments)]
+        structure = _structure("".join(text for text, _ in part), pieces)
+        at = 0
+        for text, unit in part:
+            by_template = all(structure[at : at + max(len(text), 1)])
+            kind = "image" if text == PLACEHOLDER else "structure" if by_template else _plain(encoder, unit)
+            shown = f"[image, {len(unit)} token{'s' if len(unit) > 1 else ''}]" if kind == "image" else text
+            tokens.append(Token(shown, unit, kind))
+            at += len(text)
+    return tokens
+
+
+def _plain(encoder: Encoder, unit: tuple[int, ...]) -> str:
+    return "structure" if unit[0] in encoder.structural_ids else "words"
+
+
+def _structure(text: str, pieces: Sequence[tuple[str, bool]]) -> list[bool]:
+    """Which characters of a prompt the template wrote: those of its pieces, found in their order."""
+    marks = [character.isspace() for character in text]
+    at = 0
+    for piece, is_structure in pieces:
+        wanted = piece.strip()
+        found = text.find(wanted, at) if wanted else -1
+        if found >= 0:
+            at = found + len(wanted)
+            marks[found:at] = [is_structure] * len(wanted)
+    return marks
+
+
+def _collapsed(ids: Sequence[int], expansions: Sequence[list[int]]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """The ids one by one, those of a picture together; and where each begins."""
+    at, images = 0, list(expansions)
+    while at < len(ids):
+        length = len(images[0]) if images and list(ids[at : at + len(images[0])]) == images[0] else 0
+        if length:
+            images.pop(0)
+        yield tuple(ids[at : at + max(length, 1)]), at
+        at += max(length, 1)
+
+
+def _texts(encoder: Encoder, units: Sequence[tuple[int, ...]], before: Sequence[int] = ()) -> list[str]:
+    """What each token adds to the text `before` it. A character of several tokens is the last one's."""
+    tokenizer = encoder.tokenizer
+
+    def written(ids: Sequence[int]) -> str:
+        return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    texts: list[str] = []
+    pending: list[int] = []  # tokens that are not a whole character yet
+    for unit in units:
+        if len(unit) > 1 or unit[0] == encoder.image_id:
+            texts.append(PLACEHOLDER)
+            continue
+        pending.append(unit[0])
+        head, whole = written(before), written([*before, *pending])
+        if whole.endswith(BROKEN) and len(pending) < MOST_BYTES:
+            texts.append("")
+            continue
+        texts.append(whole[len(_common(head, whole)) :])
+        before, pending = [*before, *pending][-WINDOW:], []
+    return texts
+
+
+def _common(a: str, b: str) -> str:
+    """What two texts begin with alike."""
+    same = next(
+        (place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+    return a[:same]

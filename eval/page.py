@@ -1,0 +1,51 @@
+"""Self-contained HTML pages: a template with its style inside, and pictures as data URIs."""
+
+import base64
+import io
+import math
+import mimetypes
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+SHARED = Path(__file__).parent / "templates"  # what every page may include: page.css
+LARGEST_PX = 480  # side of a picture in a page
+
+
+def render_page(template: Path, filters: Mapping[str, Callable] | None = None, **content: Any) -> str:
+    """A page, with everything that is put into it escaped."""
+    environment = Environment(
+        loader=FileSystemLoader([template.parent, SHARED]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= filters or {}
+    return environment.get_template(template.name).render(**content)
+
+
+def data_uri(file: Path, largest_bytes: float = math.inf) -> str:
+    """The picture as it is, or made smaller where the file is larger than it may be."""
+    content, kind = file.read_bytes(), mimetypes.guess_type(file.name)[0] or "image/png"
+    if len(content) > largest_bytes:
+        with Image.open(file) as image:
+            return image_uri(image)
+    return _uri(content, kind)
+
+
+def image_uri(image: Image.Image, largest_px: int = LARGEST_PX) -> str:
+    """A picture with sides of at most so many pixels; a small one keeps every pixel as it is."""
+    image = image.convert("RGB")
+    image.thumbnail((largest_px, largest_px))
+    lossless = math.prod(image.size) <= 64 * 64
+    content = io.BytesIO()
+    image.save(content, "PNG" if lossless else "JPEG", quality=80)
+    return _uri(content.getvalue(), "image/png" if lossless else "image/jpeg")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

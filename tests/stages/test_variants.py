@@ -15,11 +15,12 @@ from training.dpo.train_dpo import main as train_dpo
 from training.ppo import train_ppo as train_ppo_module
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
+from training.sft.train_sft import main as train_sft
 from training.utils import jsonl
 from training.utils.config import ConfigError
 from training.utils.data.record import DataError
 from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig
+from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 
 def settings(model, data, output, **more):
@@ -169,3 +170,18 @@ def test_an_estimator_that_compares_samples_asks_for_two(tiny_llava, tmp_path):
     )
     with pytest.raises(ConfigError, match="--num_generations 1: expected 2 or more with"):
         PPOConfig(**config)
+
+
+def test_sft_learns_the_best_of_ranked_answers_alone(tiny_llava, tmp_path):
+    ranked = json.loads((SAMPLES / "reward.json").read_text())[:4]
+    for record in ranked:
+        record["image"] = str(SAMPLES / record["image"])
+    (tmp_path / "ranked.json").write_text(json.dumps(ranked))
+    for record in ranked:
+        record["conversations"][-1]["value"] = record["conversations"][-1]["value"][0]
+    (tmp_path / "best.json").write_text(json.dumps(ranked))
+    more = {"image_folder": str(SAMPLES), "max_steps": 1}
+    for name in ("ranked", "best"):
+        config = settings(tiny_llava, tmp_path / f"{name}.json", tmp_path / name, **more)
+        train_sft(SFTConfig(**config))
+    assert log(tmp_path / "ranked")[0]["loss"] == log(tmp_path / "best")[0]["loss"]

@@ -114,7 +114,8 @@ class LossType:
 
     function: Callable[[Ranked, DPOConfig], Tensor]
     reference: bool = True
-    pairs: bool = True  # else one response will do, with a score or label that says whether it is desirable
+    pairs: bool = True  # else one response will do
+    labels: bool = False  # each response is desirable or not
     compares_with: Kind = Kind.OWN
     mean_reward: bool = False
 
@@ -127,8 +128,8 @@ LOSS_TYPES = {
     "simpo": LossType(simpo, reference=False),
     "orpo": LossType(orpo, reference=False),
     "sft": LossType(sft, reference=False, pairs=False),
-    "kto": LossType(kto, pairs=False, compares_with=Kind.BORROWED),
-    "bco": LossType(bco, pairs=False, mean_reward=True),
+    "kto": LossType(kto, pairs=False, labels=True, compares_with=Kind.BORROWED),
+    "bco": LossType(bco, pairs=False, labels=True, mean_reward=True),
     "image_conditional": LossType(image_conditional, compares_with=Kind.OTHER_IMAGE),
     "anchored": LossType(anchored),
     "mdpo": LossType(mdpo, compares_with=Kind.OTHER_IMAGE),
@@ -158,6 +159,8 @@ class WeightedLosses:
         self.weights = weights or [1.0] * len(names)
         self.need_reference = any(loss.reference for loss in self.losses)
         self.need_mean_reward = any(loss.mean_reward for loss in self.losses)
+        # With pairs the figures tell the desirable answers apart.
+        self.need_labels = any(loss.labels or loss.pairs for loss in self.losses)
         self.min_responses = 2 if any(loss.pairs for loss in self.losses) else 1
 
     def compare_with(self, kind: Kind) -> bool:

@@ -23,7 +23,8 @@ def main(config: DPOConfig) -> None:
     weighted_losses = WeightedLosses(config)
     encoder = build_encoder(config, config.from_checkpoint)
     max_responses = config.ranked_candidate_num or None
-    data = load_data(config, encoder, weighted_losses.min_responses, max_responses)
+    min_responses, need_labels = weighted_losses.min_responses, weighted_losses.need_labels
+    data = load_data(config, encoder, min_responses, max_responses, needs_labels=need_labels)
     compares_images = weighted_losses.compare_with(Kind.OTHER_IMAGE)
     data.encode = Contrasts(
         encoder,

@@ -18,7 +18,7 @@ def main(config: SFTConfig) -> None:
     if config.builds_model:
         assemble_once(config, config.from_checkpoint, config.seed)
     encoder = build_encoder(config, config.from_checkpoint)
-    data = load_data(config, encoder, min_responses=1)
+    data = load_data(config, encoder, min_responses=1, max_responses=1, imitates=True)
     run = Run(config, encoder, data)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)

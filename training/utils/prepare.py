@@ -85,11 +85,19 @@ def load_data(
     encoder: Encoder,
     min_responses: int,
     max_responses: int | None = None,
-    needs_scores: bool = False,
+    **needs: bool,
 ) -> Data:
-    """Training and held-out records, validated and known to fit, and in which order they come."""
+    """Training and held-out records, validated and known to fit, and in which order they come.
+
+    Args:
+        needs: what else the stage asks of a record, as `Reader` names it.
+    """
     reader = Reader(
-        min_responses, max_responses, needs_scores, config.image_folder or None, config.renamed_columns
+        min_responses,
+        max_responses,
+        image_folder=config.image_folder or None,
+        columns=config.renamed_columns,
+        **needs,
     )
     records = load_checked(config.data_path, reader, config, encoder)
     if config.eval_data_path:

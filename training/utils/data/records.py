@@ -27,6 +27,8 @@ class Reader:
     min_responses: int = 0  # that it needs
     max_responses: int | None = None  # that it uses, the best first; none: all
     needs_scores: bool = False  # for each response
+    needs_labels: bool = False  # each response is desirable or not
+    imitates: bool = False  # responses are learned as they are, so none may be undesirable
     image_folder: str | None = None  # where picture paths start; none: the folder that the data lie in
     columns: tuple[tuple[str, str], ...] = ()  # names that a format knows, and what the data call them
 
@@ -43,8 +45,19 @@ class Reader:
         """An entry as a record. Arguments: `source` is "file[index]", `folder` where picture paths start."""
         spelled = normalise(entry, dict(self.columns))
         images = tuple(locate(image, folder) if isinstance(image, str) else image for image in spelled.images)
+        if spelled.desirable is not None and len(spelled.responses) > 1:
+            raise DataError(
+                f"a label of true or false says whether one answer is desirable; found {len(spelled.responses)}"
+            )
+        if self.imitates and spelled.desirable is False:
+            raise DataError(
+                "the answer is labelled as not desirable, and would be learned; leave it out, or learn from it with "
+                "--loss_type kto or bco of run_dpo_training.sh"
+            )
         responses, scores = _ranked(spelled)
-        self._require(responses, scores is not None)
+        if self.needs_labels:
+            scores = _labelled(spelled, scores)
+        self._require(responses, scores)
         file, _, index = source.rpartition("[")
         return Record(
             id=str(spelled.id if spelled.id is not None else index.rstrip("]")),
@@ -58,7 +71,7 @@ class Reader:
             system=spelled.system,
         )
 
-    def _require(self, responses: tuple[str, ...], has_scores: bool) -> None:
+    def _require(self, responses: tuple[str, ...], scores: tuple[float, ...] | None) -> None:
         if len(responses) < self.min_responses:
             raise DataError(
                 f"found {len(responses)} response(s), expected at least {self.min_responses}; "
@@ -66,20 +79,57 @@ class Reader:
             )
         if not all(responses):
             raise DataError("a response is empty; expected text")
-        if self.needs_scores and not has_scores:
+        if self.needs_scores and scores is None:
             raise DataError("has no `score`; --loss_type regression needs one for each response")
         if self.min_responses > 1 and len(set(responses)) < len(responses):
             raise DataError("two responses are the same; expected different ones to rank; remove one")
+        used = (scores or ())[: self.max_responses]
+        if self.min_responses > 1 and used and len(set(used)) == 1:
+            raise DataError(
+                f"all {len(used)} responses have the score {used[0]:g}; expected one that is better than another; "
+                "leave such records out"
+            )
 
 
 def _ranked(spelled: Spelled) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
     """Responses and their scores, the best first: by the scores, if there are any, else as they are listed."""
     responses = tuple(text.strip() for text in spelled.responses)
-    if not spelled.scores:
+    scores = spelled.scores
+    if not scores and spelled.desirable is not None:
+        scores = (float(spelled.desirable),)
+    if not scores:
         return responses, None
-    ordered = sorted(zip(spelled.scores, responses, strict=True), key=lambda scored: -scored[0])
+    ordered = sorted(zip(scores, responses, strict=True), key=lambda scored: -scored[0])
     scores, responses = zip(*ordered, strict=True)
     return responses, scores
+
+
+def _labelled(spelled: Spelled, scores: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Scores, the best first, that are above 0 for a desirable response.
+
+    An answer alone is desirable or not by its label: a rating of 3 may be either. Of several answers the best are
+    desirable and the others are not, as where a pair is taken apart (TRL's `unpair_preference_dataset`).
+
+    Raises:
+        DataError: nothing says whether the answer is desirable, or which of several is better.
+    """
+    if len(spelled.responses) == 1:
+        named = {"true": True, "1": True, "false": False, "0": False}.get((spelled.label or "").lower())
+        desirable = named if spelled.desirable is None else spelled.desirable
+        if desirable is None:
+            raise DataError(
+                "nothing says whether the answer is desirable; expected `label` of true or false: KTO and BCO need "
+                "it for an answer alone" + (", and a score does not tell" if scores else "")
+            )
+        return (float(desirable),)
+    if not scores or set(scores) == {0.0, 1.0}:
+        return scores
+    if len(set(scores)) == 1:
+        raise DataError(
+            f"all {len(scores)} responses have the score {scores[0]:g}; expected one that is better"
+        )
+    border = (scores[0] + max(score for score in scores if score < scores[0])) / 2
+    return tuple(score - border for score in scores)
 
 
 def _with_markers(turns: Sequence[Turn], num_images: int) -> tuple[Turn, ...]:

@@ -42,7 +42,7 @@ SPELLED = {
         spelled("Name a colour.", images=[], answers=["Red."]),
         spelled(MARKED, answers=[RIGHT]),
     ],
-    "trl_unpaired.jsonl": [spelled(PLAIN, answers=["A red square."], scores=(0.0,))],
+    "trl_unpaired.jsonl": [spelled(PLAIN, answers=["A red square."], desirable=False)],
     "trl_preference.jsonl": [spelled(MARKED, answers=PAIR)],
     "trl_implicit_prompt.jsonl": [spelled(MARKED, answers=PAIR)],
     "trl_prompt.jsonl": [spelled(MARKED)],
@@ -65,7 +65,7 @@ SPELLED = {
     "llama_factory_sharegpt_preference.json": [spelled(MARKED, answers=PAIR)],
     "llama_factory_alpaca.json": [
         spelled("Hello.", "Hello!", f"Look.\n{MARKED}", answers=[RIGHT], system="Be brief."),
-        spelled("Name a colour.", images=[], answers=["A dog."], scores=(0.0,)),
+        spelled("Name a colour.", images=[], answers=["A dog."], desirable=False),
     ],
     "llama_factory_alpaca_preference.json": [spelled("Name a colour.", images=[], answers=["Red.", "A dog."])],
     "ms_swift.jsonl": [spelled(MARKED, answers=PAIR), spelled(MARKED, answers=PAIR)],

@@ -155,8 +155,13 @@ def _system(row: Row, inside: str) -> str:
 
 
 def _read_label(row: Row, spelled: Spelled) -> None:
-    """The label: what an answer is checked against, or whether the one answer is desirable."""
+    """Label and score of one answer: what it is checked against, whether it is desirable, how good it is."""
+    if "kto_tag" in row:
+        spelled.desirable = row.flag("kto_tag")
     left = dict(row.left())
+    score = left.get("score")
+    if len(spelled.responses) == 1 and not spelled.scores and isinstance(score, (int, float)):
+        spelled.scores = (row.number("score"),)
     key = next((key for key in LABELS if key in left), None)
     if key is None or (key != "label" and (spelled.responses or spelled.label is not None)):
         return
@@ -166,6 +171,6 @@ def _read_label(row: Row, spelled: Spelled) -> None:
             raise DataError(
                 f"{row.what(key)} is {shown(value)} and there is no answer that it is about; write a label as a text"
             )
-        spelled.scores = (float(value),) * len(spelled.responses)
+        spelled.desirable = value
     else:
         spelled.label = as_label(value, row.what(key))

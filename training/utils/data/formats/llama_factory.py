@@ -24,9 +24,7 @@ def read_alpaca(row: Row) -> Spelled:
     """`instruction` and `input` as the question, `history` before it, `output` as the answer."""
     found = _asked(row, "instruction", "input")
     found.responses = read_one_answer(row, "output")
-    if "kto_tag" not in row:
-        return spelled(found)
-    return spelled(found, (float(row.flag("kto_tag")),) * len(found.responses))
+    return spelled(found)
 
 
 def read_alpaca_preference(row: Row) -> Spelled:

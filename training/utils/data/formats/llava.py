@@ -1,14 +1,16 @@
 """LLaVA's `conversations`, and the preference sets that are built on them."""
 
+from typing import Any
+
 from ..record import DataError, Turn
 from .dialogue import Dialogue, read_answer, read_messages, read_one_answer
 from .row import Row
 from .spelled import Spelled
 
 
-def spelled(found: Dialogue, scores: tuple[float, ...] | None = None, label: str | None = None) -> Spelled:
+def spelled(found: Dialogue, scores: tuple[float, ...] | None = None, **more: Any) -> Spelled:
     """A dialogue as a record whose id, pictures of keys and origin are still to be read."""
-    return Spelled(None, found.images, found.turns, found.responses, scores, label, system=found.system)
+    return Spelled(None, found.images, found.turns, found.responses, scores, system=found.system, **more)
 
 
 def read_conversation(row: Row) -> Spelled:

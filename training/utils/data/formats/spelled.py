@@ -20,5 +20,6 @@ class Spelled:
     responses: list[str]  # the best first, unless there are scores
     scores: tuple[float, ...] | None = None
     label: str | None = None
+    desirable: bool | None = None  # whether the one answer is
     origin: str = ""  # data set that it was taken from
     system: str = ""

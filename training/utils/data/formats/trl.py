@@ -57,9 +57,7 @@ def read_completion(row: Row) -> Spelled:
     """`prompt` and `completion`; with a `label` of true or false, one answer that is desirable or not."""
     found = read_prompt(row, "prompt")
     found.responses = read_one_answer(row, "completion")
-    if "label" not in row:
-        return spelled(found)
-    return spelled(found, (float(row.flag("label")),) * len(found.responses))
+    return spelled(found, desirable=row.flag("label") if "label" in row else None)
 
 
 def read_prompt_only(row: Row) -> Spelled:

@@ -2,12 +2,12 @@
 
 import copy
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from data.make_format_samples import samples
+from scripts.fuzz_rows import places
 from training.utils.data.formats import Spelled, captions, is_captions, normalise
 from training.utils.data.formats.names import kind
 from training.utils.data.record import DataError
@@ -63,14 +63,6 @@ VALUES = [
         DEEP,
     ),
 ]
-
-
-def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
-    """The path of everything that lies inside a row."""
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, part in parts:
-        yield (*path, key)
-        yield from places(part, (*path, key))
 
 
 def at(row: Any, path: tuple) -> Any:

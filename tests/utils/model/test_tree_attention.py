@@ -5,10 +5,14 @@ import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from tests.conftest import record
+from training.utils.data.loader import Collator
 from training.utils.data.tree import Response, Tree, collate
 from training.utils.model import tree_attention as module
 from training.utils.model.build_model import build_policy, get_family
-from training.utils.model.tree_attention import tree_attention
+from training.utils.model.llava import Llava
+from training.utils.model.policy import Policy
+from training.utils.model.tree_attention import tree_attention, use_tree_attention
 from training.utils.stage_config import SFTConfig
 
 
@@ -61,3 +65,23 @@ def test_a_model_that_is_built_for_training_uses_it(tiny_llava, monkeypatch):
         lengths.clear()
         policy(collate(rows, 0, lambda parts: {}))
         assert lengths == expected * 2  # in each of the two layers
+
+
+def test_the_kernel_gets_no_mask_of_rows_that_are_padded_on_the_right(model, encoder, monkeypatch):
+    """And so can be the flash kernel, which takes none."""
+    use_tree_attention(model.model.language_model)
+    records = [record("<image>\nWhat?", "That."), record("<image>\nAnd what is this, if I may ask?", "This.")]
+    batch = Collator(encoder, True)([encoder.encode(one) for one in records])
+    assert not batch.is_token.all()
+    calls = []
+
+    def recorded(query, key, value, attn_mask=None, is_causal=False, **more):
+        if query.shape[2] == batch.input_ids.shape[1]:
+            calls.append((attn_mask, is_causal))
+        return attend(query, key, value, attn_mask=attn_mask, is_causal=is_causal, **more)
+
+    attend = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", recorded)
+    with torch.no_grad():
+        Policy(model, Llava())(batch)
+    assert calls == [(None, True)] * model.config.text_config.num_hidden_layers

@@ -12,16 +12,14 @@ Notation: B rows, T tokens of a row, P prompts, R responses, N learned tokens.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from .batch import IN_PROMPT, Batch
 from .record import Record
-
-IN_PROMPT = -1
 
 
 class Kind(IntEnum):
@@ -74,98 +72,6 @@ class Tree:
             replace(self, responses=[response], new_prompt=self.new_prompt and k == 0)
             for k, response in enumerate(self.responses)
         ]
-
-
-@dataclass
-class Batch:
-    """Rows of trees, and their learned tokens as a flat list.
-
-    A learned token is one that the policy produced: all response tokens, and earlier assistant turns. Flat
-    lists need no padding, whatever the number and length of responses. Indices count over rows: B * T.
-    """
-
-    ids: list[str]  # [P] record ids
-    input_ids: Tensor  # [B, T]
-    position_ids: Tensor  # [B, T]
-    branch: Tensor  # [B, T] response within the tree, -1 in the prompt
-    tree: Tensor  # [B, T] tree within the row, -1 on padding
-    label_ids: Tensor  # [N] the learned tokens
-    predictor: Tensor  # [N] index of the token that predicts it
-    response: Tensor  # [N] which response, 0..R-1; -1 for an earlier assistant turn
-    prompt_of_response: Tensor  # [R] 0..P-1
-    last_token: Tensor  # [R] index of the response's last token
-    lengths: Tensor  # [R] tokens of the response
-    ended: Tensor  # [R] bool: the response has its end of turn
-    scores: Tensor  # [R] as the records give them; NaN where they give none
-    ref_logps: Tensor  # [R] under a reference, nats; NaN where they are not known yet
-    kind: Tensor  # [R] `Kind`
-    vision: dict[str, Tensor]  # images in the order of their tokens
-    is_causal: bool  # every row is one tree with at most one response: the plain causal mask is right
-    causal_len: int  # tokens that every row begins with for which it is right in any case: a prompt
-    pad_left: bool = False
-    _on_cpu: "Batch | None" = None
-
-    @property
-    def num_responses(self) -> int:
-        return len(self.last_token)
-
-    @property
-    def num_prompts(self) -> int:
-        return len(self.ids)
-
-    @property
-    def num_learned(self) -> int:
-        return len(self.label_ids)
-
-    @property
-    def num_tokens(self) -> int:
-        return int((self.on_cpu.tree >= 0).sum())
-
-    @property
-    def on_cpu(self) -> "Batch":
-        """The batch as it was collated: what is worked out from it costs no wait for the device."""
-        return self._on_cpu or self
-
-    @cached_property
-    def attention_mask(self) -> Tensor | None:
-        """True where a token may be attended to: [B, T] if causal order says the rest, else [B, 1, T, T].
-
-        None where causal order says all: what is padded on the right is later than every token.
-        """
-        if self.is_causal:
-            return self.is_token if self.pad_left else None
-        query, key = self.tree[:, :, None], self.tree[:, None, :]
-        own = (self.branch[:, None, :] == IN_PROMPT) | (self.branch[:, :, None] == self.branch[:, None, :])
-        length = self.tree.shape[1]
-        earlier = torch.ones(length, length, dtype=torch.bool, device=self.tree.device).tril()
-        mask = ((query == key) & own & earlier)[:, None]
-        mask.causal_len = (
-            self.causal_len
-        )  # for tree_attention.py: transformers hands layers the mask as it is
-        return mask
-
-    @property
-    def is_token(self) -> Tensor:
-        """False on padding, [B, T]."""
-        return self.tree >= 0
-
-    def to(self, device: torch.device | str) -> "Batch":
-        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True), _on_cpu=self.on_cpu)
-
-    def pin_memory(self) -> "Batch":
-        """The same in memory that a device can read while the process goes on; a DataLoader asks for it."""
-        return self._with_tensors(Tensor.pin_memory)
-
-    def _with_tensors(self, change: Callable[[Tensor], Tensor], **others: object) -> "Batch":
-        """The batch with each of its tensors changed."""
-        changed = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, Tensor):
-                changed[item.name] = change(value)
-            elif isinstance(value, dict):
-                changed[item.name] = {name: change(tensor) for name, tensor in value.items()}
-        return replace(self, **changed, **others)
 
 
 def pack(trees: Sequence[Tree], row_len: int) -> list[list[Tree]]:

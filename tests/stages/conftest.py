@@ -76,7 +76,9 @@ def weights(output: Path, name: str | None = None) -> dict:
 
 
 def log(output: Path) -> list[dict]:
-    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    """The figures of each optimizer step, without those of evaluations."""
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if "epoch" in line]
 
 
 @pytest.fixture(scope="session")

@@ -64,13 +64,14 @@ def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: in
         with engine.evaluating():
             for view in (records, with_others_images(records)):
                 for first in range(0, len(view), batch_size):
-                    # One share for all: the same number of passes on every process, as ZeRO-3 needs.
+                    # One share for all: the same number of passes on every process, as ZeRO-3 needs. Encoded plainly:
+                    # nothing is known of these records below other pictures, such as a reference's log-probabilities.
                     share = [
                         record
                         for record in view[first : first + batch_size]
                         for _ in range(dist.world_size())
                     ]
-                    for batch, _ in eval_batches(share, data.encoder, batch_size, encode=data.encode):
+                    for batch, _ in eval_batches(share, data.encoder, batch_size):
                         run_batch(batch)
     finally:
         hook.remove()

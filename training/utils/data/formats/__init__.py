@@ -111,14 +111,14 @@ def _refuse_lone_markers(row: Row, spelled: Spelled) -> None:
 
 
 def _refuse_other_markers(asked: Sequence[str]) -> None:
-    """Marks of a picture as other projects write them: as words they would stay, and a picture be lost or misplaced."""
+    """Marks of a picture as other projects write them: as words, a picture would be lost or misplaced."""
     if any(MARKER in text for text in asked):
         return
     for text in asked:
         if found := OTHER_MARKERS.search(text):
             raise DataError(
-                f"a user turn holds {shown(found[0])}, another project's mark of a picture; write {MARKER} in its place "
-                "and give the picture under `images`"
+                f"a user turn holds {shown(found[0])}, another project's mark of a picture; write {MARKER} in its "
+                "place and give the picture under `images`"
             )
 
 

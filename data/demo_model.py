@@ -32,6 +32,7 @@ CHAT_TEMPLATE = (
     "{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %} ASSISTANT:"
+    "{% elif message['role'] == 'system' %}{{ message['content'][0]['text'] }} "
     "{% else %} {{ message['content'][0]['text'] }}{{ eos_token }}{% endif %}"
     "{% endfor %}"
 )

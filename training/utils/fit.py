@@ -84,9 +84,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Mean loss and figures over the held-out records, each counted once; nothing where none are held out."""
     tally = Tally()
-    batches = eval_batches(
-        data.held_out, data.encoder, config.per_device_eval_batch_size, config.packing, data.encode
-    )
+    batch_size, skips_bad = config.per_device_eval_batch_size, data.skips_bad
+    batches = eval_batches(data.held_out, data.encoder, batch_size, config.packing, data.encode, skips_bad)
     with engine.evaluating():
         for batch, counts in batches:
             losses, figures = loss_function(batch)

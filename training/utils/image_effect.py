@@ -6,6 +6,7 @@ The same records go through the model twice, the second time each with the pictu
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,7 @@ def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: in
     Args:
         run_batch: the stage's loss of a batch; what the engine's module says meanwhile is compared.
     """
-    records = _of_one_kind(data.held_out if data.held_out.has_images else data.train)
+    records = of_one_kind(data.held_out if data.held_out.has_images else data.train)
     if len(records) < 2:
         return {}
     said: list[Tensor] = []
@@ -71,7 +72,8 @@ def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: in
                         for record in view[first : first + batch_size]
                         for _ in range(dist.world_size())
                     ]
-                    for batch, _ in eval_batches(share, data.encoder, batch_size):
+                    batches = eval_batches(share, data.encoder, batch_size, skips_bad=data.skips_bad)
+                    for batch, _ in batches:
                         run_batch(batch)
     finally:
         hook.remove()
@@ -87,10 +89,15 @@ def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: in
     return {"image_effect": effect}
 
 
-def _of_one_kind(records: Records) -> list[Record]:
+def of_one_kind(records: Records) -> list[Record]:
     """Some records with pictures, as many in each as most have."""
     with_pictures = np.flatnonzero(records.num_images)
     if not len(with_pictures):
         return []
     ((usual, _),) = Counter(records.num_images[with_pictures].tolist()).most_common(1)
-    return list(records.select(np.flatnonzero(records.num_images == usual)[:NUM_RECORDS]))
+    usable = {}
+    for number in map(int, np.flatnonzero(records.num_images == usual)[:NUM_RECORDS]):
+        with suppress(DataError):  # its picture is gone since the start; training tells of it
+            usable[number] = records[number]
+    on_all = set.intersection(*map(set, dist.gather_objects(list(usable))))
+    return [record for number, record in usable.items() if number in on_all]

@@ -123,7 +123,7 @@ def weighted(config: DataConfig, records: Records) -> list[tuple[np.ndarray, flo
     """The record numbers of each path of `--data_path`, and its weight; nothing without `--data_weights`.
 
     Raises:
-        DataError: there are not as many weights as paths.
+        DataError: there are not as many weights as paths, or one is so small that no record is visited.
     """
     if not config.data_weights:
         return []
@@ -135,7 +135,14 @@ def weighted(config: DataConfig, records: Records) -> list[tuple[np.ndarray, flo
         )
     sources = records.sources
     numbers = [np.flatnonzero(sources == source) for source in range(num_paths)]
-    return [(part, weight) for part, weight in zip(numbers, config.data_weights, strict=True) if len(part)]
+    parts = list(zip(numbers, config.data_weights, strict=True))
+    for path, (part, weight) in zip(paths_of(config.data_path), parts, strict=True):
+        if not epoch_len(len(part), [(len(part), weight)]):
+            raise DataError(
+                f"--data_weights {weight:g}: an epoch would visit none of the {len(part):,} records of {path}; raise "
+                "the weight, or leave the path out"
+            )
+    return parts
 
 
 def write_samples(records: Sequence[Record], encoder: Encoder, folder: Path) -> None:

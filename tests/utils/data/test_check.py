@@ -12,11 +12,12 @@ from training.utils.data.check import check, describe
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.failures import Failure, reasons, settle
-from training.utils.data.loader import Data, Trees, step_batches
+from training.utils.data.loader import Data, Trees, eval_batches, step_batches
 from training.utils.data.look import Inspector, look
 from training.utils.data.record import DataError
 from training.utils.data.records import Reader
 from training.utils.data.sampler import StepSampler
+from training.utils.image_effect import of_one_kind
 
 
 def conversation(question="What?", answer="A dog.", **more):
@@ -163,6 +164,14 @@ def test_a_run_stops_at_it_or_goes_on_and_counts_it(vanishing, encoder, num_work
     ((batch,),) = step_batches(skipping, packing=False, num_workers=num_workers)
     assert sorted(batch.ids) == ["0", "1", "4", "4", "4", "5"]
     assert {each.reason.split("'")[1] for each in skipping.failures} == {"2.png", "3.png"}
+
+
+def test_an_evaluation_stops_at_it_or_goes_on_too(vanishing, encoder):
+    with pytest.raises(DataError, match=r"data.json\[2\]: image '2.png' is not in .* --on_bad_record skip"):
+        list(eval_batches(vanishing, encoder, 4))
+    batches = list(eval_batches(vanishing, encoder, 4, skips_bad=True))
+    assert [batch.ids for batch, _ in batches] == [["0", "1", "4", "4"], ["4", "5"]]
+    assert [record.id for record in of_one_kind(vanishing)] == ["0", "1", "4", "5"]
 
 
 def test_lazy_records_are_the_eager_ones(encoder):

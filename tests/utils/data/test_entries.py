@@ -7,7 +7,7 @@ import shutil
 
 import datasets
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import picture
@@ -47,6 +47,7 @@ def test_json_in_every_spelling_gives_its_entries(name, zipped, block, tmp_path,
     assert list(found) == ROWS and found.where(1) == f"{file}[1]"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)),
     st.integers(1, 9),
@@ -221,3 +222,17 @@ def test_a_large_file_is_converted_once_and_again_when_it_changes(tmp_path, monk
     changed = [*ROWS[:2], {"id": "d"}]
     file.write_text(json.dumps(changed))
     assert list(read_entries(file)) == changed
+
+
+def test_a_zipped_file_that_is_cut_off_is_refused(tmp_path):
+    whole = gzip.compress(LINES.encode())
+    for content in (whole[:-12], whole[:5], whole[:-8] + b"checksum"):
+        (tmp_path / "rows.jsonl.gz").write_bytes(content)
+        with pytest.raises(DataError, match=r"rows.jsonl.gz: is no whole gzip file \(.*\); copy it again"):
+            read_entries(tmp_path / "rows.jsonl.gz")
+
+
+def test_a_column_that_is_named_twice_is_refused(tmp_path):
+    (tmp_path / "rows.csv").write_text("image,image,prompt\na.png,,q\n")
+    with pytest.raises(DataError, match="the first line names `image` twice"):
+        read_entries(tmp_path / "rows.csv")

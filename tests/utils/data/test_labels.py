@@ -57,6 +57,11 @@ def test_a_rating_stays_a_rating_beside_a_label(tmp_path):
     assert read.scores == (7.5,)
 
 
+def test_a_label_beside_an_empty_answer_leaves_a_prompt(tmp_path):
+    read = Reader().record(labelled(label=True, completion=""), "rows.json[0]", tmp_path)
+    assert (read.responses, read.scores) == ((), None)
+
+
 def test_an_undesirable_answer_is_not_imitated(tmp_path):
     with pytest.raises(DataError, match="labelled as not desirable, and would be learned"):
         Reader(1, 1, imitates=True).record(labelled(label=False), "rows.json[0]", tmp_path)

@@ -73,6 +73,10 @@ RAISING = (
     "{% elif m['role'] == 'assistant' %} {{ m['content'][0]['text'] + '<\\\\s> ' }}"
     "{% else %}{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}"
 )
+TWO_ROLES = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}USER: {{ m['content'][0]['text'] }} ASSISTANT:"
+    "{% else %} {{ m['content'][0]['text'] }}</s>{% endif %}{% endfor %}"
+)
 DATED = "{% set day = strftime_now('%d %b %Y') %}Today: {{ day }}\n" + CHATML
 
 
@@ -100,7 +104,11 @@ def test_a_system_prompt_comes_as_text_where_the_chat_template_wants_text(chat):
 
 @pytest.mark.parametrize(
     ("template", "reason"),
-    [(DROPPING, "its words do not appear in the prompt"), (RAISING, "only user and assistant")],
+    [
+        (DROPPING, "its words do not appear in the prompt"),
+        (RAISING, "only user and assistant"),
+        (TWO_ROLES, "it would be written as an answer"),
+    ],
 )
 def test_a_system_prompt_that_the_chat_template_drops_or_refuses_is_refused(template, reason, chat):
     with pytest.raises(

@@ -157,12 +157,21 @@ class ChatTemplate:
             except DataError as error:
                 reason = str(error).partition(": ")[2]
                 continue
-            if rendered.count(_WORDS.format("s")) == 1:
+            if rendered == self._with_answer_first(content, messages, generate):
+                reason = "it would be written as an answer"
+            elif rendered.count(_WORDS.format("s")) == 1:
                 return rendered
         raise _refusal(
             f"the chat template has no place for a system prompt here ({reason}); put its words in front of the "
             "first question, or name a template that has one"
         )
+
+    def _with_answer_first(self, content: Any, messages: list[dict], generate: bool) -> str:
+        """With an answer in place of the system prompt: a template may take every role but the user's for one."""
+        try:
+            return self._apply([{"role": "assistant", "content": content}, *messages], generate)
+        except DataError:
+            return ""
 
     def _apply(self, messages: list[dict[str, Any]], generate: bool) -> str:
         try:

@@ -23,7 +23,7 @@ from .records import Reader, Records, draw
 
 HEADERS_ABOVE = 50_000  # entries: of more, pictures are known by their headers, unless asked otherwise
 KEPT_ABOVE = 5_000  # entries: what was found in fewer is looked for again at each start
-VERSION = 1  # of what is kept
+VERSION = 2  # of what is kept
 
 
 def load_records(

@@ -10,7 +10,6 @@ process maps the same table into its memory.
 import bisect
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from .data_paths import DATASETS, files_of, paths_of
 from .json_rows import JsonRows, write_rows
 from .record import DataError
 
 IN_MEMORY_BYTES = 16 << 20  # smaller files are converted at each start, and leave nothing behind
-DATASETS = (".parquet", ".arrow")
-TEXTS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
-SPLIT = re.compile(r"(?:^|[/_.-])(train|training|test|validation|valid|val|dev)(?=[/_.-])")
 
 
 @dataclass(frozen=True)
@@ -87,76 +84,6 @@ def read_entries(data_path: str | Path) -> Entries:
         for found, rows in _open(path)
     ]
     return Entries(shards)
-
-
-def paths_of(data_path: str | Path) -> list[Path]:
-    """The files and folders that a path names: itself, those of a pattern, or several with spaces between.
-
-    Raises:
-        DataError: one of them is not there.
-    """
-    if Path(data_path).exists():
-        return [Path(data_path)]
-    paths = []
-    for name in str(data_path).split():
-        if Path(name).exists():
-            paths.append(Path(name))
-            continue
-        folder, pattern = _fixed_part(name)
-        found = sorted(folder.glob(pattern)) if pattern and folder.is_dir() else []
-        if not found:
-            raise DataError(f"{name}: no such file; set --data_path")
-        paths += found
-    if not paths:
-        raise DataError(f"{data_path}: no such file; set --data_path")
-    return paths
-
-
-def _fixed_part(name: str) -> tuple[Path, str]:
-    """The folder in front of a pattern's first wildcard, and the pattern below it; none without a wildcard."""
-    parts = Path(name).parts
-    wild = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
-    return Path(*parts[:wild]), str(Path(*parts[wild:])) if wild < len(parts) else ""
-
-
-def files_of(path: Path) -> list[Path]:
-    """The data files of a path, of one kind: data sets before texts.
-
-    Raises:
-        DataError: there are none, or they are of several splits.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(f"{path}: is no regular file; expected a file of records, or a folder of them")
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file, path))
-    for kinds in ((".parquet",), (".arrow",), TEXTS):
-        found = [file for file in files if Path(file.name.removesuffix(".gz")).suffix in kinds]
-        if found:
-            _require_one_split(path, found)
-            return found
-    raise DataError(
-        f"{path}: holds no data set; expected files of {', '.join((*DATASETS, *TEXTS))}, or a folder of save_to_disk"
-    )
-
-
-def _is_hidden(file: Path, folder: Path) -> bool:
-    inside = file.relative_to(folder)
-    return any(part.startswith(".") for part in inside.parts) or inside.name in (
-        "dataset_info.json",
-        "dataset_infos.json",
-        "state.json",
-        "dataset_dict.json",
-    )
-
-
-def _require_one_split(path: Path, files: list[Path]) -> None:
-    splits = {(found := SPLIT.search(str(file.relative_to(path)))) and found.group(1) for file in files}
-    if len(splits) > 1:
-        names = ", ".join(sorted(split or "no name" for split in splits))
-        raise DataError(
-            f"{path}: holds several splits ({names}); name the files of one, e.g. --data_path '{path}/**/train*'"
-        )
 
 
 def _open(path: Path) -> list[tuple[Path, Sequence[Any]]]:

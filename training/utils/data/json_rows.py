@@ -3,10 +3,10 @@
 What a row means is not looked at here: a line that does not parse is one bad record, not a bad file.
 """
 
-import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,12 +14,13 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from .formats import captions, is_captions
+from .json_text import parsed, why
 from .record import DataError
+from .table_rows import TABLE_SUFFIXES, table_rows
 
 SCHEMA = pa.schema([("json", pa.large_binary()), ("line", pa.int32())])  # a line of the file, 0 where unknown
 BLOCK_BYTES = 8 << 20  # what is read of a file at a time
 WRAPPERS = ("data", "train", "test", "rows", "records", "examples", "samples")
-TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 
 Row = tuple[bytes, int]  # JSON text, line
 
@@ -44,7 +45,7 @@ class JsonRows(Sequence):
         except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
             line = self._line[place].as_py()
             where = f" at line {line}" if line else ""
-            raise DataError(f"does not parse as JSON{where}: {_reason(error)}; expected an object") from None
+            raise DataError(f"does not parse as JSON{where}: {why(error)}; expected an object") from None
 
 
 def write_rows(file: Path, sink: Any) -> None:
@@ -54,17 +55,20 @@ def write_rows(file: Path, sink: Any) -> None:
         sink: what pyarrow writes into: a path, or a buffer.
 
     Raises:
-        DataError: the file is no UTF-8, or no JSON list where it begins like one.
+        DataError: the file is no UTF-8, no whole gzip file, or no JSON list where it begins like one.
     """
     with pa.ipc.new_stream(sink, SCHEMA) as writer:
         waiting: list[Row] = []
         num_bytes = 0
-        for row in _rows(file):
-            waiting.append(row)
-            num_bytes += len(row[0])
-            if num_bytes > BLOCK_BYTES:
-                writer.write_batch(_batch(waiting))
-                waiting, num_bytes = [], 0
+        try:
+            for row in _rows(file):
+                waiting.append(row)
+                num_bytes += len(row[0])
+                if num_bytes > BLOCK_BYTES:
+                    writer.write_batch(_batch(waiting))
+                    waiting, num_bytes = [], 0
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{file}: is no whole gzip file ({error}); copy it again") from None
         if waiting:
             writer.write_batch(_batch(waiting))
 
@@ -78,7 +82,7 @@ def _rows(file: Path) -> Iterator[Row]:
     with _opened(file) as opened:
         kind = file.suffixes[-2] if file.suffix == ".gz" and len(file.suffixes) > 1 else file.suffix
         if kind in TABLE_SUFFIXES:
-            yield from _table_rows(file, opened, TABLE_SUFFIXES[kind])
+            yield from table_rows(file, opened, TABLE_SUFFIXES[kind])
             return
         head = opened.peek(64)[:64]
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -110,7 +114,7 @@ def _line_rows(file: Path, opened: BinaryIO) -> Iterator[Row]:
     second = next(lines, None)
     if second is None or _does_not_parse(first[0]):
         rest = b"".join(text for text, _ in ([second] if second else []) + list(lines))
-        document = _parsed(first[0] + rest)
+        document = parsed(first[0] + rest)
         if isinstance(document, dict):
             yield from ((json.dumps(entry).encode(), 0) for entry in _unwrapped(document))
             return
@@ -130,14 +134,7 @@ def _split_again(first: Row, text: bytes) -> Iterator[Row]:
 
 
 def _does_not_parse(text: bytes) -> bool:
-    return _parsed(text) is None
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    return parsed(text) is None
 
 
 def _unwrapped(document: dict) -> Iterable[Any]:
@@ -160,7 +157,7 @@ def _list_rows(file: Path, opened: BinaryIO) -> Iterator[Row]:
         except UnicodeDecodeError as error:
             line = lines_before + buffer.count("\n") + 1
             raise DataError(
-                f"{file}: is no UTF-8 behind line {line} ({_reason(error)}); expected UTF-8; save it as that"
+                f"{file}: is no UTF-8 behind line {line} ({why(error)}); expected UTF-8; save it as that"
             ) from None
         lines_before += buffer.count("\n", 0, place)
         buffer, place = buffer[place:] + more, 0
@@ -184,7 +181,7 @@ def _list_rows(file: Path, opened: BinaryIO) -> Iterator[Row]:
                     if more:
                         break  # perhaps it goes on in the next block
                     where = getattr(error, "pos", place)
-                    raise _no_list(file, buffer, where, lines_before, _reason(error)) from None
+                    raise _no_list(file, buffer, where, lines_before, why(error)) from None
                 if end == len(buffer) and more:
                     break  # a number may go on
                 yield buffer[place:end].encode("utf-8", "surrogatepass"), 0
@@ -209,41 +206,3 @@ def _no_list(file: Path, buffer: str, place: int, lines_before: int, reason: str
     return DataError(
         f"{file}: does not parse as JSON at line {line}: {reason}; expected a JSON list, or one object a line"
     )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return error.msg
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.object[error.start]:#04x} is no UTF-8"
-    return "Expecting value" if isinstance(error, StopIteration) else str(error)
-
-
-def _table_rows(file: Path, opened: BinaryIO, delimiter: str) -> Iterator[Row]:
-    """A row for each line of a table; a cell that holds a JSON list or object is read as one."""
-    csv.field_size_limit(1 << 30)
-    text = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
-    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise DataError(
-                    f"{file}: line {reader.line_num} has not as many cells as the {len(reader.fieldnames)} of the "
-                    "first line, which names them"
-                )
-            cells = {name: _cell(value) for name, value in row.items()}
-            yield json.dumps(cells).encode(), reader.line_num
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{file}: no table behind line {reader.line_num}: {_reason(error)}; expected UTF-8 with a first line "
-            "that names the columns"
-        ) from None
-
-
-def _cell(text: str) -> Any:
-    if text[:1] in ("[", "{"):
-        value = _parsed(text.encode())
-        return text if value is None else value
-    return text or None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,6 +16,7 @@ from .sampler import StepSampler
 from .tree import Batch, Tree, collate, pack
 
 Encode = Callable[[Sequence[Record]], list[Tree]]  # the trees of a micro-batch
+T = TypeVar("T")
 NUM_SUBSTITUTES = 16  # neighbours that are tried in place of a record that can't be read any more
 
 
@@ -35,7 +36,7 @@ class Data:
 class Trees(Dataset):
     """Records, encoded when a micro-batch asks for them. One that can't be read any more is replaced by the next."""
 
-    def __init__(self, records: Records, encode: Encode) -> None:
+    def __init__(self, records: Sequence[Record], encode: Encode) -> None:
         self.records = records
         self.encode = encode
 
@@ -60,8 +61,12 @@ class Trees(Dataset):
                 self.encode([record])
                 return record
             except DataError as error:
-                failures.append(failure(self.records.where(place), None, error))
+                failures.append(failure(self._where(place), None, error))
         raise DataError(f"{failures[-1]}; nor can any of the {NUM_SUBSTITUTES - 1} records before it be read")
+
+    def _where(self, place: int) -> str:
+        records = self.records
+        return records.where(place) if isinstance(records, Records) else records[place].source
 
 
 class Collator:
@@ -127,8 +132,8 @@ def _steps(data: Data, collate_fn: Callable, num_workers: int) -> Iterator:
         yield [micro_batch for micro_batch, _ in step]
 
 
-def eval_shares(records: Sequence[Record], batch_size: int) -> Iterator[tuple[Sequence[Record], bool]]:
-    """This process's share of the records, each once, in batches; and whether the batch counts.
+def eval_shares(records: Sequence[T], batch_size: int) -> Iterator[tuple[Sequence[T], bool]]:
+    """This process's share of the records, or of their numbers, each once, in batches; and whether the batch counts.
 
     All processes get the same number of batches, as ZeRO-3 needs; a process without enough records repeats
     one that does not count.
@@ -146,9 +151,19 @@ def eval_batches(
     batch_size: int,
     packing: bool = False,
     encode: Encode | None = None,
+    skips_bad: bool = False,
 ) -> Iterator[tuple[Batch, bool]]:
-    """The batches of `eval_shares` on the device, and whether they count."""
+    """The batches of `eval_shares` on the device, and whether they count.
+
+    Args:
+        skips_bad: another record stands in for one that can't be read any more, as in training.
+
+    Raises:
+        DataError: a record can't be read any more, and bad ones are not to be skipped.
+    """
     collator = Collator(encoder, have_images(records), packing)
-    encode = encode or encoder.encode_all
-    for share, counts in eval_shares(records, batch_size):
-        yield collator(encode(share)).to(dist.device()), counts
+    trees = Trees(records, encode or encoder.encode_all)
+    for share, counts in eval_shares(range(len(records)), batch_size):
+        encoded, failures = trees.__getitems__(list(share))
+        settle(failures, len(records), skips_bad)
+        yield collator(encoded).to(dist.device()), counts

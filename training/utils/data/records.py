@@ -96,7 +96,7 @@ def _ranked(spelled: Spelled) -> tuple[tuple[str, ...], tuple[float, ...] | None
     responses = tuple(text.strip() for text in spelled.responses)
     scores = spelled.scores
     if not scores and spelled.desirable is not None:
-        scores = (float(spelled.desirable),)
+        scores = (float(spelled.desirable),) * len(responses)
     if not scores:
         return responses, None
     ordered = sorted(zip(scores, responses, strict=True), key=lambda scored: -scored[0])

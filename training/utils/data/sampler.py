@@ -18,7 +18,7 @@ class StepSampler:
     record once; its last step is filled up from the beginning of the same epoch's order.
 
     With weights, an epoch visits each record of a source as often as its weight says: 2 is twice, 0.5 is one half of
-    them, another half in each epoch.
+    them, and the next epoch the other half.
     """
 
     def __init__(
@@ -69,10 +69,11 @@ class StepSampler:
         generator = torch.Generator().manual_seed(self.seed + epoch)
         if not self.weighted:
             return torch.randperm(self.num_records, generator=generator)
-        drawn = []
+        drawn, in_turn = [], torch.Generator().manual_seed(self.seed)
         for numbers, weight in self.weighted:
             whole, rest = divmod(round(weight * len(numbers)), len(numbers))
-            part = torch.randperm(len(numbers), generator=generator)[:rest]
+            turns = torch.randperm(len(numbers), generator=in_turn)  # the same in each epoch
+            part = turns[(epoch * rest + torch.arange(rest)) % len(numbers)]
             drawn.append(torch.cat([numbers.repeat(whole), numbers[part]]))
         visited = torch.cat(drawn)
         return visited[torch.randperm(len(visited), generator=generator)]

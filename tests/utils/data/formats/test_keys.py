@@ -38,6 +38,7 @@ def test_pictures_are_found_under_each_name_that_means_them(key):
 @pytest.mark.parametrize(
     "key", ["images_of_x", "video", "Videos", "video_path", "audio", "image_1", "pixel_values", "screenshot"]
     + ["frames", "tools", "functions", "objects", "bbox", "weight", "loss_weight", "system_of_x", "loss_mask"]
+    + ["mask", "training", "assistant_masks", "chat_template_kwargs"]
 )  # fmt: skip
 def test_media_and_structure_that_nobody_reads_are_refused_by_name(key):
     for value in ("a.mp4", ["x"], {"y": ["z"]}):
@@ -53,6 +54,13 @@ def test_a_turn_is_looked_at_like_a_record(key):
     row = entry("?", "A.")
     row["conversations"][1][key] = ["x"]
     assert f"turn 1 `{key}` is a list of 1" in refusal(row)
+
+
+@pytest.mark.parametrize("key", ["weight", "loss", "train", "training", "mask"])
+def test_a_turn_that_should_not_be_learned_is_seen_by_a_number_too(key):
+    row = entry("?", "A.")
+    row["conversations"][1][key] = 0
+    assert f"turn 1 `{key}` is the number 0: it would change what is learned" in refusal(row)
 
 
 @pytest.mark.parametrize("key", ["image_id", "image_size", "image_width", "num_images", "image_source"])

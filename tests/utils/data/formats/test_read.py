@@ -1,5 +1,7 @@
 """Rows that other projects' users reported, or that were once misread, read right."""
 
+import json
+
 import pytest
 
 from tests.utils.data.formats.rows import chat, pair, talk
@@ -10,6 +12,10 @@ PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAALElEQVR4nO3NMQEAMAjAsLEPd8hGFibgSwU0kdXvsn96BwAAAAAAAAAAAIsNPi"
     "ABYcC/ny4AAAAASUVORK5CYII="
 )
+
+
+def talk_back(text):
+    return {"role": "assistant", "content": text}
 
 
 def read(row, folder, min_responses=0):
@@ -187,3 +193,26 @@ def test_a_picture_inside_the_row_stays_compressed(image, folder):
     assert (
         isinstance(content, bytes) and content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
     )
+
+
+ASKED = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": json.dumps(ASKED), "chosen": "a", "rejected": "b"},
+        {"prompt": ASKED, "chosen": json.dumps([talk_back("a")]), "rejected": json.dumps(talk_back("b"))},
+        {"chosen": json.dumps([*ASKED, talk_back("a")]), "rejected": json.dumps([*ASKED, talk_back("b")])},
+    ],
+)
+def test_messages_as_a_json_text_are_messages(row, folder):
+    """As columns of text in CSV and parquet keep them."""
+    record = read(row, folder, 2)
+    assert [turn.text for turn in record.turns] == ["q"]
+    assert (record.system, record.responses) == ("s", ("a", "b"))
+
+
+def test_an_answer_in_json_is_an_answer(folder):
+    for answer in ('{"value": 3}', '[{"role": "king"}]', "{'role': 'king'}"):
+        assert read({"prompt": "q", "completion": answer}, folder).responses == (answer,)

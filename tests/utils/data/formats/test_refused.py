@@ -148,3 +148,30 @@ def test_a_file_of_any_shape_is_read_or_refused(case, folder):
             list(read_entries(file))
     else:
         assert [read(entry, folder).id for entry in read_entries(file)] == expected
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<img>a.png</img>",
+        "<|image_1|>",
+        "<|image|>",
+        "<|vision_start|><|image_pad|><|vision_end|>",
+        "<image 1>",
+    ]
+    + ["<image_1>", "<ImageHere>", "<image_placeholder>", "<IMAGE>"],
+)
+def test_marks_of_a_picture_in_other_spellings_are_no_words(mark, folder):
+    for more in ({}, {"image": "a.png"}):
+        with pytest.raises(
+            DataError, match="another project's mark of a picture; write <image> in its place"
+        ):
+            read(talk(f"{mark}\nWhat?", "A.", **more), folder)
+    assert len(read(talk(f"<image>\nWhat is {mark}?", "A.", image="a.png"), folder).images) == 1
+    assert read(talk("What is <img>?", f"{mark}"), folder).responses == (mark,)
+
+
+def test_messages_as_python_shows_them_are_refused(folder):
+    row = {"prompt": "q", "chosen": str([{"role": "assistant", "content": "a"}]), "rejected": "b"}
+    with pytest.raises(DataError, match="`chosen` is .* messages that are no JSON; write them by json.dumps"):
+        read(row, folder)

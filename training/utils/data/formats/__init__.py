@@ -4,6 +4,7 @@ A reader takes what it knows from a `Row`. What all formats share is read here: 
 and label; then every key that is left over is harmless, or the record is refused by the key's name.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,11 @@ FORMATS: tuple[tuple[tuple[str, ...], Reader], ...] = (
     (("caption",), coco.read_caption),
 )
 SYSTEM_KEYS = ("system", "systemprompt", "systemmessage")  # as `names.plain` writes them
+# Of Qwen-VL, Phi-3, Llama 3.2, MMMU, InternLM-XComposer, DeepSeek-VL, Gemma 3 and InternVL.
+OTHER_MARKERS = re.compile(
+    r"<img>[^<\n]+</img>|<\|image(_?\d+|_pad|_start)?\|>|<\|vision_start\|>|<image[ _-]?\d+>|<ImageHere>"
+    r"|<image_placeholder>|<start_of_image>|<IMG_CONTEXT>|<(?:IMAGE|Image)>"
+)
 LABELS = ("label", "answer", "solution", "ground_truth")
 
 
@@ -87,6 +93,7 @@ def normalise(entry: Any, columns: Mapping[str, str] | None = None) -> Spelled:
 def _refuse_lone_markers(row: Row, spelled: Spelled) -> None:
     """A marker without anything that it could stand for."""
     asked = [turn.text.strip() for turn in spelled.turns if turn.role == "user"]
+    _refuse_other_markers(asked)
     for marker in ("<video>", "<audio>"):
         if any(text.startswith(marker) or text.endswith(marker) for text in asked):
             raise DataError(
@@ -101,6 +108,18 @@ def _refuse_lone_markers(row: Row, spelled: Spelled) -> None:
             + (f" (`{empty[0]}` is empty)" if empty else "")
             + "; give the picture, or write the words otherwise (`<img>`, `image tag`)"
         )
+
+
+def _refuse_other_markers(asked: Sequence[str]) -> None:
+    """Marks of a picture as other projects write them: as words, a picture would be lost or misplaced."""
+    if any(MARKER in text for text in asked):
+        return
+    for text in asked:
+        if found := OTHER_MARKERS.search(text):
+            raise DataError(
+                f"a user turn holds {shown(found[0])}, another project's mark of a picture; write {MARKER} in its "
+                "place and give the picture under `images`"
+            )
 
 
 def _first(row: Row, keys: Sequence[str]) -> str | int | float | None:

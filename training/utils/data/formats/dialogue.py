@@ -8,7 +8,7 @@ from ..record import MARKER, DataError, Turn
 from .pictures import take_pictures
 from .row import Row
 from .spelled import Picture
-from .values import as_text, shown
+from .values import as_messages, as_text, shown
 
 USER = {"human", "user", "usr", "prompter", "question"}
 ASSISTANT = {
@@ -77,7 +77,7 @@ def read_messages(messages: Sequence[Row], what: str) -> Dialogue:
 
 def read_prompt(row: Row, key: str) -> Dialogue:
     """A prompt: a text, or messages of which the last is the user's."""
-    if isinstance(row.fields.get(key), str):
+    if isinstance(as_messages(row.fields.get(key), row.what(key)), str):
         return Dialogue([Turn("user", row.text(key))])
     found = read_messages(row.rows(key), row.what(key))
     if found.responses:
@@ -89,7 +89,7 @@ def read_prompt(row: Row, key: str) -> Dialogue:
 
 def read_answer(row: Row, key: str) -> Dialogue:
     """An answer: a text, a message, or messages, which may begin with the prompt."""
-    value = row.need(key)
+    value = as_messages(row.need(key), row.what(key))
     if isinstance(value, str):
         return Dialogue(responses=[row.text(key)] if value.strip() else [])
     if isinstance(value, dict):

@@ -18,6 +18,7 @@ class Markers:
         end: what may end the last turn.
         sign: what shows that a text is divided: any marker, both kinds, or only turns that alternate (else they
             are words).
+        never: what no turn holds once the text is divided.
     """
 
     hint: str
@@ -25,6 +26,7 @@ class Markers:
     assistant: str
     end: str
     sign: Literal["any", "both", "turns"]
+    never: str = r"<\|(start_header_id|end_header_id|eot_id|im_start|im_end)\|>"
 
 
 # The separators of Vision-LLM-Alignment's converter for reward data, and those of ChatML.
@@ -39,12 +41,24 @@ TEMPLATES = (
         "any",
     ),
     Markers("<|im_start|>", _CHATML.format("user"), _CHATML.format("assistant"), r"\s*<\|im_end\|>", "any"),
-    Markers("[/INST]", r"\s*</s>\s*(?:<s>)?\s*\[INST\]\s*", r"\s*\[/INST\]\s*", r"\s*</s>", "both"),
-    Markers("ASSISTANT:", r"\s*</s>\s*USER: ?", r"\s*ASSISTANT: ?", r"\s*</s>", "both"),
+    Markers(
+        "[/INST]",
+        r"(?:^|\s*</s>)\s*(?:<s>)?\s*\[INST\]\s*",
+        r"\s*\[/INST\]\s*",
+        r"\s*</s>",
+        "both",
+        r"\[/?INST\]|<</?SYS>>",
+    ),
+    Markers(
+        "ASSISTANT:", r"(?:^|\s*</s>)\s*USER: ?", r"\s*ASSISTANT: ?", r"\s*</s>", "both", r"(?:^|\s)USER: "
+    ),
     Markers("### Answer:", r"\n\n### Question:\n", r"\n\n### Answer:\n", "", "turns"),
 )
-HH_RLHF = Markers("\n\nAssistant:", r"\n\nHuman: ?", r"\n\nAssistant: ?", "", "turns")
-_STRUCTURE = re.compile(r"<\|(start_header_id|end_header_id|eot_id|im_start|im_end)\|>")
+HH_RLHF = Markers("\n\nAssistant:", r"(?:^|\n\n)Human: ?", r"\n\nAssistant: ?", "", "turns")
+# What a template writes where an answer begins, at the end of a prompt that somebody has filled in.
+_ANSWER_BEGINS = re.compile(
+    r"(\[/INST\]|<start_of_turn>model|<\|assistant\|>|\b(ASSISTANT|Assistant):|###\s*(Assistant|Answer|Response):)\s*$"
+)
 
 
 def unflatten(text: str, templates: Sequence[Markers] = TEMPLATES) -> list[Turn]:
@@ -62,7 +76,7 @@ def unflatten(text: str, templates: Sequence[Markers] = TEMPLATES) -> list[Turn]
         kinds = {match.lastgroup for match in found}
         if not kinds or (markers.sign != "any" and len(kinds) < 2):
             continue
-        turns = _divide(text, found, markers.end)
+        turns = _divide(text, found, markers)
         if turns or markers.sign == "turns":
             return turns
         raise DataError(
@@ -72,20 +86,20 @@ def unflatten(text: str, templates: Sequence[Markers] = TEMPLATES) -> list[Turn]
     return []
 
 
-def _divide(text: str, found: list[re.Match], end: str) -> list[Turn]:
+def _divide(text: str, found: list[re.Match], markers: Markers) -> list[Turn]:
     """The turns between the markers; none if they do not alternate from the user's on, or one is empty."""
     borders = [(0, 0, "user"), *((match.start(), match.end(), match.lastgroup) for match in found)]
     if not text[: found[0].start()].strip() and found[0].lastgroup == "user":
         borders = borders[1:]
     ends = [start for start, _, _ in borders[1:]] + [len(text)]
     turns = [
-        Turn(role, re.sub(f"(?:{end})?\\s*$", "", text[begin:stop]))
+        Turn(role, re.sub(f"(?:{markers.end})?\\s*$", "", text[begin:stop]))
         for (_, begin, role), stop in zip(borders, ends, strict=True)
     ]
     if len(turns) > 1 and not turns[-1].text:  # the header that an answer would follow
         turns = turns[:-1]
     alternate = all(turn.role == ("user", "assistant")[place % 2] for place, turn in enumerate(turns))
-    clean = all(turn.text.strip() and not _STRUCTURE.search(turn.text) for turn in turns)
+    clean = all(turn.text.strip() and not re.search(markers.never, turn.text) for turn in turns)
     return turns if alternate and clean else []
 
 
@@ -93,7 +107,13 @@ def unflattened(turns: list[Turn]) -> list[Turn]:
     """The turns of a prompt; those of the user that hold further turns in their text are divided into them."""
     divided: list[Turn] = []
     for turn in turns:
-        inner = unflatten(turn.text) if turn.role == "user" else []
+        templates = (*TEMPLATES, HH_RLHF) if turn.text.lstrip().startswith("Human:") else TEMPLATES
+        inner = unflatten(turn.text, templates) if turn.role == "user" else []
+        if turn.role == "user" and not inner and (begins := _ANSWER_BEGINS.search(turn.text)):
+            raise DataError(
+                f"a human turn ends with {begins[1]!r}, where a template begins an answer; write the question alone: "
+                "the template is added here"
+            )
         if inner and inner[-1].role != "user":
             raise DataError(
                 "a human turn ends with an answer between a template's markers; expected a question"

@@ -16,12 +16,12 @@ _ABOUT_PICTURES = re.compile(
     r"license|category|dataset|split)|(num|n|has|is|with|no|total)(images?|imgs?|pictures?|photos?|videos?|audios?)"
 )
 _MEDIA = re.compile(
-    r"image|img|picture|photo|pixel|video|audio|speech|waveform|screenshot|thumbnail|^frames?$|^masks?$"
+    r"image|img|picture|photo|pixel|video|audio|speech|waveform|screenshot|thumbnail|^frames?$"
 )
 _STRUCTURE = re.compile(
     r"system|^(tools?|functions?|toolcalls?|functioncalls?|objects?|bbox(es)?|boxes|box|segmentation|rejectedimages?)$"
-    r"|^(sample|loss)?weights?$|^loss(mask|scale|weight)?$|^train(able|ondata)?$|^(token|label|attention)masks?$"
-    r"|^reasoning(content)?$|^(think|thinking|thought)s?$"
+    r"|^(sample|loss)?weights?$|^loss(mask|scale|weight)?$|^train(able|ing|ondata|detail)?$|^(token|label|attention|assistant|completion)?masks?$"
+    r"|^reasoning(content)?$|^(think|thinking|thought)s?$|^chattemplate(kwargs)?$"
 )
 # Texts that some format learns from, or chooses by.
 TEXT_KEYS = frozenset(

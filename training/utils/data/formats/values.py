@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from PIL import Image
@@ -9,6 +10,8 @@ from PIL import Image
 from ..record import DataError
 
 MAX_DEPTH = 16  # how deep nested values are looked into
+# How messages begin that were written into a text: as JSON, or as Python shows them.
+_MESSAGES = re.compile(r"\s*(\[\s*\{\s*['\"]|\{\s*\")(role|content|from|value)['\"]\s*:")
 SHOWN_LEN = 60  # characters of a text that a message repeats
 
 
@@ -115,6 +118,25 @@ def parsed(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def as_messages(value: Any, what: str) -> Any:
+    """A text, or the messages that it is the JSON of, as tables of text keep them.
+
+    Raises:
+        DataError: it looks like messages and is no JSON.
+    """
+    if not isinstance(value, str) or not _MESSAGES.match(value):
+        return value
+    found = parsed(value)
+    if isinstance(found, str):
+        raise DataError(f"{what} is {shown(value)}: messages that are no JSON; write them by json.dumps")
+    listed = found if isinstance(found, list) else [found]
+    whole = all(
+        isinstance(part, dict) and (part.keys() >= {"role", "content"} or part.keys() >= {"from", "value"})
+        for part in listed
+    )
+    return found if whole else value
 
 
 def is_empty(value: Any, depth: int = MAX_DEPTH) -> bool:

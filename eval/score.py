@@ -76,7 +76,7 @@ def read_predictions(path: str, best: bool) -> list[dict]:
             or not {"response", "responses", "scores"} & set(line)
         ):
             raise DataError(f"{path}: line {number}: expected an object with `id` and `response` or `scores`")
-    return [{"id": line["id"], "response": line["response"]} for line in lines] if best else lines
+    return [{"id": line["id"], "response": line.get("response")} for line in lines] if best else lines
 
 
 def generation(predictions: Path) -> dict:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, percent
-from eval.benches.yes_no import read_answers
+from eval.benches.yes_no import read_answers, strict
 
 ATTRIBUTE = "discriminative-attribute-"
 PARTS: dict[str, Callable[[str], bool]] = {
@@ -35,7 +35,12 @@ def exact(text: str) -> str:
     return {"Yes": "yes", "No": "no"}.get(text, "unknown")
 
 
-PARSERS: dict[str, Callable[[str], str]] = {"first": first, "exact": exact}
+PARSERS: dict[str, Callable[[str], str]] = {
+    "first": first,
+    "exact": exact,
+    "official": exact,
+    "strict": strict,
+}
 
 
 def score(questions: Sequence[Question], answers: Answers, parser: str = "first") -> Scored:

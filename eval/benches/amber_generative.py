@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from eval.benches.lemmas import lemma
+from eval.benches.lemmas import AMBER
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
 from training.utils.data.record import DataError
@@ -121,7 +121,8 @@ def first(targets: Sequence[tuple[str, int]], noun: str, similar: Similar) -> in
 
 
 def known_words(text: str, vocabulary: frozenset[str]) -> list[str]:
-    words = (lemma(word, vocabulary) for word in re.findall(r"\w+(?:-\w+)*", text))
+    found = re.findall(r"\b[oO]['’]clock\b|\w+(?:-\w+)*", text)
+    words = (AMBER.lemma(word, vocabulary) for word in found)
     return [word for word in words if word in vocabulary]
 
 

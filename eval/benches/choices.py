@@ -1,10 +1,10 @@
 """Accuracy on any file in LLaVA's format whose records have a `label`: a letter, or the words of the answer."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eval.benches.files import entries, field
+from eval.benches.letters import letter
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
 
@@ -18,22 +18,6 @@ def load(paths: Sequence[Path]) -> list[Question]:
         label = str(field(entry, "label", where)).strip()
         questions.append(from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT))
     return questions
-
-
-def letter(text: str) -> str:
-    """The letter that an answer gives: `B`, `(b)`, `B. ...`, `(B) ...`, `the answer is B`; else none.
-
-    A letter anywhere in a sentence is none, as `A` is a word too; and so are two letters.
-    """
-    patterns = (
-        r"\(?([A-Ja-j])\)?[.:,!]?",
-        r"(?:\(([A-J])\)|([A-J])[.:)])\s.*",
-        r".*\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice) is:? \(?([A-J])\b(?!.*\b(?:or|and) \(?[A-J]\b).*",
-    )
-    for pattern in patterns:
-        if found := re.fullmatch(pattern, text.strip(), re.DOTALL):
-            return next(filter(None, found.groups())).upper()
-    return ""
 
 
 def words(text: str) -> str:

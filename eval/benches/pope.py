@@ -6,7 +6,6 @@
 Each file is a split. With several the figures are the mean of theirs, as the paper reports them.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +13,7 @@ from statistics import fmean
 from eval.benches.files import entries, field
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, percent
-from eval.benches.yes_no import read_answers
+from eval.benches.yes_no import read_answers, strict
 from training.utils.data.record import DataError
 
 
@@ -43,12 +42,6 @@ def official(text: str) -> str:
     """The benchmark's own reading: the first sentence, no commas; a word No, no or not means no, all else yes."""
     words = text.strip().split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "no", "not"} & set(words) else "yes"
-
-
-def strict(text: str) -> str:
-    """Yes or no if exactly one of the two words is there, in any case; else unknown, which is wrong."""
-    found = {word for word in re.findall(r"[a-z]+", text.lower()) if word in ("yes", "no")}
-    return found.pop() if len(found) == 1 else "unknown"
 
 
 PARSERS: dict[str, Callable[[str], str]] = {"official": official, "strict": strict}

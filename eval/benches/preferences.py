@@ -7,7 +7,7 @@ gets 50 %.
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
 
@@ -69,6 +69,7 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Accuracy over all pairs (micro), the mean over groups (macro), and the share of ties."""
     per_item = []
     for question, scores in pairs(questions, answers):
+        scores = scores or [nan] * question.truth
         if len(scores) != question.truth:
             raise DataError(
                 f"id {question.id}: {len(scores)} scores for {question.truth} responses; was another file scored?"

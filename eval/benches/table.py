@@ -81,7 +81,7 @@ BENCHES = {
     "amber": Bench(amber.load, amber.score, AMBER_ANSWERS | AMBER_TEXTS),
     "amber_generative": Bench(amber.load_generative, amber_generative.score, AMBER_TEXTS),
     "amber_discriminative": Bench(amber.load_discriminative, amber_discriminative.score, AMBER_ANSWERS),
-    "science_qa": Bench(science_qa.load, science_qa.score),
+    "science_qa": Bench(science_qa.load, science_qa.score, {"parser": one_of(science_qa.PARSERS, "parser")}),
     "multiple_choice": Bench(choices.load, choices.score_letters),
     "exact_match": Bench(choices.load, choices.score_words),
     "mmhal": Bench(mmhal.load, mmhal.score, judged=True),

@@ -1,9 +1,16 @@
 """Questions that are answered by yes or no: what POPE and AMBER's discriminative part share."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from eval.benches.question import Question
 from eval.benches.scored import Answers, pairs
+
+
+def strict(text: str) -> str:
+    """Yes or no if exactly one of the two words is there, in any case; else unknown, which is wrong."""
+    found = {word for word in re.findall(r"[a-z]+", text.lower()) if word in ("yes", "no")}
+    return found.pop() if len(found) == 1 else "unknown"
 
 
 def read_answers(

@@ -61,6 +61,31 @@ def test_the_best_of_the_samples_can_be_scored_alone(truth, write):
     assert score(truth, write("p.jsonl", lines(best)), best=True)["metrics"]["Hal"] == 0
 
 
+ODD = [None, 2, ["yes"], {"text": "yes"}, True]
+
+
+@pytest.mark.parametrize("bench", ["pope", "multiple_choice", "exact_match", "amber", "science_qa"])
+def test_a_response_that_is_no_text_is_an_empty_answer_and_counted(bench, write):
+    """Six questions; one answer is right, five are nothing, which POPE reads as yes."""
+    label = {"pope": "yes", "exact_match": "yes", "amber": "yes"}.get(bench, "B")
+    if bench == "amber":
+        kind = "discriminative-relation"
+        write("t/annotations.json", [{"id": i, "type": kind, "truth": label} for i in range(6)])
+        write("t/query_all.json", [{"id": i, "image": "a.png", "query": "?"} for i in range(6)])
+        write("t/relation.json", {})
+        truth = write("t/safe_words.txt", "").parent
+    else:
+        turns = [{"from": "human", "value": "?"}]
+        truth = write("q.json", [{"id": str(i), "conversations": turns, "label": label} for i in range(6)])
+    given = [{"id": str(i), "response": text} for i, text in enumerate([label, *ODD])]
+    output = write("p.score.json", "")
+    main(ScoreConfig(bench, [str(truth)], str(write("p.jsonl", lines(*given))), str(output)))
+    result = json.loads(output.read_text())
+    told = "5 responses are no text (null, a number, a list): each counts as an empty answer"
+    assert told in result["warnings"] and result["n"] == 6 and result["parse_failures"] == 5
+    assert result["metrics"]["accuracy"] == pytest.approx(100 if bench == "pope" else 16.7, abs=0.05)
+
+
 def test_a_last_line_without_its_end_counts(truth, write):
     assert score(truth, write("p.jsonl", '{"id": "1", "response": "a cat."}'))["n"] == 1
 

@@ -77,7 +77,8 @@ AMBER = Lemmas(
         "tomatoes": "tomato",
     },
     frozenset(
-        "TV air-conditioning baconic bedsheet cann cathole closestool cooktop doghole e-book earing ebook electrombile "
-        "hot kiwifruit paraglider pissoir rpoe sanitizer scoon seegull showerpuff streetlamp waterfont".split()
+        "TV air-conditioning baconic bedsheet cann cathole closestool cooktop doghole e-book earing ebook "
+        "electrombile hot kiwifruit paraglider pissoir rpoe sanitizer scoon seegull showerpuff streetlamp "
+        "waterfont".split()
     ),
 )

@@ -28,6 +28,7 @@ from training.utils.data.record import DataError
 
 BENCHES = ("mmhal", "llava_bench", "win_rate")
 JUDGES = ("endpoint", "replay", "reward_model")
+OFFICIAL_TEMPERATURE = {"mmhal": 0.0, "llava_bench": 0.2}
 OWN_PROMPT = Path(__file__).parent / "templates" / "win_rate.txt"
 
 
@@ -152,6 +153,8 @@ def check(config: JudgeConfig) -> None:
 def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
     """The figures as they are written: those of eval/score.py, and which judge gave them."""
     check(config)
+    if asked.judge_temperature is None:
+        asked = replace(asked, judge_temperature=OFFICIAL_TEMPERATURE.get(config.bench, 0.0))
     if config.judge == "reward_model":
         name, (scored, total) = asked.judge_model or "reward_model", by_rewards(config)
     else:

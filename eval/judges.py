@@ -46,7 +46,9 @@ class EndpointConfig:
         metadata={"help": f"Address that offers /chat/completions; its key is read from ${KEY} alone."},
     )
     judge_model: str = field(default="", metadata={"help": "The judge's name, as the endpoint knows it."})
-    judge_temperature: float = field(default=0.0, metadata={"help": "Official: MMHal 0, LLaVA-Bench 0.2."})
+    judge_temperature: float | None = field(
+        default=None, metadata={"help": "None: the benchmark's official one, 0.2 for LLaVA-Bench, else 0."}
+    )
     judge_max_tokens: int = field(default=1024, metadata={"help": "Longest reply, in tokens."})
     judge_leave_out: list[str] = field(
         default_factory=list,
@@ -86,7 +88,7 @@ class EndpointConfig:
         for name in self.judge_leave_out:
             if name not in SETTINGS:
                 raise DataError(f"--judge_leave_out {name}: unknown; expected {' or '.join(SETTINGS)}")
-        values = {"temperature": self.judge_temperature, "max_tokens": self.judge_max_tokens}
+        values = {"temperature": self.judge_temperature or 0.0, "max_tokens": self.judge_max_tokens}
         return {new: values[name] for name, new in names.items() if name not in self.judge_leave_out}
 
 

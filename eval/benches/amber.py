@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eval.benches import amber_discriminative, amber_generative
 from eval.benches.amber_generative import Annotation, Associations
-from eval.benches.files import field, read_json
+from eval.benches.files import field, find_root, read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
 from training.utils.data.record import DataError
@@ -18,8 +18,9 @@ GENERATIVE = "generative"
 
 
 def locate(path: Path) -> tuple[Path, Path]:
-    """The folder with the annotations and the file of queries, from either."""
+    """The folder with the annotations and the file of queries, from either, or from AMBER's repository."""
     if path.is_dir():
+        path = find_root(path, ["annotations.json"], ("data",))
         inside = path / "query" / "query_all.json"
         return path, inside if inside.is_file() else path / "query_all.json"
     folder = next((f for f in (path.parent, path.parent.parent) if (f / "annotations.json").is_file()), None)

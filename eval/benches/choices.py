@@ -11,9 +11,9 @@ from eval.benches.scored import Answers, Scored, pairs, percent
 WITH_IMAGE, TEXT = "IMG", "TXT"
 
 
-def load(paths: Sequence[Path]) -> list[Question]:
+def load(paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")) -> list[Question]:
     questions = []
-    for file, index, entry in entries(paths):
+    for file, index, entry in entries(paths, suffixes):
         where = f"{file}[{index}]"
         label = str(field(entry, "label", where)).strip()
         questions.append(from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT))

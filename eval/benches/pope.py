@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from eval.benches.files import entries, field
+from eval.benches.files import entries, field, find_root
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, percent
 from eval.benches.yes_no import read_answers, strict
@@ -20,10 +20,14 @@ from training.utils.data.record import DataError
 def load(paths: Sequence[Path]) -> list[Question]:
     """Questions from official files, COCO's JSON Lines or SEEM's arrays, or from LLaVA's format with labels.
 
-    Official ids begin at 1 in each file, so the name of the file goes in front.
+    Official ids begin at 1 in each file, so the name of the file goes in front. Of POPE's repository, or its folder
+    `output`, the files of COCO are taken.
     """
     questions = []
-    for file, index, entry in entries(paths):
+    roots = [
+        find_root(path, ["*.json"], ("coco", "output/coco")) if path.is_dir() else path for path in paths
+    ]
+    for file, index, entry in entries(roots):
         where = f"{file}[{index}]"
         label = str(field(entry, "label", where)).strip().lower()
         if label not in ("yes", "no"):

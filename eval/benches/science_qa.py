@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval.benches import choices, letters
-from eval.benches.files import field, read_json
+from eval.benches.files import field, find_root, read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
 from training.utils.data.record import DataError
@@ -16,14 +16,17 @@ INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
 def load(paths: Sequence[Path]) -> list[Question]:
-    """Questions of the test split from a folder with `problems.json` and `pid_splits.json`, or from LLaVA's format.
+    """Questions of the test split from a folder with `problems.json` and `pid_splits.json`, or from LLaVA's format:
+    a file, or a folder with such a file (.json, .jsonl, .txt).
 
     The prompt is LLaVA's: context, question and options, and the wish for a letter.
     """
     questions = []
     for path in paths:
-        if not path.is_dir():
-            questions += choices.load([path])
+        if path.is_dir():
+            path = find_root(path, ["problems.json"], ("data/scienceqa", "scienceqa"))
+        if not (path / "problems.json").is_file():
+            questions += choices.load([path], (".json", ".jsonl", ".txt"))
             continue
         problems = read_json(path / "problems.json")
         for name in field(read_json(path / "pid_splits.json"), "test", str(path / "pid_splits.json")):

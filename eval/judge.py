@@ -21,9 +21,11 @@ from eval.benches import llava_bench, mmhal, win_rate
 from eval.benches.files import entries
 from eval.benches.files import field as field_of
 from eval.benches.scored import Scored, match
-from eval.benches.table import get_bench
+from eval.benches.table import get_bench, rates_of
 from eval.judges import Ask, EndpointConfig, Messages, cached, endpoint, replay
-from eval.score import generation, show
+from eval.provenance import generation, provenance
+from eval.score import show
+from eval.uncertainty import intervals
 from training.utils.data.record import DataError
 
 BENCHES = ("mmhal", "llava_bench", "win_rate")
@@ -183,6 +185,8 @@ def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
         "answered": len({item["id"] for item in scored.per_item}),
         "generation": generation(Path(config.predictions)),
         "settings": settings(config, asked),
+        "intervals": intervals(scored.per_item, rates_of(config.bench)),
+        **provenance(config.predictions, [config.truth, config.baseline]),
     }
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from eval.benches.files import entries, field
 from eval.benches.letters import letter
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.uncertainty import Total, average, share
 
 WITH_IMAGE, TEXT = "IMG", "TXT"
 
@@ -64,3 +67,13 @@ def score_words(questions: Sequence[Question], answers: Answers) -> Scored:
     return score(
         questions, answers, words, "the whole answer against the label, without case and its last mark"
     )
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """Accuracy in each resample, of all and of the questions with a picture."""
+    right = np.array([item["right"] for item in items])
+    with_image = np.array([item["kind"] == WITH_IMAGE for item in items])
+    return {
+        "accuracy": 100 * average(total, right),
+        "IMG_accuracy": share(total, right & with_image, with_image),
+    }

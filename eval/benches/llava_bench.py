@@ -14,10 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
+
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
 from eval.judges import Ask, Messages, replies
+from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
 # official names of the questions, the reference answers and what is in the pictures
@@ -150,3 +153,16 @@ def relative(rated: Sequence[dict]) -> dict[str, float]:
     reference = mean(item["reference_rating"] for item in rated)
     ratio = {"relative": 100 * ours / reference} if reference else {}
     return ratio | {"ours_x10": 10 * ours, "reference_x10": 10 * reference}
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    rated = np.array([item["rating"] is not None for item in items])
+    ours, reference = (
+        np.array([item[name] or 0 for item in items]) for name in ("rating", "reference_rating")
+    )
+    return {
+        "relative": share(total, ours, reference),
+        "ours_x10": share(total, ours, rated) / 10,
+        "reference_x10": share(total, reference, rated) / 10,
+    }

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
+
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
 from eval.judges import Ask, Messages, replies
+from eval.uncertainty import Total, average
 from training.utils.data.record import DataError
 
 FIELDS = ("question_type", "image_content", "question", "gt_answer")
@@ -102,3 +105,14 @@ def score(
     }
     groups = {kind: {"score": mean(by_type[kind])} for kind in sorted(by_type)}
     return Scored(metrics, per_item, VARIANT, groups, failures, warnings)
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    ratings = np.array([item["rating"] for item in items])
+    within_half = np.where(ratings >= HALLUCINATES_BELOW, ratings - 3, ratings)
+    return {
+        "score": average(total, ratings),
+        "hallucination_rate": 100 * average(total, ratings < HALLUCINATES_BELOW),
+        "informativeness": 100 * average(total, within_half) / 3,
+    }

@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
+from eval.benches import yes_no
 from eval.benches.files import entries, field, find_root
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, percent
 from eval.benches.yes_no import read_answers, strict
+from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
 
@@ -91,3 +95,14 @@ def figures(items: Sequence[dict]) -> dict[str, float]:
         "yes_ratio": percent(len(said_yes), len(items)),
         "n": len(items),
     }
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The means over splits in each resample."""
+    answers = np.array([item["answer"] == "yes" for item in items])
+    splits = []
+    for name in dict.fromkeys(item["split"] for item in items):
+        counts = np.array([item["split"] == name for item in items])
+        yes_ratio = {"yes_ratio": share(total, answers & counts, counts)}
+        splits.append(yes_no.rates(items, total, "yes", name) | yes_ratio)
+    return {name: np.mean([split[name] for split in splits], axis=0) for name in splits[0]}

@@ -10,9 +10,12 @@ from itertools import product
 from statistics import mean
 from string import Template
 
+import numpy as np
+
 from eval.benches.question import Question
 from eval.benches.scored import Scored, match, responses
 from eval.judges import Ask, Messages, replies
+from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
 VARIANT = "each pair judged in both orders"
@@ -136,3 +139,16 @@ def rates(points: Sequence[float]) -> dict[str, float]:
         "ties": 100 * mean(p == 0.5 for p in points),
         "losses": 100 * mean(p < 0.5 for p in points),
     }
+
+
+def rates_of_resamples(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    judged = np.array(["points" in item for item in items])
+    points = np.array([item.get("points", np.nan) for item in items])
+    found = {
+        "win_rate": share(total, np.nan_to_num(points), judged),
+        "wins": share(total, points > 0.5, judged),
+        "ties": share(total, points == 0.5, judged),
+        "losses": share(total, points < 0.5, judged),
+    }
+    return found

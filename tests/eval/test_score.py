@@ -56,6 +56,30 @@ def test_the_figure_stands_beside_all_that_it_depends_on(truth, write, capsys):
     assert result["variant"] in printed and "words 3.0" in printed
 
 
+def test_a_score_tells_what_it_was_made_of(truth, write):
+    identity = {
+        "settings": {"template": "llava", "temperature": 0},
+        "inputs": {"--from_checkpoint: weights": "abc"},
+    }
+    record = {
+        "arguments": {"template": "auto", "from_checkpoint": "models/sft", "topp": 1},
+        "identity": identity,
+    }
+    write("p.args.json", record | {"starts": [{"versions": {"torch": "1"}}]})
+    predictions = write("p.jsonl", lines(*({"id": str(i), "response": "a cat."} for i in (1, 2, 3))))
+    result = score(truth, predictions)
+    assert result["generation"] == {"temperature": 0, "template": "llava", "topp": 1}
+    assert result["model"] == {"folder": "models/sft", "weights": "abc"}
+    assert result["predictions"]["file"] == str(predictions)
+    assert [part["file"] for part in result["truth"]] == [str(truth)]
+    assert result["versions"]["answered"] == {"torch": "1"} and "python" in result["versions"]["scored"]
+    assert result["intervals"]["Hal"] == [0, 0]
+    write("p.jsonl", lines({"id": "1", "response": "a bus."}))
+    again = score(truth, predictions)
+    assert again["predictions"]["digest"] != result["predictions"]["digest"]
+    assert again["truth"] == result["truth"]
+
+
 def test_the_best_of_the_samples_can_be_scored_alone(truth, write):
     best = {"id": "1", "response": "a cat.", "responses": ["a bus.", "a cat."]}
     assert score(truth, write("p.jsonl", lines(best)), best=True)["metrics"]["Hal"] == 0

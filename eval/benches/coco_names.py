@@ -18,11 +18,12 @@ def on_disk(name: str, folder: Path) -> str:
     """The name that a picture of COCO has in a folder; the given one where it is there, is not COCO's, or none is.
 
     Args:
-        name: as the official file has it, from the folder on.
+        name: as the official file has it, from the folder on. In a folder that is none of COCO's it may be another
+            picture of that name, so it is not looked for.
     """
     path = Path(name)
     found = NAME.fullmatch(path.name)
-    if not found or (folder / name).is_file():
+    if not found or not set(path.parent.parts) <= {"coco", *SPLITS} or (folder / name).is_file():
         return name
     names = [found[1], *(f"COCO_{split}_{found[1]}" for split in SPLITS[:3])]
     places = [path.parent, Path(), *map(Path, SPLITS)]

@@ -13,25 +13,41 @@ from statistics import fmean
 import numpy as np
 
 from eval.benches import yes_no
-from eval.benches.files import entries, field, find_root
+from eval.benches.files import entries, field, files, find_root
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, percent
 from eval.benches.yes_no import read_answers, strict
 from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
+NO_QUESTIONS = (
+    "co_occur",
+    "ground_truth_objects",
+)  # in the names of files that POPE's own builder leaves there
 
-def load(paths: Sequence[Path]) -> list[Question]:
+
+def official_files(paths: Sequence[Path], is_repope: bool) -> list[Path]:
+    """The files with questions: those given, and of folders either POPE's or RePOPE's where both lie there."""
+    found = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        root = find_root(path, ["*.json"], ("coco", "output/coco", "annotations"))
+        asked = [file for file in files([root]) if not any(part in file.stem for part in NO_QUESTIONS)]
+        wanted = [file for file in asked if ("repope" in file.stem) == is_repope]
+        found += wanted or asked
+    return found
+
+
+def load(paths: Sequence[Path], is_repope: bool = False) -> list[Question]:
     """Questions from official files, COCO's JSON Lines or SEEM's arrays, or from LLaVA's format with labels.
 
     Official ids begin at 1 in each file, so the name of the file goes in front. Of POPE's repository, or its folder
     `output`, the files of COCO are taken.
     """
     questions = []
-    roots = [
-        find_root(path, ["*.json"], ("coco", "output/coco")) if path.is_dir() else path for path in paths
-    ]
-    for file, index, entry in entries(roots):
+    for file, index, entry in entries(official_files(paths, is_repope)):
         where = f"{file}[{index}]"
         label = str(field(entry, "label", where)).strip().lower()
         if label not in ("yes", "no"):

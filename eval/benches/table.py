@@ -14,6 +14,7 @@ from eval.benches import (
     chair,
     choices,
     coco,
+    dash_b,
     descriptions,
     llava_bench,
     mmhal,
@@ -79,6 +80,15 @@ AMBER_TEXTS = {
 BENCHES = {
     "descriptions": Bench(descriptions.load, descriptions.score, rates=descriptions.rates),
     "pope": Bench(pope.load, pope.score, {"parser": one_of(pope.PARSERS, "parser")}, rates=pope.rates),
+    "repope": Bench(
+        partial(pope.load, is_repope=True),
+        dash_b.score_repope,
+        {"parser": one_of(dash_b.PARSERS, "parser")},
+        rates=pope.rates,
+    ),
+    "dash_b": Bench(
+        dash_b.load, dash_b.score, {"parser": one_of(dash_b.PARSERS, "parser")}, rates=dash_b.rates
+    ),
     "chair": Bench(coco.load, chair.score, SYNONYMS, needs=("synonyms",), rates=chair.rates),
     "object_halbench": Bench(
         coco.load, chair.score_halbench, SYNONYMS, needs=("synonyms",), rates=chair.rates_halbench

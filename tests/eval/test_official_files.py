@@ -23,6 +23,8 @@ POPE = {"question_id": 1, "image": "COCO_val2014_000000000042.jpg", "text": "Is 
 @pytest.mark.parametrize("root", ["", "output", "output/coco"])
 def test_popes_repository_is_read_from_its_root(root, write, tmp_path):
     write("output/coco/coco_pope_random.json", lines(POPE))
+    write("output/coco/coco_co_occur.json", {"cat": ["dog"]})
+    write("output/coco/coco_ground_truth_objects.json", {"cat": 3})
     write("output/seem/gqa/gqa_pope_seem_random.json", lines(POPE))
     assert [question.id for question in asked("pope", tmp_path / root)] == ["coco_pope_random/1"]
 
@@ -73,6 +75,7 @@ def test_a_picture_keeps_its_name_where_it_is_there_is_none_of_cocos_or_is_nowhe
     write(f"a/{NAME}", "")
     assert on_disk(f"a/{NAME}", tmp_path) == f"a/{NAME}"
     assert on_disk("42.jpg", tmp_path) == "42.jpg"
+    assert on_disk(f"edited/{NAME}", tmp_path) == f"edited/{NAME}"
     assert on_disk("000000000043.jpg", tmp_path) == "000000000043.jpg"
 
 

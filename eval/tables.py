@@ -17,7 +17,18 @@ Files = Mapping[str, Mapping[str, Path]]  # run -> name of a score -> file
 LOWER_IS_BETTER = re.compile(r"CHAIR|Hal|Cog|hallucination|parse_failures|losses|unknown")
 NEUTRAL = re.compile(r"words|yes_ratio|first_shown|ties|consistent|length|reference|similarity")
 COUNTS = ("parse_failures", "n", "coverage", "asked", "answered")  # beside the metrics; no change is shown
-HEADLINES = ("Hal", "hallucination_rate", "CHAIR_i", "F1", "relative", "win_rate", "score", "accuracy")
+HEADLINES = (
+    "Hal",
+    "hallucination_rate",
+    "CHAIR_i",
+    "F1",
+    "relative",
+    "win_rate",
+    "score",
+    "G_Acc",
+    "harmonic_mean",
+    "accuracy",
+)
 DEPENDS_ON = ("bench", "variant", "judge", "settings", "generation")  # figures compare only where these agree
 
 

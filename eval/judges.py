@@ -135,8 +135,6 @@ def endpoint(config: EndpointConfig) -> Ask:
             time.sleep(max(0.0, at - time.monotonic()))
             try:
                 reply = server.ask(fixed | {"messages": messages}, content)
-            except Refused:
-                raise
             except NoAnswer as error:
                 num_unanswered += 1
                 if num_unanswered < DOWN_AFTER:
@@ -144,7 +142,7 @@ def endpoint(config: EndpointConfig) -> Ask:
                 down = DataError(f"{DOWN_AFTER} questions in a row got no answer; the last: {error}")
                 raise down from None
             except DataError as error:
-                down = error
+                down = down if isinstance(error, Refused) else error
                 raise
             num_unanswered = 0
             return reply

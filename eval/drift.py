@@ -10,6 +10,7 @@ are written beside the figures, as drift.jsonl, for eval/score.py.
 import json
 from pathlib import Path
 from statistics import mean, stdev
+from zlib import crc32
 
 import torch
 from tqdm import tqdm
@@ -44,13 +45,13 @@ def main(config: DriftConfig) -> None:
 
     figures = {"kl": [], "reward": [], "answers": []}
     sampling = build_sampling(config, encoder, config.max_new_tokens)
-    generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, dist.rank())))
     collate = Collator(encoder, has_images)
     shares = list(eval_shares(records, config.batch_size))
     for share, counts in tqdm(shares, unit="batch", disable=not dist.is_main()):
         prompts = encoder.encode_all(share)
         pad_id = encoder.tokenizer.pad_token_id
-        sampled = generate(policy, prompts, sampling, config.num_return_sequences, generator, pad_id)
+        seeds = [crc32(f"{config.seed} {record.id}".encode()) for record in share]
+        sampled = generate(policy, prompts, sampling, config.num_return_sequences, seeds, pad_id)
         pairs = zip(prompts, sampled, strict=True)
         trees = [prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in pairs]
         batch = collate(trees).to(dist.device())

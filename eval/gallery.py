@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eval.benches.coco_names import on_disk
 from eval.page import data_uri
 from eval.tables import Files, read_scores
-from training.utils.data.record import MARKER, DataError
+from training.utils.data.images import locate
+from training.utils.data.record import MARKER, DataError, ImageError
 
 OUTCOMES = {
     (True, False): "fixed",
@@ -24,7 +26,8 @@ SHARES = {
     "still right": 0.15,
 }  # of the pictures of a benchmark
 SHOWN = 24  # pictures of a benchmark
-LARGEST_BYTES = 60_000  # what is smaller goes into the page as it is
+LARGEST_BYTES = 60_000  # what is smaller goes into the page with all its pixels
+LONGEST_TEXT = 2000  # characters of an answer or a question in the page
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Entry:
     question: Question
     answers: tuple[Answer, ...]  # the first run's comes first
     outcome: str
-    picture: str = ""  # data URI; empty: there is no such file
+    picture: str = ""  # data URI; empty: there is no such picture in the folder
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def read_questions(file: Path) -> dict[str, Question]:
     questions = {}
     for record in content:
         text = record["conversations"][0]["value"].replace(MARKER, "").strip()
-        questions[record["id"]] = Question(record["image"], text, str(record.get("label", "")))
+        questions[record["id"]] = Question(record["image"], cut(text), cut(str(record.get("label", ""))))
     return questions
 
 
@@ -96,7 +99,18 @@ def marked(text: str, invented: Sequence[str]) -> list[tuple[str, bool]]:
 def answer(run: str, item: dict) -> Answer:
     wrong = bool(is_wrong(item))
     missed = len(item.get("covered", [])) < item.get("num_objects", 0)
-    return Answer(run, tuple(marked(item["response"], item.get("invented", []))), wrong, missed)
+    return Answer(run, tuple(marked(cut(item["response"]), names_of(item))), wrong, missed)
+
+
+def names_of(item: dict) -> list[str]:
+    """The invented objects of an answer; a mention of CHAIR is a name and its class."""
+    return [named if isinstance(named, str) else named[0] for named in item.get("invented", [])]
+
+
+def cut(text: str) -> str:
+    """A text that is not too long for a page."""
+    rest = len(text) - LONGEST_TEXT
+    return text if rest <= 0 else f"{text[:LONGEST_TEXT]} … ({rest:,} more characters)"
 
 
 def gallery(
@@ -140,5 +154,9 @@ def chosen(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def with_picture(entry: Entry, folder: Path) -> Entry:
-    file = folder / entry.question.image
-    return replace(entry, picture=data_uri(file, LARGEST_BYTES) if file.is_file() else "")
+    """With its picture from the folder, and from nowhere else; without one where none is there."""
+    name = entry.question.image
+    try:
+        return replace(entry, picture=data_uri(locate(on_disk(name, folder), folder), LARGEST_BYTES))
+    except ImageError:
+        return entry

@@ -21,13 +21,16 @@ from eval.benches import llava_bench, mmhal, win_rate
 from eval.benches.files import entries
 from eval.benches.files import field as field_of
 from eval.benches.scored import Scored, match
-from eval.benches.table import get_bench
+from eval.benches.table import get_bench, rates_of
 from eval.judges import Ask, EndpointConfig, Messages, cached, endpoint, replay
-from eval.score import generation, show
+from eval.provenance import generation, provenance
+from eval.score import show
+from eval.uncertainty import intervals
 from training.utils.data.record import DataError
 
 BENCHES = ("mmhal", "llava_bench", "win_rate")
 JUDGES = ("endpoint", "replay", "reward_model")
+OFFICIAL_TEMPERATURE = {"mmhal": 0.0, "llava_bench": 0.2}
 OWN_PROMPT = Path(__file__).parent / "templates" / "win_rate.txt"
 
 
@@ -63,6 +66,10 @@ class JudgeConfig:
     judge_replies: str = field(
         default="",
         metadata={"help": "JSON Lines of replies; default: beside --output, or else --predictions."},
+    )
+    parser: str = field(
+        default="official",
+        metadata={"help": "mmhal, llava_bench: official, or strict, which reads a rating in any wording."},
     )
     output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
 
@@ -105,10 +112,12 @@ def judged(config: JudgeConfig, predictions: list[dict], ask: Ask) -> tuple[Scor
     answers, warnings = match(questions, predictions, bench.read)
     prompt = Path(config.judge_prompt).read_text()
     if config.bench == "mmhal":
-        scored = mmhal.score(questions, answers, prompt, ask)
+        scored = mmhal.score(questions, answers, prompt, ask, config.parser)
     else:
         rules = json.loads(prompt)
-        scored = llava_bench.score(questions, answers, rules, ask, config.judge_system, config.swap)
+        scored = llava_bench.score(
+            questions, answers, rules, ask, config.judge_system, config.swap, config.parser
+        )
     return replace(scored, warnings=warnings + scored.warnings), len(questions)
 
 
@@ -129,7 +138,7 @@ def read(file: str, *fields: str) -> list[dict]:
 
 
 def check(config: JudgeConfig) -> None:
-    for name, known in (("bench", BENCHES), ("judge", JUDGES)):
+    for name, known in (("bench", BENCHES), ("judge", JUDGES), ("parser", ("official", "strict"))):
         if getattr(config, name) not in known:
             raise DataError(f"--{name} {getattr(config, name)}: unknown; expected one of {', '.join(known)}")
     if config.judge == "reward_model" and config.bench != "win_rate":
@@ -146,6 +155,8 @@ def check(config: JudgeConfig) -> None:
 def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
     """The figures as they are written: those of eval/score.py, and which judge gave them."""
     check(config)
+    if asked.judge_temperature is None:
+        asked = replace(asked, judge_temperature=OFFICIAL_TEMPERATURE.get(config.bench, 0.0))
     if config.judge == "reward_model":
         name, (scored, total) = asked.judge_model or "reward_model", by_rewards(config)
     else:
@@ -155,6 +166,16 @@ def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
         scored, total = judged(config, predictions, with_progress(ask))
     if not scored.per_item:
         raise DataError(f"{config.predictions}: answers none of the questions")
+    unanswered = {item["id"]: item["failure"] for item in scored.per_item if "failure" in item}
+    if not scored.metrics:
+        why = next(iter(unanswered.values()), f"see {replies_file(config)}")
+        raise DataError(f"none of the judge's {scored.n} replies can be read, so there is no figure: {why}")
+    if unanswered:
+        told = "; ".join(f"id {name}: {why}" for name, why in list(unanswered.items())[:5])
+        more = "; and others" if len(unanswered) > 5 else ""
+        scored = replace(
+            scored, warnings=[*scored.warnings, f"{len(unanswered)} questions got no reply: {told}{more}"]
+        )
     return {
         "bench": config.bench,
         "judge": name,
@@ -164,6 +185,8 @@ def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
         "answered": len({item["id"] for item in scored.per_item}),
         "generation": generation(Path(config.predictions)),
         "settings": settings(config, asked),
+        "intervals": intervals(scored.per_item, rates_of(config.bench)),
+        **provenance(config.predictions, [config.truth, config.baseline]),
     }
 
 
@@ -173,6 +196,8 @@ def settings(config: JudgeConfig, asked: EndpointConfig) -> dict:
     if config.judge != "reward_model":
         prompt = Path(config.judge_prompt or OWN_PROMPT).read_bytes()
         found |= {"prompt_sha256": hashlib.sha256(prompt).hexdigest()}
+    if config.bench != "win_rate":
+        found |= {"parser": config.parser}
     return found | ({"swap": config.swap} if config.bench == "llava_bench" else {})
 
 

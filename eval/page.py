@@ -3,13 +3,14 @@
 import base64
 import io
 import math
-import mimetypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
+
+from training.utils.data.images import open_image
 
 SHARED = Path(__file__).parent / "templates"  # what every page may include: page.css
 LARGEST_PX = 480  # side of a picture in a page
@@ -29,12 +30,15 @@ def render_page(template: Path, filters: Mapping[str, Callable] | None = None, *
 
 
 def data_uri(file: Path, largest_bytes: float = math.inf) -> str:
-    """The picture as it is, or made smaller where the file is larger than it may be."""
-    content, kind = file.read_bytes(), mimetypes.guess_type(file.name)[0] or "image/png"
-    if len(content) > largest_bytes:
-        with Image.open(file) as image:
-            return image_uri(image)
-    return _uri(content, kind)
+    """The picture upright, without what else its file holds; made smaller where it is larger than it may be.
+
+    Raises:
+        ImageError: the file is no picture.
+    """
+    image = open_image(file)
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return image_uri(image) if content.tell() > largest_bytes else _uri(content.getvalue(), "image/png")
 
 
 def image_uri(image: Image.Image, largest_px: int = LARGEST_PX) -> str:

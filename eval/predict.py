@@ -78,8 +78,8 @@ def answer_all(
     collate = Collator(encoder, has_images=False)
     for numbers in tqdm(list(_chunks(mine, config.batch_size)), unit="batch", disable=not dist.is_main()):
         prompts = [encoder.encode(records[number]) for number in numbers]
-        generator = torch.Generator(dist.device()).manual_seed(hash((config.seed, numbers[0])))
-        responses = answer(policy, encoder, prompts, config, generator)
+        seeds = [hash((config.seed, number)) for number in numbers]
+        responses = answer(policy, encoder, prompts, config, seeds)
         scores = score(reward, collate, prompts, responses, encoder) if reward else [None] * len(prompts)
         num_tokens += sum(len(ids) for texts in responses for ids in texts)
         for number, texts, values in zip(numbers, responses, scores, strict=True):
@@ -95,14 +95,14 @@ def answer(
     encoder: Encoder,
     prompts: Sequence[Tree],
     config: PredictConfig,
-    generator: torch.Generator,
+    seeds: Sequence[int],
 ) -> list[list[list[int]]]:
     """Token ids of `num_return_sequences` responses for each prompt."""
     sampling = build_sampling(config, encoder, config.max_new_tokens)
     pad_id = encoder.tokenizer.pad_token_id
     if config.num_beams > 1:
         return beam_search(policy, prompts, sampling, config.num_beams, pad_id)
-    return generate(policy, prompts, sampling, config.num_return_sequences, generator, pad_id)
+    return generate(policy, prompts, sampling, config.num_return_sequences, seeds, pad_id)
 
 
 @torch.no_grad()

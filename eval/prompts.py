@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from eval.benches.coco_names import with_pictures_of
 from eval.benches.table import get_bench
 from training.utils import dist
 from training.utils.data.check import checked, require_folder
@@ -36,5 +37,7 @@ def _entries(config: PredictConfig) -> Entries:
     if not config.bench:
         return read_entries(config.data_path)
     path = Path(config.data_path)
-    questions = [question.entry() for question in get_bench(config.bench).questions([str(path)])]
-    return Entries([Shard(str(path), questions, path if path.is_dir() else path.parent, 0)])
+    folder = path if path.is_dir() else path.parent
+    pictures = Path(config.image_folder or folder)
+    questions = get_bench(config.bench).questions([str(path)])
+    return Entries([Shard(str(path), [with_pictures_of(q, pictures).entry() for q in questions], folder, 0)])

@@ -3,8 +3,8 @@
 `--truth` takes the official files of a benchmark, or the folder that they lie in (eval/README.md). The figure is
 printed with all that it depends on, and the JSON file holds the same:
 
-    {"bench", "variant", "metrics", "groups", "n", "asked", "answered", "parse_failures", "generation", "warnings",
-     "per_item"}
+    {"bench", "variant", "metrics", "intervals", "groups", "n", "asked", "answered", "parse_failures", "generation",
+     "warnings", "predictions", "truth", "model", "versions", "per_item"}
 """
 
 import json
@@ -18,19 +18,10 @@ from transformers import HfArgumentParser
 
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
-from eval.predictions import args_file
+from eval.provenance import generation, provenance
+from eval.uncertainty import intervals
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
-
-GENERATION = (
-    "temperature",
-    "topk",
-    "topp",
-    "num_beams",
-    "max_new_tokens",
-    "template",
-    "num_return_sequences",
-)
 
 
 @dataclass(frozen=True)
@@ -76,16 +67,7 @@ def read_predictions(path: str, best: bool) -> list[dict]:
             or not {"response", "responses", "scores"} & set(line)
         ):
             raise DataError(f"{path}: line {number}: expected an object with `id` and `response` or `scores`")
-    return [{"id": line["id"], "response": line["response"]} for line in lines] if best else lines
-
-
-def generation(predictions: Path) -> dict:
-    """How the answers were made, from what eval.predict wrote beside them; empty if it did not."""
-    record = args_file(predictions)
-    if not record.is_file():
-        return {}
-    arguments = json.loads(record.read_text())["arguments"]
-    return {name: arguments[name] for name in GENERATION if name in arguments}
+    return [{"id": line["id"], "response": line.get("response")} for line in lines] if best else lines
 
 
 def mean_words(answers: Answers) -> dict[str, float]:
@@ -114,6 +96,8 @@ def report(config: ScoreConfig) -> dict:
         "answered": len(answers),
         "generation": generation(Path(config.predictions)),
         "warnings": warnings + scored.warnings,
+        "intervals": intervals(scored.per_item, bench.rates) if bench.rates else {},
+        **provenance(config.predictions, config.truth),
     }
 
 
@@ -136,6 +120,9 @@ def show(result: dict) -> str:
     if len(result["groups"]) > 1:
         lines += [f"  {name}: {figures(group)}" for name, group in result["groups"].items()]
     lines.append(f"{result['bench']}, {result['n']} answers: {figures(result['metrics'])}")
+    if found := result.get("intervals"):
+        shown = "  ".join(f"{name} {low:.1f} to {high:.1f}" for name, (low, high) in found.items())
+        lines.append(f"  95 % interval by the choice of questions: {shown}")
     return "\n".join(lines)
 
 

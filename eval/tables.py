@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.benches.table import rates_of
+from eval.uncertainty import Difference, compare
 from training.utils.data.record import DataError
 
 Files = Mapping[str, Mapping[str, Path]]  # run -> name of a score -> file
@@ -15,7 +17,18 @@ Files = Mapping[str, Mapping[str, Path]]  # run -> name of a score -> file
 LOWER_IS_BETTER = re.compile(r"CHAIR|Hal|Cog|hallucination|parse_failures|losses|unknown")
 NEUTRAL = re.compile(r"words|yes_ratio|first_shown|ties|consistent|length|reference|similarity")
 COUNTS = ("parse_failures", "n", "coverage", "asked", "answered")  # beside the metrics; no change is shown
-HEADLINES = ("Hal", "hallucination_rate", "CHAIR_i", "F1", "relative", "win_rate", "score", "accuracy")
+HEADLINES = (
+    "Hal",
+    "hallucination_rate",
+    "CHAIR_i",
+    "F1",
+    "relative",
+    "win_rate",
+    "score",
+    "G_Acc",
+    "harmonic_mean",
+    "accuracy",
+)
 DEPENDS_ON = ("bench", "variant", "judge", "settings", "generation")  # figures compare only where these agree
 
 
@@ -23,7 +36,8 @@ DEPENDS_ON = ("bench", "variant", "judge", "settings", "generation")  # figures 
 class Cell:
     value: float
     change: float | None  # to the first run; none: it is the first, or has no such figure
-    better: bool | None  # none: no change, or one that is neither
+    better: bool | None  # none: no change, one that is neither, or one that may be chance
+    interval: tuple[float, float] | None = None  # 95 %, by the choice of questions
 
 
 @dataclass(frozen=True)
@@ -97,16 +111,52 @@ def section(name: str, scores: Mapping[str, dict], runs: Sequence[str]) -> Secti
     by_run = {run: dict(figures(scores[run])) for run in scores}
     metrics = dict.fromkeys(metric for found in by_run.values() for metric in found)
     base = by_run.get(runs[0], {})
+    tested = differences(scores, runs[0])
     rows = []
     for metric in metrics:
         cells = [
-            cell(metric, by_run[run][metric], None if run == runs[0] else base.get(metric))
+            cell(
+                metric,
+                by_run[run][metric],
+                None if run == runs[0] else base.get(metric),
+                tested.get(run, {}).get(metric),
+                (scores[run].get("intervals") or {}).get(metric),
+            )
             if metric in by_run.get(run, {})
             else None
             for run in runs
         ]
         rows.append(Row(metric, tuple(cells)))
-    return Section(name, tuple(rows), tuple(notes(scores)))
+    told = [tell(run, runs[0], found) for run, found in tested.items()]
+    return Section(name, tuple(rows), (*filter(None, told), *notes(scores)))
+
+
+def differences(scores: Mapping[str, dict], base: str) -> dict[str, dict[str, Difference]]:
+    """Each run against the first, by a paired test on the questions that both answered.
+
+    None where figures do not compare, or it is not known how they come from the items.
+    """
+    found = {}
+    first = scores.get(base, {})
+    for run, other in scores.items():
+        alike = all(first.get(key) == other.get(key) for key in ("bench", "variant", "judge", "settings"))
+        rates = rates_of(other.get("bench", ""))
+        if run != base and first.get("per_item") and other.get("per_item") and alike and rates:
+            found[run] = compare(first["per_item"], other["per_item"], rates)
+    return found
+
+
+def tell(run: str, base: str, found: Mapping[str, Difference]) -> str:
+    """What the test says of each figure."""
+    if not found:
+        return ""
+    parts = []
+    for name, difference in found.items():
+        low, high = signed(difference.low), signed(difference.high)
+        verdict = "" if difference.is_told_apart else ", can not be told apart"
+        parts.append(f"{name} {signed(difference.change)} ({low} to {high}, p {difference.p:.3f}{verdict})")
+    number_of = next(iter(found.values())).n
+    return f"{run} against {base} on the {number_of:,} questions that both answered: {'; '.join(parts)}"
 
 
 def figures(scores: dict) -> Iterator[tuple[str, float]]:
@@ -122,12 +172,19 @@ def figures(scores: dict) -> Iterator[tuple[str, float]]:
             yield name, scores[name]
 
 
-def cell(metric: str, value: float, base: float | None) -> Cell:
+def cell(
+    metric: str,
+    value: float,
+    base: float | None,
+    tested: Difference | None = None,
+    interval: Sequence[float] | None = None,
+) -> Cell:
     change = None if base is None or metric in COUNTS else value - base
     name = metric.rsplit(": ", 1)[-1]
-    if not change or NEUTRAL.match(name):
-        return Cell(value, change, None)
-    return Cell(value, change, (change < 0) == bool(LOWER_IS_BETTER.match(name)))
+    limits = (interval[0], interval[1]) if interval else None
+    if not change or NEUTRAL.match(name) or (tested and not tested.is_told_apart):
+        return Cell(value, change, None, limits)
+    return Cell(value, change, (change < 0) == bool(LOWER_IS_BETTER.match(name)), limits)
 
 
 def notes(scores: Mapping[str, dict]) -> Iterator[str]:
@@ -166,18 +223,20 @@ def relative(row: Row, place: int) -> str:
     )
 
 
+def written(found: Cell | None) -> str:
+    """A figure with its interval and its change."""
+    if found is None:
+        return ""
+    limits = f" [{number(found.interval[0])}, {number(found.interval[1])}]" if found.interval else ""
+    return number(found.value) + limits + (f" ({signed(found.change)})" if found.change is not None else "")
+
+
 def markdown(found: Sequence[Section], runs: Sequence[str]) -> str:
     """One table, padded so that a terminal shows it as well: a row for each figure, a column for each run."""
     table = [["bench", "figure", *runs], []]
     for part in found:
         for row in part.rows:
-            cells = [
-                ""
-                if c is None
-                else number(c.value) + (f" ({signed(c.change)})" if c.change is not None else "")
-                for c in row.cells
-            ]
-            table.append([part.name, row.metric, *cells])
+            table.append([part.name, row.metric, *map(written, row.cells)])
     widths = [max(len(line[column]) for line in table if line) for column in range(len(table[0]))]
     table[1] = ["-" * width for width in widths]
     lines = [

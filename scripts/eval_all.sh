@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
-# Answers and scores of a model on every benchmark whose files are there, ending with a table.
+# Answers and scores of a model on every benchmark whose files are there, ending with a table and a summary.
 #
 #   MODEL=models/dpo BENCH_DIR=benchmarks bash scripts/eval_all.sh
+#   MODEL=models/dpo BENCH_DIR=benchmarks bash scripts/eval_all.sh --on_bad_record skip
 #
 # A benchmark is a folder of $BENCH_DIR by its name in eval/benches/table.py. It holds the official files in data/, the
 # pictures in images/, and for CHAIR synonyms.txt; eval/README.md says where each comes from. A second run goes on from
-# what is there.
+# what is there. Flags go to the prediction of every benchmark (and to the scoring of reward benchmarks).
 #
 # Environment:
 #   MODEL          model folder, or the output folder of a stage
 #   REWARD_MODEL   what the reward benchmarks score; without one they are left out
 #   JUDGE_MODEL    who judges MMHal-Bench and LLaVA-Bench, at JUDGE_URL with the key JUDGE_API_KEY, by the official
-#                  prompt or rules in judge/; without one they are left out
+#                  prompt or rules in judge/, and the system message in judge/system.txt; without one they are left out
+#   JUDGE_TEMPERATURE, JUDGE_MAX_TOKENS   default: what the benchmark's official script has
+#   JUDGE_CONCURRENCY, JUDGE_REQUESTS_PER_MINUTE   default: 8 at a time, no limit
+#   JUDGE_FLAGS    more flags of eval.judge, e.g. "--judge_rename max_tokens=max_completion_tokens"
+#   PARSER         official or strict, for the benchmarks that have both; default: that of each
 #   BENCH_DIR      default benchmarks
 #   OUTPUT         answers and scores, default models/eval/NAME_OF_MODEL
 #   BEAMS, MAX_RESPONSE_LEN, BATCH, ...   settings of run_predict.sh
@@ -20,57 +25,102 @@ cd "$(dirname "$0")/.."
 
 BENCH_DIR=${BENCH_DIR:-benchmarks}
 : "${MODEL:?expected a model folder, MODEL=... bash scripts/eval_all.sh}"
+if [[ ! -d $BENCH_DIR ]]; then
+  echo "error: BENCH_DIR $BENCH_DIR: no such folder; expected a folder with a folder for each benchmark" >&2
+  exit 1
+fi
 export OUTPUT=${OUTPUT:-models/eval/$(basename "$MODEL")}
 JUDGE_URL=${JUDGE_URL:-http://localhost:8000/v1}
 REWARD_BENCHES=" preferences vl_rewardbench multimodal_rewardbench "
 JUDGED_BENCHES=" mmhal llava_bench "
+TWO_PARSERS=" pope repope dash_b amber amber_discriminative science_qa mmhal llava_bench "
+FLAGS=("$@")
 source scripts/setup.sh
 
 evaluate() { # NAME FOLDER
   local truth=$2/data images=$2/images answers=$OUTPUT/$1.jsonl options=()
+  rm -f "$OUTPUT/$1.score.json" # of an earlier run: what fails has no figure
   [[ -d $images ]] || images=$truth
   [[ -f $2/synonyms.txt ]] && options+=(--synonyms "$2/synonyms.txt")
+  [[ -n ${PARSER:-} && $TWO_PARSERS == *" $1 "* ]] && options+=(--parser "$PARSER")
   if [[ $REWARD_BENCHES == *" $1 "* ]]; then
     python -m training.reward_model.score --from_checkpoint "$REWARD_MODEL" --data_path "$(one_file "$truth")" \
-      --image_folder "$images" --output_path "$answers" || return 1
+      --image_folder "$images" --output_path "$answers" "${FLAGS[@]}" || return 1
   else
-    BENCH=$1 DATA=$truth IMAGES=$images NAME=$1.jsonl bash run_predict.sh || return 1
+    BENCH=$1 DATA=$truth IMAGES=$images NAME=$1.jsonl bash run_predict.sh "${FLAGS[@]}" || return 1
   fi
   if [[ $JUDGED_BENCHES == *" $1 "* ]]; then
-    python -m eval.judge --bench "$1" --truth "$(one_file "$truth")" --predictions "$answers" --judge endpoint \
-      --judge_url "$JUDGE_URL" --judge_model "$JUDGE_MODEL" --judge_prompt "$(one_file "$2/judge")" \
-      --output "$OUTPUT/$1.score.json"
-    return
+    judge "$1" "$2" "${options[@]}"
+  else
+    python -m eval.score --bench "$1" --truth "$truth" --predictions "$answers" --output "$OUTPUT/$1.score.json" \
+      "${options[@]}"
   fi
-  python -m eval.score --bench "$1" --truth "$truth" --predictions "$answers" --output "$OUTPUT/$1.score.json" \
-    "${options[@]}"
+}
+
+judge() { # NAME FOLDER OPTIONS...
+  local name=$1 folder=$2 settings=()
+  shift 2
+  [[ -n ${JUDGE_TEMPERATURE:-} ]] && settings+=(--judge_temperature "$JUDGE_TEMPERATURE")
+  [[ -n ${JUDGE_MAX_TOKENS:-} ]] && settings+=(--judge_max_tokens "$JUDGE_MAX_TOKENS")
+  [[ -f $folder/judge/system.txt ]] && settings+=(--judge_system "$(<"$folder/judge/system.txt")")
+  # shellcheck disable=SC2206  # flags are parted by spaces
+  settings+=(${JUDGE_FLAGS:-})
+  python -m eval.judge --bench "$name" --truth "$(one_file "$folder/data")" --predictions "$OUTPUT/$name.jsonl" \
+    --judge endpoint --judge_url "$JUDGE_URL" --judge_model "$JUDGE_MODEL" \
+    --judge_concurrency "${JUDGE_CONCURRENCY:-8}" \
+    --judge_requests_per_minute "${JUDGE_REQUESTS_PER_MINUTE:-0}" \
+    --judge_prompt "$(one_file "$folder/judge")" --output "$OUTPUT/$name.score.json" "$@" "${settings[@]}"
 }
 
 one_file() { # FOLDER: its one file, or the folder where it holds several of a data set
   local files
-  mapfile -t files < <(find -L "$1" -maxdepth 1 -type f)
+  mapfile -t files < <(find -L "$1" -maxdepth 1 -type f ! -name '.*' ! -iname 'readme*' ! -iname 'licen[cs]e*' \
+    ! -name system.txt)
   if (( ${#files[@]} == 1 )); then echo "${files[0]}"; else echo "$1"; fi
 }
 
+why() { # LOG: what a benchmark failed of
+  grep -a '^error: ' "$1" | tail -n 1 | cut -c1-300 | grep . || tail -n 1 "$1" | tr '\r' '\n' | tail -n 1 | cut -c1-300
+}
+
+summary=()
 failed=()
+scored=0
+mkdir -p "$OUTPUT"
+shopt -s nullglob
 for folder in "$BENCH_DIR"/*/; do
-  [[ -d $folder/data ]] || { echo "$folder: holds no data/; left out"; continue; }
   name=$(basename "$folder")
-  if [[ $REWARD_BENCHES == *" $name "* && -z ${REWARD_MODEL:-} ]]; then
-    echo "$name: needs REWARD_MODEL; left out"
-    continue
-  fi
-  if [[ $JUDGED_BENCHES == *" $name "* && -z ${JUDGE_MODEL:-} ]]; then
-    echo "$name: needs JUDGE_MODEL; left out"
+  left_out=
+  [[ -d $folder/data ]] || { name=$name/ left_out="holds no data/"; }
+  [[ $REWARD_BENCHES == *" $name "* && -z ${REWARD_MODEL:-} ]] && left_out="needs REWARD_MODEL"
+  [[ $JUDGED_BENCHES == *" $name "* && -z ${JUDGE_MODEL:-} ]] && left_out="needs JUDGE_MODEL"
+  if [[ -n $left_out ]]; then
+    echo "$name: $left_out; left out"
+    summary+=("left out  $name: $left_out")
     continue
   fi
   printf '\n== %s\n' "$name"
-  evaluate "$name" "${folder%/}" || failed+=("$name")
+  if evaluate "$name" "${folder%/}" 2>&1 | tee "$OUTPUT/$name.log"; then
+    summary+=("scored    $name")
+    scored=$(( scored + 1 ))
+  else
+    summary+=("failed    $name: $(why "$OUTPUT/$name.log")")
+    failed+=("$name")
+  fi
 done
 
 printf '\n'
-python -m eval.report --runs "$(basename "$MODEL")=$OUTPUT" --output "$OUTPUT/report.html"
+if (( scored )); then
+  python -m eval.report --runs "$(basename "$MODEL")=$OUTPUT" --output "$OUTPUT/report.html" || failed+=(report)
+fi
+printf '\n'
+(( ${#summary[@]} )) || summary=("nothing   $BENCH_DIR holds no folder of a benchmark")
+printf '%s\n' "${summary[@]}"
 if (( ${#failed[@]} )); then
   echo "error: failed: ${failed[*]}" >&2
+  exit 1
+fi
+if (( ! scored )); then
+  echo "error: BENCH_DIR $BENCH_DIR: nothing was scored" >&2
   exit 1
 fi

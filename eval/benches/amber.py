@@ -7,19 +7,23 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from eval.benches import amber_discriminative, amber_generative
 from eval.benches.amber_generative import Annotation, Associations
-from eval.benches.files import field, read_json
+from eval.benches.files import field, find_root, read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
+from eval.uncertainty import Total
 from training.utils.data.record import DataError
 
 GENERATIVE = "generative"
 
 
 def locate(path: Path) -> tuple[Path, Path]:
-    """The folder with the annotations and the file of queries, from either."""
+    """The folder with the annotations and the file of queries, from either, or from AMBER's repository."""
     if path.is_dir():
+        path = find_root(path, ["annotations.json"], ("data",))
         inside = path / "query" / "query_all.json"
         return path, inside if inside.is_file() else path / "query_all.json"
     folder = next((f for f in (path.parent, path.parent.parent) if (f / "annotations.json").is_file()), None)
@@ -91,3 +95,28 @@ def score(
         discriminative.parse_failures,
         generative.warnings,
     )
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures of both parts in each resample, without rounding."""
+    described = np.array(["named" in item for item in items])
+    found: dict[str, np.ndarray] = {}
+    for part, counts in ((amber_generative, described), (amber_discriminative, ~described)):
+        if counts.any():
+            found |= part.rates(
+                [item for item, is_in in zip(items, counts, strict=True) if is_in], _of(total, counts)
+            )
+    if {"CHAIR", "F1"} <= found.keys():
+        found["AMBER"] = (100 - found["CHAIR"] + found["F1"]) / 2
+    return found
+
+
+def _of(total: Total, counts: np.ndarray) -> Total:
+    """Sums over some of the items."""
+
+    def of_part(values: np.ndarray) -> np.ndarray:
+        whole = np.zeros(len(counts))
+        whole[counts] = values
+        return total(whole)
+
+    return of_part

@@ -9,9 +9,13 @@ All truths of existence are no, so its precision is 100 by construction.
 import re
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from eval.benches import yes_no
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, percent
-from eval.benches.yes_no import read_answers
+from eval.benches.yes_no import read_answers, strict
+from eval.uncertainty import Total
 
 ATTRIBUTE = "discriminative-attribute-"
 PARTS: dict[str, Callable[[str], bool]] = {
@@ -35,7 +39,12 @@ def exact(text: str) -> str:
     return {"Yes": "yes", "No": "no"}.get(text, "unknown")
 
 
-PARSERS: dict[str, Callable[[str], str]] = {"first": first, "exact": exact}
+PARSERS: dict[str, Callable[[str], str]] = {
+    "first": first,
+    "exact": exact,
+    "official": exact,
+    "strict": strict,
+}
 
 
 def score(questions: Sequence[Question], answers: Answers, parser: str = "first") -> Scored:
@@ -64,3 +73,8 @@ def figures(items: Sequence[dict], epsilon: float = 0.0001) -> dict[str, float]:
         "recall": recall,
         "F1": round(100 * 2 * p * r / (p + r + epsilon), 1),
     }
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures of all questions in each resample, without rounding."""
+    return yes_no.rates(items, total, "no")

@@ -15,9 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from eval.benches.lemmas import lemma
+import numpy as np
+
+from eval.benches.lemmas import AMBER
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.uncertainty import Total, average, share
 from training.utils.data.record import DataError
 
 SIMILAR_FROM = 0.8  # the official threshold, exclusive
@@ -121,7 +124,8 @@ def first(targets: Sequence[tuple[str, int]], noun: str, similar: Similar) -> in
 
 
 def known_words(text: str, vocabulary: frozenset[str]) -> list[str]:
-    words = (lemma(word, vocabulary) for word in re.findall(r"\w+(?:-\w+)*", text))
+    found = re.findall(r"\b[oO]['’]clock\b|\w+(?:-\w+)*", text)
+    words = (AMBER.lemma(word, vocabulary) for word in found)
     return [word for word in words if word in vocabulary]
 
 
@@ -165,3 +169,17 @@ def vectors() -> Similar:
 
 SIMILARITIES: dict[str, Callable[[], Similar]] = {"exact": lambda: str.__eq__, "spacy": vectors}
 NOUNS: dict[str, Callable[[], Nouns]] = {"vocabulary": lambda: known_words, "nltk": tagged_nouns}
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample, without rounding."""
+
+    def sizes(name: str) -> list[int]:
+        return [len(item[name]) for item in items]
+
+    return {
+        "CHAIR": share(total, sizes("invented"), sizes("named")),
+        "Cover": share(total, sizes("covered"), sizes("objects")),
+        "Hal": 100 * average(total, [bool(item["invented"]) for item in items]),
+        "Cog": share(total, sizes("tempted"), sizes("tempting")),
+    }

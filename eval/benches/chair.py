@@ -13,10 +13,13 @@ A longer answer has more of all of them: read them beside `recall` and `words`.
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from eval.benches.coco import Picture
 from eval.benches.coco_objects import Vocabulary
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.uncertainty import Total, average, share
 from training.utils.data.record import DataError
 
 
@@ -70,3 +73,23 @@ def true_classes(picture: Picture, synonyms: Vocabulary) -> set[str]:
         raise DataError(f"--synonyms: lacks {', '.join(sorted(unknown))}, which COCO's instances have")
     named = {name for caption in picture.captions for _, name in synonyms.mentions(caption)}
     return {synonyms.class_of[name] for name in picture.categories} | named
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+
+    def sizes(name: str) -> np.ndarray:
+        return np.array([len(item[name]) for item in items])
+
+    wrong = sizes("invented") > 0
+    return {
+        "CHAIR_i": share(total, sizes("invented"), sizes("named")),
+        "CHAIR_s": 100 * average(total, wrong),
+        "CHAIR_s_refine": share(total, wrong, sizes("named") > 0),
+        "recall": share(total, sizes("covered"), sizes("there")),
+    }
+
+
+def rates_halbench(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    found = rates(items, total)
+    return {"response_hall": found["CHAIR_s_refine"], "mention_hall": found["CHAIR_i"]} | found

@@ -1,39 +1,26 @@
 """Accuracy on any file in LLaVA's format whose records have a `label`: a letter, or the words of the answer."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from eval.benches.files import entries, field
+from eval.benches.letters import letter
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.uncertainty import Total, average, share
 
 WITH_IMAGE, TEXT = "IMG", "TXT"
 
 
-def load(paths: Sequence[Path]) -> list[Question]:
+def load(paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")) -> list[Question]:
     questions = []
-    for file, index, entry in entries(paths):
+    for file, index, entry in entries(paths, suffixes):
         where = f"{file}[{index}]"
         label = str(field(entry, "label", where)).strip()
         questions.append(from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT))
     return questions
-
-
-def letter(text: str) -> str:
-    """The letter that an answer gives: `B`, `(b)`, `B. ...`, `(B) ...`, `the answer is B`; else none.
-
-    A letter anywhere in a sentence is none, as `A` is a word too; and so are two letters.
-    """
-    patterns = (
-        r"\(?([A-Ja-j])\)?[.:,!]?",
-        r"(?:\(([A-J])\)|([A-J])[.:)])\s.*",
-        r".*\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice) is:? \(?([A-J])\b(?!.*\b(?:or|and) \(?[A-J]\b).*",
-    )
-    for pattern in patterns:
-        if found := re.fullmatch(pattern, text.strip(), re.DOTALL):
-            return next(filter(None, found.groups())).upper()
-    return ""
 
 
 def words(text: str) -> str:
@@ -80,3 +67,13 @@ def score_words(questions: Sequence[Question], answers: Answers) -> Scored:
     return score(
         questions, answers, words, "the whole answer against the label, without case and its last mark"
     )
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """Accuracy in each resample, of all and of the questions with a picture."""
+    right = np.array([item["right"] for item in items])
+    with_image = np.array([item["kind"] == WITH_IMAGE for item in items])
+    return {
+        "accuracy": 100 * average(total, right),
+        "IMG_accuracy": share(total, right & with_image, with_image),
+    }

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.benches.lemmas import lemma
+from eval.benches.lemmas import COCO
 from training.utils.data.record import DataError
 
 ANIMALS = "bird cat dog horse sheep cow elephant bear zebra giraffe animal cub".split()
-TOKEN = re.compile(r"\w+(?:[-/.]\w+)*|[^\w\s]")  # marks are tokens: `a hot, dog` is no hot dog
+# Marks are tokens: `a hot, dog` is no hot dog. `o'clock` is one word, and no clock.
+TOKEN = re.compile(r"\bo['’]clock\b|\w+(?:[-/.]\w+)*|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Vocabulary:
 
     def mentions(self, text: str) -> list[tuple[str, str]]:
         """Name and class of each object that the text names, in order, each as often as it is named."""
-        tokens = [lemma(token, self.words) for token in TOKEN.findall(text.lower())]
+        tokens = [COCO.lemma(token, self.words) for token in TOKEN.findall(text.lower())]
         names, place = [], 0
         while place < len(tokens):
             pair = self.pairs.get(" ".join(tokens[place : place + 2]))

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from data.demo_text import QUESTION, objects_in
 from eval.benches.files import read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.uncertainty import Total, average, share
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,16 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     return Scored(
         metrics, per_item, "the demo world's own: objects are found by their names, plurals included"
     )
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    invented, covered = ([len(item[name]) for item in items] for name in ("invented", "covered"))
+    hal = 100 * average(total, [count > 0 for count in invented])
+    mentions, objects = ([item[name] for item in items] for name in ("mentions", "num_objects"))
+    return {
+        "CHAIR_i": share(total, invented, mentions),
+        "CHAIR_s": hal,
+        "Hal": hal,
+        "Cover": share(total, covered, objects),
+    }

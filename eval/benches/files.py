@@ -8,6 +8,8 @@ from typing import Any
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 
+STRAY = ("readme", "license", "licence", "dataset_info")
+
 
 def read_json(path: Path) -> Any:
     """A JSON file, with or without a byte order mark.
@@ -21,15 +23,41 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: does not parse as JSON at line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise DataError(f"{path}: does not parse as JSON: {error}") from None
 
 
-def entries(paths: Sequence[Path]) -> Iterator[tuple[Path, int, dict]]:
+def entries(
+    paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")
+) -> Iterator[tuple[Path, int, dict]]:
     """File, index and content of each entry: of the files, and of the JSON and JSON Lines files of the folders."""
-    for file in files(paths):
+    for file in files(paths, suffixes):
         for index, entry in enumerate(read_entries(file)):
             if not isinstance(entry, dict):
                 raise DataError(f"{file}[{index}]: found {type(entry).__name__}, expected a JSON object")
             yield file, index, entry
+
+
+def is_stray(file: Path) -> bool:
+    """Whether a file in a folder of official files is none by its name: of the system, or about the others."""
+    return file.name.startswith(".") or file.name.split(".")[0].lower() in STRAY
+
+
+def inside(folder: Path, suffixes: Sequence[str] = (".json", ".jsonl")) -> list[Path]:
+    """The files of these kinds that lie in a folder, by name, without stray ones."""
+    found = sorted(file for file in folder.iterdir() if file.suffix in suffixes and file.is_file())
+    return [file for file in found if not is_stray(file)]
+
+
+def find_root(path: Path, names: Sequence[str], below: Sequence[str]) -> Path:
+    """The folder that holds these files: the path itself, or one of those below it where repositories have them.
+
+    Args:
+        names: of the files; may be patterns.
+    """
+    folders = [path, *(path / name for name in below)]
+    holds = (f for f in folders if all(any(not is_stray(x) for x in f.glob(name)) for name in names))
+    return next(holds, path)
 
 
 def files(paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")) -> list[Path]:
@@ -44,12 +72,12 @@ def files(paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")) 
             raise DataError(
                 f"{path}: no such file; expected official files of the benchmark (eval/README.md)"
             )
-        inside = sorted(f for f in path.iterdir() if f.suffix in suffixes) if path.is_dir() else [path]
-        if not inside:
+        here = inside(path, suffixes) if path.is_dir() else [path]
+        if not here:
             raise DataError(
                 f"{path}: holds no {' or '.join(suffixes)} file; eval/README.md says what it needs"
             )
-        found += inside
+        found += here
     return found
 
 

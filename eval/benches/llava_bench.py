@@ -9,14 +9,18 @@ judge sees text alone: captions, for COCO boxes too. What it is told is the benc
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
+
+import numpy as np
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judges import Ask, Messages
+from eval.judges import Ask, Messages, replies
+from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
 # official names of the questions, the reference answers and what is in the pictures
@@ -95,6 +99,16 @@ def parse(reply: str) -> tuple[float, float] | None:
     return (first, second) if math.isfinite(first) and math.isfinite(second) else None
 
 
+def strict(reply: str) -> tuple[float, float] | None:
+    """The two ratings from 1 to 10 in the first line that says anything, however they are parted."""
+    first_line = next(filter(str.strip, reply.split("\n")), "")
+    found = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", re.sub(r"/\s*10\b", "", first_line))]
+    return (found[0], found[1]) if len(found) == 2 and all(1 <= rating <= 10 for rating in found) else None
+
+
+PARSERS: dict[str, Callable[[str], tuple[float, float] | None]] = {"official": parse, "strict": strict}
+
+
 def score(
     questions: Sequence[Question],
     answers: Answers,
@@ -102,17 +116,19 @@ def score(
     ask: Ask,
     system: str = "",
     swap: bool = False,
+    parser: str = "official",
 ) -> Scored:
     """Relative scores in percent, of all and of each category, and ten times the mean of either's ratings.
 
     A reply that holds no two ratings is dropped, and counted.
     """
     per_item, warnings = [], []
-    for question, text in pairs(questions, answers):
-        reply = ask(to_messages(question, text, rules, system, swap))
-        ratings = parse(reply)
+    asked = list(pairs(questions, answers))
+    said = replies(ask, [to_messages(question, text, rules, system, swap) for question, text in asked])
+    for (question, text), reply in zip(asked, said, strict=True):
+        ratings = PARSERS[parser](reply.text)
         reference, ours = (ratings[::-1] if swap else ratings) if ratings else (None, None)
-        item = {"id": question.id, "response": text, "category": question.group, "reply": reply}
+        item = {"id": question.id, "response": text, "category": question.group} | reply.fields()
         per_item.append(item | {"reference_rating": reference, "rating": ours})
     rated = [item for item in per_item if item["rating"] is not None]
     failures = len(per_item) - len(rated)
@@ -120,7 +136,7 @@ def score(
         warnings.append(f"{failures} of {len(per_item)} replies hold no two ratings: dropped")
     if not system:
         warnings.append("no system message; the official protocol gives one: --judge_system")
-    metrics = relative(rated)
+    metrics = relative(rated) if rated else {}
     if "relative" not in metrics:
         warnings.append("no relative score: the reference has no rating above 0")
     categories = sorted({item["category"] for item in rated})
@@ -133,7 +149,20 @@ def score(
 
 def relative(rated: Sequence[dict]) -> dict[str, float]:
     """The ratio of the means in percent, where there is one, and ten times each mean."""
-    ours = mean([item["rating"] for item in rated] or [0.0])
-    reference = mean([item["reference_rating"] for item in rated] or [0.0])
+    ours = mean(item["rating"] for item in rated)
+    reference = mean(item["reference_rating"] for item in rated)
     ratio = {"relative": 100 * ours / reference} if reference else {}
     return ratio | {"ours_x10": 10 * ours, "reference_x10": 10 * reference}
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    rated = np.array([item["rating"] is not None for item in items])
+    ours, reference = (
+        np.array([item[name] or 0 for item in items]) for name in ("rating", "reference_rating")
+    )
+    return {
+        "relative": share(total, ours, reference),
+        "ours_x10": share(total, ours, rated) / 10,
+        "reference_x10": share(total, reference, rated) / 10,
+    }

@@ -5,15 +5,19 @@ the benchmark's, and not part of this project: take the text of `template` from 
 (`eval/eval_gpt_mmhal.py` of RLAIF-V, or `eval_gpt_mmhal.py` of MMHal-Bench) into a file of your own.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
+
+import numpy as np
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judges import Ask, Messages
+from eval.judges import Ask, Messages, replies
+from eval.uncertainty import Total, average
 from training.utils.data.record import DataError
 
 FIELDS = ("question_type", "image_content", "question", "gt_answer")
@@ -52,32 +56,45 @@ def parse(reply: str) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def score(questions: Sequence[Question], answers: Answers, template: str, ask: Ask) -> Scored:
+def strict(reply: str) -> int | None:
+    """The rating from 0 to 6 behind `rating`, in bold or not; none if there is another number or are two."""
+    found = set(re.findall(r"rating\W*(\d+(?:\.\d+)?)", reply.lower()))
+    rating = found.pop() if len(found) == 1 else ""
+    return int(rating) if rating in tuple("0123456") else None
+
+
+PARSERS: dict[str, Callable[[str], int | None]] = {"official": parse, "strict": strict}
+
+
+def score(
+    questions: Sequence[Question], answers: Answers, template: str, ask: Ask, parser: str = "official"
+) -> Scored:
     """Mean rating (0 to 6), rates in percent, and the mean rating of each question type.
 
-    A reply without one rating counts as 0, as in the official script. Informativeness (RLHF-V) is the rating
-    within its half of the scale, as a share of 3: mean(r - 3 if r >= 3 else r) / 3.
+    A reply without one rating, or none at all, counts as 0, as in the official script. Informativeness (RLHF-V) is
+    the rating within its half of the scale, as a share of 3: mean(r - 3 if r >= 3 else r) / 3.
     """
     per_item = []
     by_type = defaultdict(list)
-    for question, text in pairs(questions, answers):
-        reply = ask(to_messages(question.truth, text, template))
-        parsed = parse(reply)
+    asked = list(pairs(questions, answers))
+    said = replies(ask, [to_messages(question.truth, text, template) for question, text in asked])
+    for (question, text), reply in zip(asked, said, strict=True):
+        parsed = PARSERS[parser](reply.text)
         rating = parsed or 0
-        item = {"id": question.id, "response": text, "question_type": question.group, "reply": reply}
+        item = {"id": question.id, "response": text, "question_type": question.group} | reply.fields()
         per_item.append(
             item | {"parsed": parsed, "rating": rating, "hallucinates": rating < HALLUCINATES_BELOW}
         )
         by_type[question.group].append(rating)
-    if not per_item:
-        return Scored({}, [], VARIANT)
+    if all(item["parsed"] is None for item in per_item):
+        return Scored({}, per_item, VARIANT, parse_failures=len(per_item))
     warnings = []
     parsed = [item["parsed"] for item in per_item if item["parsed"] is not None]
     failures = len(per_item) - len(parsed)
     if failures:
-        without = f"{mean(parsed):.2f}" if parsed else "nothing"
         warnings.append(
-            f"{failures} of {len(per_item)} replies hold no one rating and count as 0; score without: {without}"
+            f"{failures} of {len(per_item)} replies hold no one rating and count as 0; score without: "
+            f"{mean(parsed):.2f}"
         )
     ratings = [item["rating"] for item in per_item]
     within_half = [rating - 3 if rating >= HALLUCINATES_BELOW else rating for rating in ratings]
@@ -88,3 +105,14 @@ def score(questions: Sequence[Question], answers: Answers, template: str, ask: A
     }
     groups = {kind: {"score": mean(by_type[kind])} for kind in sorted(by_type)}
     return Scored(metrics, per_item, VARIANT, groups, failures, warnings)
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    ratings = np.array([item["rating"] for item in items])
+    within_half = np.where(ratings >= HALLUCINATES_BELOW, ratings - 3, ratings)
+    return {
+        "score": average(total, ratings),
+        "hallucination_rate": 100 * average(total, ratings < HALLUCINATES_BELOW),
+        "informativeness": 100 * average(total, within_half) / 3,
+    }

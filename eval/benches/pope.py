@@ -6,25 +6,48 @@
 Each file is a split. With several the figures are the mean of theirs, as the paper reports them.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from eval.benches.files import entries, field
+import numpy as np
+
+from eval.benches import yes_no
+from eval.benches.files import entries, field, files, find_root
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, percent
-from eval.benches.yes_no import read_answers
+from eval.benches.yes_no import read_answers, strict
+from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
+NO_QUESTIONS = (
+    "co_occur",
+    "ground_truth_objects",
+)  # in the names of files that POPE's own builder leaves there
 
-def load(paths: Sequence[Path]) -> list[Question]:
+
+def official_files(paths: Sequence[Path], is_repope: bool) -> list[Path]:
+    """The files with questions: those given, and of folders either POPE's or RePOPE's where both lie there."""
+    found = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        root = find_root(path, ["*.json"], ("coco", "output/coco", "annotations"))
+        asked = [file for file in files([root]) if not any(part in file.stem for part in NO_QUESTIONS)]
+        wanted = [file for file in asked if ("repope" in file.stem) == is_repope]
+        found += wanted or asked
+    return found
+
+
+def load(paths: Sequence[Path], is_repope: bool = False) -> list[Question]:
     """Questions from official files, COCO's JSON Lines or SEEM's arrays, or from LLaVA's format with labels.
 
-    Official ids begin at 1 in each file, so the name of the file goes in front.
+    Official ids begin at 1 in each file, so the name of the file goes in front. Of POPE's repository, or its folder
+    `output`, the files of COCO are taken.
     """
     questions = []
-    for file, index, entry in entries(paths):
+    for file, index, entry in entries(official_files(paths, is_repope)):
         where = f"{file}[{index}]"
         label = str(field(entry, "label", where)).strip().lower()
         if label not in ("yes", "no"):
@@ -43,12 +66,6 @@ def official(text: str) -> str:
     """The benchmark's own reading: the first sentence, no commas; a word No, no or not means no, all else yes."""
     words = text.strip().split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "no", "not"} & set(words) else "yes"
-
-
-def strict(text: str) -> str:
-    """Yes or no if exactly one of the two words is there, in any case; else unknown, which is wrong."""
-    found = {word for word in re.findall(r"[a-z]+", text.lower()) if word in ("yes", "no")}
-    return found.pop() if len(found) == 1 else "unknown"
 
 
 PARSERS: dict[str, Callable[[str], str]] = {"official": official, "strict": strict}
@@ -94,3 +111,14 @@ def figures(items: Sequence[dict]) -> dict[str, float]:
         "yes_ratio": percent(len(said_yes), len(items)),
         "n": len(items),
     }
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The means over splits in each resample."""
+    answers = np.array([item["answer"] == "yes" for item in items])
+    splits = []
+    for name in dict.fromkeys(item["split"] for item in items):
+        counts = np.array([item["split"] == name for item in items])
+        yes_ratio = {"yes_ratio": share(total, answers & counts, counts)}
+        splits.append(yes_no.rates(items, total, "yes", name) | yes_ratio)
+    return {name: np.mean([split[name] for split in splits], axis=0) for name in splits[0]}

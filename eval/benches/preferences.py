@@ -7,13 +7,16 @@ gets 50 %.
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
+
+import numpy as np
 
 from eval.benches.files import files
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.uncertainty import Total, share
 from training.utils.data.entries import read_entries
 from training.utils.data.formats import normalise
 from training.utils.data.record import DataError
@@ -69,6 +72,7 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Accuracy over all pairs (micro), the mean over groups (macro), and the share of ties."""
     per_item = []
     for question, scores in pairs(questions, answers):
+        scores = scores or [nan] * question.truth
         if len(scores) != question.truth:
             raise DataError(
                 f"id {question.id}: {len(scores)} scores for {question.truth} responses; was another file scored?"
@@ -105,3 +109,16 @@ def accuracy(items: Sequence[dict]) -> float:
     return percent(
         sum(item["right"] + item["ties"] / 2 for item in items), sum(item["pairs"] for item in items)
     )
+
+
+def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    right, ties, duels = (np.array([item[name] for item in items]) for name in ("right", "ties", "pairs"))
+    points, groups = right + ties / 2, np.array([item["group"] for item in items])
+    names = dict.fromkeys(groups)
+    of_groups = [share(total, points * (groups == name), duels * (groups == name)) for name in names]
+    return {
+        "accuracy": share(total, points, duels),
+        "macro": np.mean(of_groups, axis=0),
+        "ties": share(total, ties, duels),
+    }

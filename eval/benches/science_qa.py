@@ -1,12 +1,12 @@
 """ScienceQA (arXiv 2209.09513): multiple-choice questions, read and counted as LLaVA's evaluation does."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eval.benches import choices
-from eval.benches.files import field, read_json
+from eval.benches import choices, letters
+from eval.benches.files import field, find_root, read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
 from training.utils.data.record import DataError
@@ -16,14 +16,17 @@ INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
 def load(paths: Sequence[Path]) -> list[Question]:
-    """Questions of the test split from a folder with `problems.json` and `pid_splits.json`, or from LLaVA's format.
+    """Questions of the test split from a folder with `problems.json` and `pid_splits.json`, or from LLaVA's format:
+    a file, or a folder with such a file (.json, .jsonl, .txt).
 
     The prompt is LLaVA's: context, question and options, and the wish for a letter.
     """
     questions = []
     for path in paths:
-        if not path.is_dir():
-            questions += choices.load([path])
+        if path.is_dir():
+            path = find_root(path, ["problems.json"], ("data/scienceqa", "scienceqa"))
+        if not (path / "problems.json").is_file():
+            questions += choices.load([path], (".json", ".jsonl", ".txt"))
             continue
         problems = read_json(path / "problems.json")
         for name in field(read_json(path / "pid_splits.json"), "test", str(path / "pid_splits.json")):
@@ -43,8 +46,8 @@ def _question(name: str, problem: dict) -> Question:
     return Question(name, f"{asked}\n{INSTRUCTION}", images, LETTERS[problem["answer"]], kind)
 
 
-def letter(text: str) -> str:
-    """The letter of an answer: the answer itself, or in front of `. `, or in `The answer is X.`; else none."""
+def official(text: str) -> str:
+    """LLaVA's reading: the answer itself, or in front of `. `, or in `The answer is X.`; else none."""
     if text in tuple(LETTERS):
         return text
     if text[:1] in tuple(LETTERS) and text[1:3] == ". ":
@@ -53,10 +56,24 @@ def letter(text: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def score(questions: Sequence[Question], answers: Answers) -> Scored:
+def strict(text: str) -> str:
+    """The letter in whatever way a model writes it (letters.py), if a problem can have it."""
+    found = letters.letter(text)
+    return found if found in tuple(LETTERS) else ""
+
+
+PARSERS: dict[str, Callable[[str], str]] = {"official": official, "strict": strict}
+
+
+def score(questions: Sequence[Question], answers: Answers, parser: str = "official") -> Scored:
     """Accuracy over all questions, and over those with a picture."""
-    variant = "ScienceQA test by LLaVA's parser; an answer that can't be read is wrong"
-    scored = choices.score(questions, answers, letter, variant)
+    read = {"official": "LLaVA's parser", "strict": "the letter in any wording"}[parser]
+    variant = f"ScienceQA test by {read}; an answer that can't be read is wrong"
+    scored = choices.score(questions, answers, PARSERS[parser], variant)
+    if other := sum(bool(strict(item["response"])) and item["answer"] == "" for item in scored.per_item):
+        scored.warnings.append(
+            f"{other} of {scored.n} answers give a letter that LLaVA's parser does not read; --parser strict does"
+        )
     of_images = scored.groups.get(choices.WITH_IMAGE)
     metrics = scored.metrics | ({"IMG_accuracy": of_images["accuracy"]} if of_images else {})
     return replace(scored, metrics=metrics)

@@ -1,5 +1,6 @@
 """What a scorer gives back, and how answers meet their questions."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,9 +38,13 @@ def percent(part: float, whole: float) -> float:
 def match(
     questions: Sequence[Question], predictions: Sequence[dict], read: Callable[[dict], list]
 ) -> tuple[dict[str, list], list[str]]:
-    """The answers to each question, and a warning for whatever is missing, double or unknown."""
+    """The answers to each question, and a warning for whatever is missing, double, unknown or no answer by its kind.
+
+    Args:
+        read: the answers of a line; None for what is there and is none. It counts as an empty text.
+    """
     found: dict[str, list] = {}
-    double = unknown = 0
+    double = unknown = odd = 0
     known = {question.id for question in questions}
     for line in predictions:
         name = str(line["id"])
@@ -48,20 +53,35 @@ def match(
         elif name in found:
             double += 1
         else:
-            found[name] = read(line)
+            given = read(line)
+            odd += given.count(None)
+            found[name] = ["" if answer is None else answer for answer in given]
     notes = {
         "without an answer: not scored": len(known) - len(found),
         "answered twice: the first answer counts": double,
         "not among the questions: not scored": unknown,
     }
-    return found, [f"{count} of {len(known)} ids {note}" for note, count in notes.items() if count]
+    warnings = [f"{count} of {len(known)} ids {note}" for note, count in notes.items() if count]
+    if odd:
+        warnings.append(
+            f"{odd} responses are no text (null, a number, a list): each counts as an empty answer"
+        )
+    return found, warnings
 
 
-def responses(line: dict) -> list[str]:
-    """The texts of a prediction: all samples, or the one response."""
-    return line.get("responses") or [line["response"]]
+def responses(line: dict) -> list[str | None]:
+    """The texts of a prediction: all samples, or the one response. None stands for what is no text."""
+    given = line.get("responses") or line.get("response")
+    samples = given if isinstance(given, list) and "responses" in line else [given]
+    return [text if isinstance(text, str) else None for text in samples]
 
 
 def scores(line: dict) -> list[list[float]]:
-    """What a reward model gave to the ranked responses of a question: one answer, in their order."""
-    return [line["scores"]]
+    """What a reward model gave to the ranked responses of a question: one answer, in their order.
+
+    NaN stands for what is no number; where there is no list of them it is empty.
+    """
+    given = line.get("scores")
+    if not isinstance(given, list):
+        return [[]]
+    return [[math.nan if isinstance(s, bool) or not isinstance(s, int | float) else float(s) for s in given]]

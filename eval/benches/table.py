@@ -12,18 +12,23 @@ from eval.benches import (
     amber_discriminative,
     amber_generative,
     chair,
+    choice_table,
     choices,
     coco,
+    dash_b,
     descriptions,
     llava_bench,
     mmhal,
+    natural_bench,
     pope,
     preferences,
     science_qa,
+    win_rate,
 )
 from eval.benches.coco_objects import read_vocabulary
 from eval.benches.question import Question
 from eval.benches.scored import Scored, responses, scores
+from eval.uncertainty import Rates
 from training.utils.data.record import DataError
 
 
@@ -37,6 +42,7 @@ class Bench:
     needs: tuple[str, ...] = ()  # those that must be given
     read: Callable[[dict], list] = responses  # what of a line of predictions is the answer
     judged: bool = False  # its score asks a judge: eval.judge
+    rates: Rates | None = None  # the figures again, from scored items, in each resample
 
     def questions(self, paths: Sequence[str]) -> list[Question]:
         """The questions of official files.
@@ -74,28 +80,65 @@ AMBER_TEXTS = {
     "nouns": one_of(amber_generative.NOUNS, "nouns"),
 }
 BENCHES = {
-    "descriptions": Bench(descriptions.load, descriptions.score),
-    "pope": Bench(pope.load, pope.score, {"parser": one_of(pope.PARSERS, "parser")}),
-    "chair": Bench(coco.load, chair.score, SYNONYMS, needs=("synonyms",)),
-    "object_halbench": Bench(coco.load, chair.score_halbench, SYNONYMS, needs=("synonyms",)),
-    "amber": Bench(amber.load, amber.score, AMBER_ANSWERS | AMBER_TEXTS),
-    "amber_generative": Bench(amber.load_generative, amber_generative.score, AMBER_TEXTS),
-    "amber_discriminative": Bench(amber.load_discriminative, amber_discriminative.score, AMBER_ANSWERS),
-    "science_qa": Bench(science_qa.load, science_qa.score),
-    "multiple_choice": Bench(choices.load, choices.score_letters),
-    "exact_match": Bench(choices.load, choices.score_words),
-    "mmhal": Bench(mmhal.load, mmhal.score, judged=True),
-    "llava_bench": Bench(llava_bench.load, llava_bench.score, judged=True),
-    "preferences": Bench(preferences.load, preferences.score, read=scores),
+    "descriptions": Bench(descriptions.load, descriptions.score, rates=descriptions.rates),
+    "pope": Bench(pope.load, pope.score, {"parser": one_of(pope.PARSERS, "parser")}, rates=pope.rates),
+    "repope": Bench(
+        partial(pope.load, is_repope=True),
+        dash_b.score_repope,
+        {"parser": one_of(dash_b.PARSERS, "parser")},
+        rates=pope.rates,
+    ),
+    "dash_b": Bench(
+        dash_b.load, dash_b.score, {"parser": one_of(dash_b.PARSERS, "parser")}, rates=dash_b.rates
+    ),
+    "chair": Bench(coco.load, chair.score, SYNONYMS, needs=("synonyms",), rates=chair.rates),
+    "object_halbench": Bench(
+        coco.load, chair.score_halbench, SYNONYMS, needs=("synonyms",), rates=chair.rates_halbench
+    ),
+    "amber": Bench(amber.load, amber.score, AMBER_ANSWERS | AMBER_TEXTS, rates=amber.rates),
+    "amber_generative": Bench(
+        amber.load_generative, amber_generative.score, AMBER_TEXTS, rates=amber_generative.rates
+    ),
+    "amber_discriminative": Bench(
+        amber.load_discriminative, amber_discriminative.score, AMBER_ANSWERS, rates=amber_discriminative.rates
+    ),
+    "science_qa": Bench(
+        science_qa.load,
+        science_qa.score,
+        {"parser": one_of(science_qa.PARSERS, "parser")},
+        rates=choices.rates,
+    ),
+    "natural_bench": Bench(natural_bench.load, natural_bench.score, rates=natural_bench.rates),
+    "choice_table": Bench(choice_table.load, choice_table.score, rates=choices.rates),
+    "multiple_choice": Bench(choices.load, choices.score_letters, rates=choices.rates),
+    "exact_match": Bench(choices.load, choices.score_words, rates=choices.rates),
+    "mmhal": Bench(mmhal.load, mmhal.score, judged=True, rates=mmhal.rates),
+    "llava_bench": Bench(llava_bench.load, llava_bench.score, judged=True, rates=llava_bench.rates),
+    "preferences": Bench(preferences.load, preferences.score, read=scores, rates=preferences.rates),
     "vl_rewardbench": Bench(
-        partial(preferences.load, group=preferences.vl_rewardbench_group), preferences.score, read=scores
+        partial(preferences.load, group=preferences.vl_rewardbench_group),
+        preferences.score,
+        read=scores,
+        rates=preferences.rates,
     ),
     "multimodal_rewardbench": Bench(
         partial(preferences.load, group=preferences.multimodal_rewardbench_group),
         preferences.score,
         read=scores,
+        rates=preferences.rates,
     ),
 }
+
+
+def rates_of(name: str) -> Rates | None:
+    """How the figures of a benchmark come from its scored items; none where that is not known."""
+    return (
+        win_rate.rates_of_resamples
+        if name == "win_rate"
+        else BENCHES[name].rates
+        if name in BENCHES
+        else None
+    )
 
 
 def get_bench(name: str) -> Bench:

@@ -10,9 +10,12 @@ from itertools import product
 from statistics import mean
 from string import Template
 
+import numpy as np
+
 from eval.benches.question import Question
 from eval.benches.scored import Scored, match, responses
-from eval.judges import Ask, Messages
+from eval.judges import Ask, Messages, replies
+from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
 VARIANT = "each pair judged in both orders"
@@ -52,18 +55,28 @@ def score(
         contexts: what a judge that sees no pictures is told of each id's.
     """
     pairs, prompts, warnings = paired(predictions, baseline)
-    per_item = []
+    met: list[tuple[str, str, str]] = []
+    asked: list[Messages] = []
     for name, (ours, theirs) in pairs.items():
         if len(ours) != len(theirs):
             raise DataError(f"{name}: {len(ours)} responses against {len(theirs)}; expected as many")
         for ours_text, theirs_text in zip(ours, theirs, strict=True):
             known = (contexts or {}).get(name, "")
-            replies = [
-                ask(to_messages(prompts[name], *shown, template, known))
-                for shown in ((ours_text, theirs_text), (theirs_text, ours_text))
-            ]
-            item = {"id": name, "response": ours_text, "baseline": theirs_text, "replies": replies}
-            per_item.append(item | {"first_shown": [parse(reply) for reply in replies]})
+            met.append((name, ours_text, theirs_text))
+            for shown in ((ours_text, theirs_text), (theirs_text, ours_text)):
+                asked.append(to_messages(prompts[name], *shown, template, known))
+    said = replies(ask, asked)
+    per_item = []
+    for (name, ours_text, theirs_text), both in zip(
+        met, zip(said[::2], said[1::2], strict=True), strict=True
+    ):
+        item = {"id": name, "response": ours_text, "baseline": theirs_text}
+        item |= {
+            "replies": [reply.text for reply in both],
+            "first_shown": [parse(reply.text) for reply in both],
+        }
+        failures = "; ".join(reply.failure for reply in both if reply.failure)
+        per_item.append(item | ({"failure": failures} if failures else {}))
     judged = [item for item in per_item if None not in item["first_shown"]]
     for item in judged:
         ours_first, theirs_first = item["first_shown"]
@@ -126,3 +139,16 @@ def rates(points: Sequence[float]) -> dict[str, float]:
         "ties": 100 * mean(p == 0.5 for p in points),
         "losses": 100 * mean(p < 0.5 for p in points),
     }
+
+
+def rates_of_resamples(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
+    """The figures in each resample."""
+    judged = np.array(["points" in item for item in items])
+    points = np.array([item.get("points", np.nan) for item in items])
+    found = {
+        "win_rate": share(total, np.nan_to_num(points), judged),
+        "wins": share(total, points > 0.5, judged),
+        "ties": share(total, points == 0.5, judged),
+        "losses": share(total, points < 0.5, judged),
+    }
+    return found

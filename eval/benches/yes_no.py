@@ -1,9 +1,19 @@
 """Questions that are answered by yes or no: what POPE and AMBER's discriminative part share."""
 
+import re
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from eval.benches.question import Question
 from eval.benches.scored import Answers, pairs
+from eval.uncertainty import Total, share
+
+
+def strict(text: str) -> str:
+    """Yes or no if exactly one of the two words is there, in any case; else unknown, which is wrong."""
+    found = {word for word in re.findall(r"[a-z]+", text.lower()) if word in ("yes", "no")}
+    return found.pop() if len(found) == 1 else "unknown"
 
 
 def read_answers(
@@ -24,3 +34,17 @@ def read_answers(
         }
         for question, text in pairs(questions, answers)
     ]
+
+
+def rates(
+    items: Sequence[dict], total: Total, positive: str, group: str | None = None
+) -> dict[str, np.ndarray]:
+    """Accuracy, precision, recall and F1 of the answers, or of those to one group, in each resample."""
+    counts = np.array([group in (None, item.get("split")) for item in items])
+    answer, label = (np.array([item[name] for item in items]) for name in ("answer", "label"))
+    said, true = counts & (answer == positive), counts & (label == positive)
+    precision, recall = (np.nan_to_num(share(total, said & true, whole)) for whole in (said, true))
+    with np.errstate(invalid="ignore"):
+        f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
+    accuracy = share(total, counts & (answer == label), counts)
+    return {"accuracy": accuracy, "precision": precision, "recall": recall, "F1": f1}

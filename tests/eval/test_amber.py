@@ -170,3 +170,22 @@ def test_order_and_doubling_do_not_matter(answered, random):
     once = amber_discriminative.score(asked, texts).metrics
     assert amber_discriminative.score(random.sample(asked, len(asked)), texts).metrics == once
     assert amber_discriminative.score(asked, {name: text * 2 for name, text in texts.items()}).metrics == once
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [  # of nltk's WordNetLemmatizer; the first list is in AMBER's, as are the second's words
+        ("tomatoes potatoes leaf leave dogs knives", ["tomato", "potato", "leave", "dog", "knife"]),
+        ("leaves sunglasses chopsticks earrings slippers", []),
+        (
+            "TV TVs cooktop cooktops ebook ebooks",
+            ["TV", "cooktop", "ebook"],
+        ),  # of what WordNet lacks no plural
+        ("It is 12 o'clock, or 3 o’clock: a clock, two clocks.", ["clock", "clock"]),
+    ],
+)
+def test_nouns_are_reduced_as_wordnet_does_for_ambers_list(text, read):
+    known = (
+        "tomato potato leave dog knife sunglasses chopsticks earrings slippers TV cooktop ebook clock".split()
+    )
+    assert amber_generative.known_words(text, frozenset(known)) == read

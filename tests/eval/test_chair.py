@@ -29,6 +29,7 @@ wine glass
 tie, bow tie
 train
 skis, ski
+clock
 """
 
 
@@ -58,6 +59,7 @@ def words(tmp_path_factory):
         ("a seat", ["chair"]),
         ("the man's dog; a dog-sized category of hatred", ["person", "dog"]),
         ("a bus.", ["bus"]),
+        ("12 o'clock, one O’Clock, a clock", ["clock"]),
         ("glasses", []),
         ("", []),
     ],

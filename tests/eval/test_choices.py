@@ -1,5 +1,7 @@
 """Letters, words and ScienceQA."""
 
+from pathlib import Path
+
 import pytest
 
 from eval.benches import choices, science_qa
@@ -32,7 +34,7 @@ from training.utils.data.record import DataError
     ],
 )
 def test_how_a_letter_is_read(text, official, letter):
-    assert (science_qa.letter(text), choices.letter(text)) == (official, letter)
+    assert (science_qa.official(text), choices.letter(text)) == (official, letter)
 
 
 PROBLEMS = {
@@ -102,3 +104,28 @@ def test_words_are_compared_without_case_space_and_the_last_mark():
 def test_an_unreadable_label_is_never_met_by_an_unreadable_answer():
     asked = [Question("1", "?", (), "red", "TXT")]
     assert choices.score_letters(asked, answers("blue")).metrics["accuracy"] == 0
+
+
+TABLE = [
+    line.partition("\t")[::2] for line in Path(__file__).with_name("letters.txt").read_text().splitlines()
+]
+
+
+def test_letters_of_answers_in_the_style_of_todays_models():
+    """Answers as Qwen-VL, Gemma, InternVL and LLaVA write them, and their letters, both written by hand; `-` is
+    none, `⏎` a new line."""
+    assert len(TABLE) > 200
+    read = {text: choices.letter(text.replace("⏎", "\n")) or "-" for _, text in TABLE}
+    assert {text: right for right, text in TABLE if read[text] != right} == {}
+
+
+def test_science_qa_tells_of_letters_that_the_official_parser_leaves_unread():
+    asked = [Question(str(number), "?", (), "B", "IMG") for number in (1, 2, 3)]
+    texts = answers("**B**", "B", "a dog")
+    official, strict = (science_qa.score(asked, texts, parser) for parser in ("official", "strict"))
+    assert official.metrics["accuracy"] == pytest.approx(100 / 3)
+    assert official.warnings == [
+        "1 of 3 answers give a letter that LLaVA's parser does not read; --parser strict does"
+    ]
+    assert (strict.metrics["accuracy"], strict.parse_failures) == (pytest.approx(200 / 3), 1)
+    assert science_qa.strict("F") == ""  # a problem has five choices at most

@@ -10,6 +10,7 @@ from eval.benches import llava_bench, mmhal, win_rate
 from eval.benches.question import Question
 from eval.judges import EndpointConfig
 from training.utils.data.record import DataError
+from training.utils.http import Refused
 
 MMHAL_PROMPT = "objects {}; question {}; person {}; model {}"
 RULES = {"conv": {"role": "Helper", "prompt": "rate"}, "detail": {"role": "Helper", "prompt": "rate"}}
@@ -374,3 +375,75 @@ def test_predictions_that_are_none_are_told(tmp_path, text, message):
     config = judge.JudgeConfig("mmhal", str(tmp_path / "p.jsonl"), "replay", str(tmp_path / "t.json"))
     with pytest.raises(SystemExit, match=message):
         judge.main(replace(config, judge_prompt=str(tmp_path / "t.json")), EndpointConfig())
+
+
+@pytest.mark.parametrize(
+    ("reply", "rating"),
+    [
+        ("Rating: **4**", 4),
+        ("**Rating**: 4", 4),
+        ("rating 4. Rating: 4", 4),
+        ("Rating: 10", None),
+        ("4", None),
+    ]
+    + [("Rating: 4.5", None), ("Rating: 3 or rating: 5", None), ("Rating: 7", None), ("", None)],
+)
+def test_a_rating_in_any_wording_is_read_strictly(reply, rating):
+    assert mmhal.strict(reply) == rating
+
+
+@pytest.mark.parametrize(
+    ("reply", "ratings"),
+    [
+        ("8, 9\nwhy", (8, 9)),
+        ("\nRatings: **8** and **6.5**", (8, 6.5)),
+        ("8/10 9/10", (8, 9)),
+        ("8 9 7", None),
+    ]
+    + [("8", None), ("80 9", None), ("0 9", None), ("", None)],
+)
+def test_two_ratings_in_any_wording_are_read_strictly(reply, ratings):
+    assert llava_bench.strict(reply) == ratings
+
+
+def test_a_refused_question_is_told_by_its_id_and_counted(tmp_path, capsys, monkeypatch):
+    def ask(messages):
+        if "<two>" in messages[-1]["content"]:
+            raise Refused("status 400: too long")
+        return says(REPLIES)(messages)
+
+    monkeypatch.setattr(judge, "endpoint", lambda _: ask)
+    (tmp_path / "truth.json").write_text(json.dumps([MMHAL | {"question_type": "a"}] * 3))
+    (tmp_path / "prompt.txt").write_text(MMHAL_PROMPT)
+    settings = {"judge_prompt": str(tmp_path / "prompt.txt"), "output": str(tmp_path / "s.json")}
+    write_lines(tmp_path / "p.jsonl", *predictions("six", "two", "six"))
+    files = {"truth": str(tmp_path / "truth.json"), "predictions": str(tmp_path / "p.jsonl")}
+    judge.main(
+        judge.JudgeConfig("mmhal", judge="endpoint", **files, **settings), EndpointConfig(judge_model="m")
+    )
+    assert "1 questions got no reply: id 1: status 400: too long" in capsys.readouterr().out
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert (written["parse_failures"], written["metrics"]["score"]) == (1, 4)  # (6 + 0 + 6) / 3
+
+
+@pytest.mark.parametrize("bench", ["mmhal", "llava_bench", "win_rate"])
+def test_replies_that_say_nothing_give_no_figure(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "endpoint", lambda _: lambda messages: "hm")
+    question = {"question_id": 0, "image": "x.jpg", "text": "what?", "category": "conv"}
+    write_lines(tmp_path / "t" / "questions.jsonl", question)
+    write_lines(tmp_path / "t" / "answers_gpt4.jsonl", {"question_id": 0, "text": "cat!"})
+    write_lines(tmp_path / "t" / "context.jsonl", {"image": "x.jpg", "caption": "a cat"})
+    (tmp_path / "m.json").write_text(json.dumps([MMHAL | {"question_type": "a"}]))
+    prompt = {"mmhal": MMHAL_PROMPT, "llava_bench": json.dumps({"llava_bench_conv": RULES["conv"]})}
+    truth = {"mmhal": "m.json", "llava_bench": "t"}.get(bench)
+    flags = {"truth": str(tmp_path / truth)} if truth else {"baseline": str(tmp_path / "p.jsonl")}
+    if bench in prompt:
+        (tmp_path / "prompt").write_text(prompt[bench])
+        flags["judge_prompt"] = str(tmp_path / "prompt")
+    write_lines(tmp_path / "p.jsonl", {"id": "0", "prompt": "q", "response": "a cat"})
+    config = judge.JudgeConfig(
+        bench, str(tmp_path / "p.jsonl"), "endpoint", output=str(tmp_path / "s.json"), **flags
+    )
+    with pytest.raises(SystemExit, match="none of the judge's 1 replies can be read, so there is no figure"):
+        judge.main(config, EndpointConfig(judge_model="m"))
+    assert not (tmp_path / "s.json").exists()

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from eval.judges import EndpointConfig, cached, endpoint, replay
+from eval.judges import EndpointConfig, cached, endpoint, replay, replies
 from training.utils.data.record import DataError
 
 KEY = "sk-hush-0123456789"
@@ -234,3 +234,68 @@ def test_replies_of_two_judges_or_two_to_the_same_are_not_mixed(tmp_path):
     write(("a", "x"), ("a", "y"))
     with pytest.raises(DataError, match="two replies of a"):
         replay(file)
+
+
+def test_a_hundred_questions_are_asked_eight_at_a_time_and_answered_in_order(serve):
+    """100 replies of 0.2 s by 8 take 2.6 s; one after the other 20."""
+    server = serve((200, "good", 0.2))
+    running, most = [], []
+
+    class Counting(Handler):
+        def do_POST(self):
+            running.append(1)
+            most.append(len(running))
+            super().do_POST()
+            running.pop()
+
+    server.RequestHandlerClass = Counting
+    ask = endpoint(config(server))
+    echo = lambda messages: ask(messages) + messages[0]["content"]  # noqa: E731
+    started = time.monotonic()
+    said = replies(echo, [[{"role": "user", "content": str(n)}] for n in range(100)])
+    assert time.monotonic() - started < 5
+    assert [reply.text for reply in said] == [f"good{n}" for n in range(100)]
+    assert max(most) == 8
+
+
+def test_a_question_that_the_judge_refuses_is_a_failure_of_its_own_and_replays_as_one(serve, tmp_path):
+    server, file = serve((200, "good", 0), (400, "too long", 0), (200, "good", 0)), tmp_path / "cache.jsonl"
+    settings = config(server, judge_concurrency=1)
+    asked = [[{"role": "user", "content": name}] for name in "abc"]
+    said = replies(cached(endpoint(settings), file, settings), asked)
+    assert sorted(reply.text for reply in said) == ["", "good", "good"] and len(server.requests) == 3
+    (failure,) = [reply.failure for reply in said if reply.failure]
+    assert "status 400: too long" in failure
+    assert replies(replay(file)[1], asked) == said
+    assert len(replies(cached(endpoint(settings), file, settings), asked)) == 3
+    assert len(server.requests) == 4  # what was refused is asked again
+    assert [reply.failure for reply in replies(replay(file)[1], asked)] == ["", "", ""]
+
+
+@pytest.mark.parametrize(("status", "requests"), [(401, (1, 16)), (503, (10, 36))])
+def test_an_endpoint_that_answers_nobody_ends_the_run_and_not_each_question(serve, status, requests):
+    server = serve((status, "no", 0))
+    with pytest.raises(DataError, match=f"status {status}"):
+        replies(endpoint(config(server, judge_retries=1)), [HELLO] * 200)
+    assert requests[0] <= len(server.requests) <= requests[1]
+
+
+def test_a_malformed_reply_is_asked_again(serve):
+    server = serve((200, "", 0))
+    answers = ["<html>", '{"choices": []}', json.dumps({"choices": [{"message": {"content": "good"}}]})]
+    server.RequestHandlerClass = type("Raw", (Handler,), {"do_POST": lambda self: raw(self, answers.pop(0))})
+    assert endpoint(config(server))(HELLO) == "good" and not answers
+
+
+def test_settings_are_left_out_or_go_by_another_name(serve):
+    server = serve((200, "good", 0))
+    settings = config(
+        server, judge_leave_out=["temperature"], judge_rename=["max_tokens=max_completion_tokens"]
+    )
+    endpoint(settings)(HELLO)
+    assert server.requests[0][2] == {"model": "m", "messages": HELLO, "max_completion_tokens": 1024}
+    for wrong in ({"judge_leave_out": ["top_p"]}, {"judge_rename": ["max_tokens"]}):
+        with pytest.raises(DataError, match="expected (NAME=NEW, with )?temperature or max_tokens"):
+            endpoint(config(server, **wrong))
+    with pytest.raises(DataError, match="--judge_concurrency 0: expected 1 to"):
+        endpoint(config(server, judge_concurrency=0))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from eval.benches import preferences
 from eval.benches.question import Question
+from eval.benches.scored import match
 from eval.benches.table import BENCHES
 from eval.score import ScoreConfig, main
 from tests.conftest import load_records, picture
@@ -144,3 +145,14 @@ def test_order_and_doubling_do_not_matter(drawn, random):
     assert preferences.score(random.sample(asked, len(asked)), given_scores).metrics == pytest.approx(once)
     doubled = {name: scores * 2 for name, scores in given_scores.items()}
     assert preferences.score(asked, doubled).metrics == pytest.approx(once)
+
+
+def test_scores_that_are_none_are_counted_and_wrong(write):
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": ["good", "bad"]}]
+    asked = BENCHES["preferences"].questions(
+        [str(write("p.json", [{"id": str(i), "conversations": turns} for i in range(4)]))]
+    )
+    given = [[2.0, 1.0], [None, 1.0], None, "high"]
+    scored_lines = [{"id": str(i), "scores": scores} for i, scores in enumerate(given)]
+    scored = preferences.score(asked, match(asked, scored_lines, BENCHES["preferences"].read)[0])
+    assert (scored.metrics["accuracy"], scored.parse_failures) == (25, 3)

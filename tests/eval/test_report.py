@@ -1,5 +1,7 @@
 """The tables, the curves and the page, which a real browser opens."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -12,7 +14,8 @@ from PIL import Image
 
 from eval import tables
 from eval.curves import panels
-from eval.gallery import chosen, data_uri, gallery, read_questions
+from eval.gallery import LONGEST_TEXT, chosen, gallery, read_questions
+from eval.page import data_uri
 from eval.report import ReportConfig, main
 from training.utils.data.record import DataError
 
@@ -312,3 +315,85 @@ def test_a_large_picture_goes_into_the_page_smaller(tmp_path):
     assert data_uri(tmp_path / "large.png", 60_000).startswith("data:image/jpeg;base64,")
     assert len(data_uri(tmp_path / "large.png", 60_000)) < len(data_uri(tmp_path / "large.png")) / 4
     assert data_uri(tmp_path / "small.png", 60_000).startswith("data:image/png;base64,")
+
+
+def card(tmp_path, image, response="a cat."):
+    """The one entry of a gallery about a picture by this name in tmp_path/pictures."""
+    turns = [{"from": "human", "value": "What?"}]
+    questions = write(tmp_path / "q.json", [{"id": "1", "image": image, "conversations": turns}])
+    files = {}
+    for run in ("a", "b"):
+        scores = {"metrics": {}, "per_item": [described("1", response)]}
+        files[run] = {"greedy": write(tmp_path / run / "s.json", scores)}
+    (entry,) = gallery(files, "greedy", "d", read_questions(questions), tmp_path / "pictures").entries
+    return entry
+
+
+def test_only_pictures_of_the_folder_come_into_the_page(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "pictures" / "text.png").write_text("secret")
+    Image.new("RGB", (8, 8)).save(tmp_path / "outside.png")
+    for name in ("../secret.txt", str(tmp_path / "secret.txt"), "../outside.png", "text.png", "/etc/passwd"):
+        assert card(tmp_path, name).picture == ""
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "in.png")
+    assert card(tmp_path, "in.png").picture.startswith("data:image/png;base64,")
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "COCO_val2014_000000000042.jpg")
+    assert card(tmp_path, "000000000042.jpg").picture
+
+
+def test_a_picture_stands_upright_in_the_page(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (40, 20)).save(tmp_path / "pictures" / "a.jpg", exif=exif)
+    content = base64.b64decode(card(tmp_path, "a.jpg").picture.partition(",")[2])
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.size == (20, 40) and not image.getexif()
+
+
+def test_a_very_long_answer_is_cut(tmp_path):
+    (shown, _), *_ = card(tmp_path, "a.png", "x" * (LONGEST_TEXT + 5000)).answers[0].parts
+    assert shown == "x" * LONGEST_TEXT + " … (5,000 more characters)"
+
+
+def answered(folder, run, *right):
+    """A run's score on multiple-choice questions, as eval.score writes it."""
+    items = [{"id": str(n), "right": r, "kind": "TXT"} for n, r in enumerate(right)]
+    accuracy = 100 * sum(right) / len(right)
+    scores = {
+        "bench": "multiple_choice",
+        "metrics": {"accuracy": accuracy},
+        "variant": "v",
+        "per_item": items,
+    }
+    write(folder / run / "mc.json", scores | {"intervals": {"accuracy": [accuracy - 5, accuracy + 5]}})
+    return f"{run}={folder / run}"
+
+
+def test_a_difference_that_may_be_chance_is_called_so(tmp_path, capsys):
+    """Of 40 questions the base has 20 right; one run wins 3 of the others and loses 2, the other wins 15."""
+    base = [True] * 20 + [False] * 20
+    alike = [False] * 2 + [True] * 21 + [False] * 17
+    better = [True] * 35 + [False] * 5
+    runs = [answered(tmp_path, *run) for run in (("base", *base), ("alike", *alike), ("better", *better))]
+    main(ReportConfig(runs=runs, output=str(tmp_path / "r.html")))
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"alike against base on the 40 questions that both answered: accuracy \+2.50 \(.*, "
+        r"p [01]\.\d+, can not be told apart\)",
+        printed,
+    )
+    assert re.search(r"better against base .*: accuracy \+37.5 \(\+\d.* to \+\d.*, p 0.00\d\)", printed)
+    assert "50.0 [45.0, 55.0]" in printed and "52.5 [47.5, 57.5] (+2.50)" in printed
+    row = tables.sections(tables.in_folders(runs))[0].rows[0]
+    assert [cell.better for cell in row.cells] == [None, None, True]
+    assert "45.0 to 55.0" in (tmp_path / "r.html").read_text()
+
+
+def test_runs_of_another_kind_are_not_tested_against_each_other(tmp_path):
+    runs = [answered(tmp_path, "a", *[True] * 10), answered(tmp_path, "b", *[False] * 10)]
+    other = json.loads((tmp_path / "b" / "mc.json").read_text()) | {"variant": "w"}
+    write(tmp_path / "b" / "mc.json", other)
+    (section,) = tables.sections(tables.in_folders(runs))
+    assert not any("against" in note for note in section.notes)

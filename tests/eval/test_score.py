@@ -56,9 +56,58 @@ def test_the_figure_stands_beside_all_that_it_depends_on(truth, write, capsys):
     assert result["variant"] in printed and "words 3.0" in printed
 
 
+def test_a_score_tells_what_it_was_made_of(truth, write):
+    identity = {
+        "settings": {"template": "llava", "temperature": 0},
+        "inputs": {"--from_checkpoint: weights": "abc"},
+    }
+    record = {
+        "arguments": {"template": "auto", "from_checkpoint": "models/sft", "topp": 1},
+        "identity": identity,
+    }
+    write("p.args.json", record | {"starts": [{"versions": {"torch": "1"}}]})
+    predictions = write("p.jsonl", lines(*({"id": str(i), "response": "a cat."} for i in (1, 2, 3))))
+    result = score(truth, predictions)
+    assert result["generation"] == {"temperature": 0, "template": "llava", "topp": 1}
+    assert result["model"] == {"folder": "models/sft", "weights": "abc"}
+    assert result["predictions"]["file"] == str(predictions)
+    assert [part["file"] for part in result["truth"]] == [str(truth)]
+    assert result["versions"]["answered"] == {"torch": "1"} and "python" in result["versions"]["scored"]
+    assert result["intervals"]["Hal"] == [0, 0]
+    write("p.jsonl", lines({"id": "1", "response": "a bus."}))
+    again = score(truth, predictions)
+    assert again["predictions"]["digest"] != result["predictions"]["digest"]
+    assert again["truth"] == result["truth"]
+
+
 def test_the_best_of_the_samples_can_be_scored_alone(truth, write):
     best = {"id": "1", "response": "a cat.", "responses": ["a bus.", "a cat."]}
     assert score(truth, write("p.jsonl", lines(best)), best=True)["metrics"]["Hal"] == 0
+
+
+ODD = [None, 2, ["yes"], {"text": "yes"}, True]
+
+
+@pytest.mark.parametrize("bench", ["pope", "multiple_choice", "exact_match", "amber", "science_qa"])
+def test_a_response_that_is_no_text_is_an_empty_answer_and_counted(bench, write):
+    """Six questions; one answer is right, five are nothing, which POPE reads as yes."""
+    label = {"pope": "yes", "exact_match": "yes", "amber": "yes"}.get(bench, "B")
+    if bench == "amber":
+        kind = "discriminative-relation"
+        write("t/annotations.json", [{"id": i, "type": kind, "truth": label} for i in range(6)])
+        write("t/query_all.json", [{"id": i, "image": "a.png", "query": "?"} for i in range(6)])
+        write("t/relation.json", {})
+        truth = write("t/safe_words.txt", "").parent
+    else:
+        turns = [{"from": "human", "value": "?"}]
+        truth = write("q.json", [{"id": str(i), "conversations": turns, "label": label} for i in range(6)])
+    given = [{"id": str(i), "response": text} for i, text in enumerate([label, *ODD])]
+    output = write("p.score.json", "")
+    main(ScoreConfig(bench, [str(truth)], str(write("p.jsonl", lines(*given))), str(output)))
+    result = json.loads(output.read_text())
+    told = "5 responses are no text (null, a number, a list): each counts as an empty answer"
+    assert told in result["warnings"] and result["n"] == 6 and result["parse_failures"] == 5
+    assert result["metrics"]["accuracy"] == pytest.approx(100 if bench == "pope" else 16.7, abs=0.05)
 
 
 def test_a_last_line_without_its_end_counts(truth, write):

@@ -50,7 +50,7 @@ class RunRecord:
             {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": sys.argv,
-                "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
+                "versions": versions(),
                 "commit": _commit(),
                 "processes": dist.world_size(),
                 "changed": changed,
@@ -63,6 +63,11 @@ class RunRecord:
         temporary = file.with_name(f".{file.name}.partial")
         temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         temporary.replace(file)
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of the packages that an outcome depends on."""
+    return {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
 from typing import TypeVar
@@ -11,7 +12,8 @@ from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
 from .ending import explain
-from .watch import join_watch
+from .stop import Stopped, deferred, requests
+from .watch import join_watch, tell
 
 Config = TypeVar("Config")
 
@@ -19,7 +21,8 @@ Config = TypeVar("Config")
 def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> None:
     """Runs a stage from the command line.
 
-    Whatever ends one process ends all, with one message: with exit status 2 if it is for the user to mend, else 1.
+    Whatever ends one process ends all, with one message: with exit status 2 if it is for the user to mend, 85
+    if it was asked to stop, else 1.
     """
     is_first = os.environ.get("RANK", "0") == "0"  # all have the same command line
     with nullcontext() if is_first else redirect_stderr(io.StringIO()):
@@ -30,13 +33,24 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
     dist.init_distributed(config.seed)
     if not dist.is_main():
         logging.disable(logging.WARNING)
+    requests.catch()
     watch = join_watch(config.max_silence_s)
+    status = 0
     try:
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():
             print(finished, flush=True)
-    except (Exception, KeyboardInterrupt) as error:
-        watch.fail(explain(error))
-    watch.close()
+    except (Exception, Stopped) as error:
+        ending = explain(error)
+        if not ending.by_all:
+            watch.fail(ending)
+        status = ending.status
+        if dist.is_main():
+            tell(ending)
+    with deferred():
+        watch.close()
+    requests.ignore()  # launchers end all processes as soon as they have seen one end
     dist.shutdown()
+    if status:
+        sys.exit(status)

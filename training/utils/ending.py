@@ -10,6 +10,7 @@ import torch.distributed as torch_dist
 from .config import ConfigError
 from .data.record import DataError
 from .engine import NonFiniteLoss
+from .stop import STATUS, Stopped
 
 MENDABLE = (DataError, ConfigError, NonFiniteLoss)  # their messages say what, where and the cure
 DISK = {
@@ -26,9 +27,13 @@ OUT_OF_MEMORY = (
 @dataclass(frozen=True)
 class Ending:
     message: str
-    status: int  # of the program: 2 for what its user can mend, 1 for the rest
+    status: (
+        int  # of the program: 2 for what its user can mend, 85 for a stop that was asked for, 1 for the rest
+    )
     details: str = ""  # a traceback, where nobody expected this
     is_echo: bool = False  # another process has gone, and this one noticed
+    by_all: bool = False  # all processes come to it together
+    word: str = "error"
 
 
 def explain(error: BaseException) -> Ending:
@@ -36,8 +41,8 @@ def explain(error: BaseException) -> Ending:
     text = _own_words(error)
     if isinstance(error, MENDABLE):
         return Ending(text, 2)
-    if isinstance(error, KeyboardInterrupt):
-        return Ending("interrupted from the keyboard", 130)
+    if isinstance(error, Stopped):
+        return Ending(text, STATUS, word="stopped", by_all=error.by_all)
     if isinstance(error, torch.OutOfMemoryError):
         return Ending(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:

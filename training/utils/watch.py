@@ -21,6 +21,7 @@ from tqdm import tqdm
 from . import dist
 from .ending import Ending
 from .lines import connect_processes
+from .stop import requests
 
 BEAT_S = 1.0
 GRACE_S = 1.0  # in which other processes may report the same failure
@@ -76,6 +77,7 @@ class Watched(Watch):
         self.done: set[int] = set()
         self.closing = False
         self.launchers = launchers()
+        self.beats_alone = 0  # since one of them has gone
         self.speaking = threading.Lock()
         self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self.thread.start()
@@ -137,7 +139,9 @@ class Watched(Watch):
                 )
             else:
                 self._send(number, BEAT)
-        if not all(map(is_alive, self.launchers)):
+        self.beats_alone += not all(map(is_alive, self.launchers))
+        # Who ends a launcher may just be asking the processes to stop, too.
+        if self.beats_alone > 1 and not requests.name:
             self.endings.setdefault(dist.rank(), Ending("the launcher of this run was killed", 1))
 
     def _send(self, number: int, message: bytes) -> None:
@@ -237,7 +241,7 @@ def tell(ending: Ending, number: int | None = None) -> None:
     """Prints what ended the run, and on which process."""
     where = "" if number is None else f" on process {number} of {dist.world_size()}"
     with suppress(OSError):  # nobody may be there to read
-        tqdm.write(f"{ending.details}error{where}: {ending.message}", file=sys.stderr)
+        tqdm.write(f"{ending.details}{ending.word}{where}: {ending.message}", file=sys.stderr)
 
 
 def leave(status: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from .. import dist
+from ..stop import outlive_signals
 from .encode import Encoder
 from .failures import Failure, failure, settle
 from .record import DataError, Record
@@ -118,6 +119,7 @@ def _steps(data: Data, collate_fn: Callable, num_workers: int) -> Iterator:
         collate_fn=_Collated(collate_fn),
         num_workers=num_workers,
         pin_memory=dist.device().type == "cuda",
+        worker_init_fn=outlive_signals,
     )
     micro_batches = iter(loader)
     while step := list(islice(micro_batches, sampler.accumulation)):

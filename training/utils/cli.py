@@ -13,7 +13,7 @@ from .arguments import parse_args
 from .checkpoint import AlreadyFinished
 from .ending import explain
 from .stop import Stopped, deferred, requests
-from .watch import join_watch, tell
+from .watch import Watch, join_watch, tell
 
 Config = TypeVar("Config")
 
@@ -30,13 +30,13 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     for noisy in ("DeepSpeed", "httpx", "transformers", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    dist.init_distributed(config.seed)
-    if not dist.is_main():
-        logging.disable(logging.WARNING)
     requests.catch()
-    watch = join_watch(config.max_silence_s)
-    status = 0
+    watch, status = Watch(), 0
     try:
+        dist.init_distributed(config.seed)
+        if not dist.is_main():
+            logging.disable(logging.WARNING)
+        watch = join_watch(config.max_silence_s)
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():

@@ -96,6 +96,7 @@ def launch(fault: str, folder: Path) -> dict:
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
     launcher_reads, launcher_writes = os.pipe()
+    sys.argv[sys.argv.index("--output_dir") + 1] = str(folder / "out")
     os.environ |= {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     start = time.monotonic()
     if not (launcher := os.fork()):

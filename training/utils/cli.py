@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
+from .config import TrainConfig
 from .ending import explain
+from .lock import NAME, hold
 from .stop import Stopped, deferred, requests
 from .watch import Watch, join_watch, tell
 
@@ -37,6 +40,7 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         if not dist.is_main():
             logging.disable(logging.WARNING)
         watch = join_watch(config.max_silence_s)
+        dist.from_main(lambda: hold(lock_file(config)))
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():
@@ -54,3 +58,11 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
     dist.shutdown()
     if status:
         sys.exit(status)
+
+
+def lock_file(config: Any) -> Path:
+    """Of what a stage writes: a folder, or a file."""
+    if isinstance(config, TrainConfig):
+        return Path(config.output_dir) / NAME
+    output = Path(config.output_path)
+    return output.with_name(f".{output.name}{NAME}")

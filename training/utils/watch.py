@@ -21,6 +21,7 @@ from tqdm import tqdm
 from . import dist
 from .ending import Ending
 from .lines import connect_processes
+from .lock import release
 from .stop import requests
 
 BEAT_S = 1.0
@@ -246,6 +247,7 @@ def tell(ending: Ending, number: int | None = None) -> None:
 
 def leave(status: int) -> None:
     """Ends this process, whatever its main thread waits for."""
+    release()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()

@@ -18,6 +18,7 @@ from training.utils import dist
 from training.utils.checkpoint import AlreadyFinished
 from training.utils.cli import run_stage
 from training.utils.data.record import DataError, ImageError
+from training.utils.progress import progress
 from training.utils.stage_config import SFTConfig
 
 PROCESSES, MAX_SILENCE_S = 3, 4
@@ -56,6 +57,14 @@ def ends_launcher() -> None:
     time.sleep(30)  # as a training would go on
 
 
+def hangs() -> None:
+    """The main thread, in the training loop; the others wait for it."""
+    with progress.expected(2):
+        if dist.rank() == 1:
+            time.sleep(60)
+        dist.barrier()
+
+
 def is_busy() -> None:
     """Longer than a silence may last: the main thread has no part in the signs of life."""
     if dist.rank() == 1:
@@ -78,6 +87,7 @@ FAULTS = {
     "main process killed": signals(signal.SIGKILL, 0),
     "stopped": signals(signal.SIGSTOP, 1),
     "main process stopped": signals(signal.SIGSTOP, 0),
+    "hangs": hangs,
     "launcher killed": ends_launcher,
 }
 

@@ -7,6 +7,7 @@ from training.utils.data.sampler import StepSampler
 from training.utils.pace import Pace
 from training.utils.stage_config import SFTConfig
 from training.utils.stop import requests
+from training.utils.watch import hang
 
 MINUTE = 60.0
 
@@ -71,3 +72,23 @@ def test_a_request_ends_the_steps_after_the_one_that_is_under_way(clock):
     requests.name = ""
     assert numbers == [(4, "d"), (5, "e")] and due.checkpoint and not due.evaluation
     assert pace.stopped_by == "SIGTERM" and not requests.deferred
+
+
+def test_a_step_that_takes_too_long_is_noticed_with_where_the_main_thread_is(clock):
+    pace = build_pace(max_step_minutes=30)
+    for step, _ in pace.steps("ab"):
+        clock[0] += 20 * MINUTE
+        assert not hang()
+        pace.after(step)
+        clock[0] += 20 * MINUTE  # a checkpoint is written meanwhile
+        assert not hang()
+        clock[0] += 11 * MINUTE
+        ending = hang()
+        assert (
+            ending.status == 1 and not ending.is_echo and "no step was made for 30 minutes" in ending.message
+        )
+        assert (
+            f'File "{__file__}", line ' in ending.details and ", in test_a_step_that_takes" in ending.details
+        )
+    clock[0] += 100 * MINUTE
+    assert not hang()  # the loop is over

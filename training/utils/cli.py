@@ -13,10 +13,10 @@ from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
 from .config import TrainConfig
-from .ending import explain
+from .ending import explain, tell
 from .lock import NAME, hold
 from .stop import Stopped, deferred, requests
-from .watch import Watch, join_watch, tell
+from .watch import Watch, join_watch
 
 Config = TypeVar("Config")
 

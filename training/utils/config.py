@@ -284,6 +284,12 @@ class TrainConfig:
         "Hours after its start when the run stops with a checkpoint, to go on when started again; 0: it does not.",
         may=May.CHANGE,
     )
+    max_step_minutes: float = flag(
+        60.0,
+        "Minutes without a step, a batch of evaluation or a checkpoint after which a run hangs, and is ended; "
+        "0: never.",
+        may=May.CHANGE,
+    )
     save_total_limit: int = flag(2, "Checkpoints to keep; 0: all.", may=May.CHANGE)
     report_to: list[str] = flag([], "Besides log.jsonl: tensorboard, wandb.", may=May.CHANGE)
     enable_tensorboard: bool = flag(False, "The same as --report_to tensorboard.", may=May.CHANGE)
@@ -307,7 +313,7 @@ class TrainConfig:
             "save_step",
         ):
             require(getattr(self, name) >= 1, f"--{name} {getattr(self, name)}: expected 1 or more")
-        for name in ("save_minutes", "max_hours"):
+        for name in ("save_minutes", "max_hours", "max_step_minutes"):
             require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected more than 0, or 0")
         require(
             0 < self.data_train_split_ratio <= 1,

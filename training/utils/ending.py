@@ -1,15 +1,21 @@
-"""What ended a program, in one sentence, and its exit status."""
+"""What ended a program, in one sentence, and its exit status; and how it ends."""
 
 import errno
+import os
+import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as torch_dist
+from tqdm import tqdm
 
+from . import dist
 from .config import ConfigError
 from .data.record import DataError
 from .engine import NonFiniteLoss
+from .lock import release
 from .stop import STATUS, Stopped
 
 MENDABLE = (DataError, ConfigError, NonFiniteLoss)  # their messages say what, where and the cure
@@ -68,3 +74,19 @@ def _is_of_a_collective(error: BaseException) -> bool:
     return isinstance(error, torch_dist.DistError) or (
         isinstance(error, RuntimeError) and any(name in str(error) for name in names)
     )
+
+
+def tell(ending: Ending, number: int | None = None) -> None:
+    """Prints what ended the run, and on which process."""
+    where = "" if number is None else f" on process {number} of {dist.world_size()}"
+    with suppress(OSError):  # nobody may be there to read
+        tqdm.write(f"{ending.details}{ending.word}{where}: {ending.message}", file=sys.stderr)
+
+
+def leave(status: int) -> None:
+    """Ends this process, whatever its main thread waits for."""
+    release()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)

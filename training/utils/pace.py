@@ -10,6 +10,7 @@ import torch
 from . import dist, stop
 from .config import TrainConfig
 from .data.sampler import StepSampler
+from .progress import progress
 
 Item = TypeVar("Item")
 STARTED_S = time.monotonic()  # this process, nearly
@@ -34,8 +35,9 @@ class Pace:
 
     def steps(self, items: Iterable[Item]) -> Iterator[tuple[int, Item]]:
         """The items of the steps from `start_step` on with their numbers, until the run is to stop."""
-        with stop.deferred():
+        with stop.deferred(), progress.expected(self.config.max_step_minutes * 60):
             for step, item in enumerate(items, self.sampler.start_step + 1):
+                progress.mark()
                 yield step, item
                 if self.stopped_by:
                     return
@@ -45,6 +47,7 @@ class Pace:
 
         A run that is to stop writes a checkpoint first, and leaves out an evaluation: time may be short.
         """
+        progress.mark()
         is_last = step == self.sampler.num_steps
         ends_epoch = is_last or step % self.sampler.steps_per_epoch == 0
         is_old, reasons = self._asked()

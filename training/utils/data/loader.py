@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from .. import dist
+from ..progress import progress
 from ..stop import outlive_signals
 from .encode import Encoder
 from .failures import Failure, failure, settle
@@ -138,6 +139,7 @@ def eval_shares(records: Sequence[Record], batch_size: int) -> Iterator[tuple[Se
     mine = records[dist.rank() :: dist.world_size()]
     longest = len(range(0, len(records), dist.world_size()))
     for first in range(0, longest, batch_size):
+        progress.mark()
         share = mine[first : first + batch_size]
         yield share or records[:1], bool(share)
 

@@ -71,7 +71,15 @@ def started(processes: int, model, output, *flags: object) -> subprocess.Popen:
     """`run_sft.sh`, some steps on its way."""
     environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}
     environment |= {"MODEL": model, "OUTPUT": output, "NUM_PROCESSES": processes, "OMP_NUM_THREADS": 1}
-    environment = {name: str(value) for name, value in environment.items() if name != "MASTER_PORT"}
+    environment = {name: str(value) for name, value in environment.items()}
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    ):  # of the tests' own process
+        environment.pop(name, None)
     script = subprocess.Popen(
         ["bash", "run_sft.sh", *map(str, flags)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
     )

@@ -131,6 +131,8 @@ def faults(tmp_path_factory):
         ("main process killed", [-9, 1, 1], "error: process 0 of 3 ended without a word: it was killed, "),
         ("stopped", [1, 1], "error: process 1 of 3 has given no sign of life for 4 s: it or its machine "),
         ("main process stopped", [1, 1], "error: process 0 of 3 has given no sign of life for 4 s: it or"),
+        ("signal to one process", [85, 85, 85], "stopped: SIGUSR1 after step 3\n"),
+        ("signal before the loop", [85, 85, 85], "stopped on process 2 of 3: SIGTERM came before there was "),
         ("launcher killed", [], "error: the launcher of this run was killed\n"),
     ],
 )

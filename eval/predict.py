@@ -32,6 +32,7 @@ from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.prepare import build_encoder, build_sampling
 from training.utils.stage_config import PredictConfig
+from training.utils.stop import until_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def answer_all(
     started, num_tokens = time.monotonic(), 0
     mine = todo[dist.rank() :: dist.world_size()]
     collate = Collator(encoder, has_images=False)
-    for numbers in tqdm(list(_chunks(mine, config.batch_size)), unit="batch", disable=not dist.is_main()):
+    batches = tqdm(list(_chunks(mine, config.batch_size)), unit="batch", disable=not dist.is_main())
+    for numbers in until_stopped(batches):
         prompts = [encoder.encode(records[number]) for number in numbers]
         seeds = [hash((config.seed, number)) for number in numbers]
         responses = answer(policy, encoder, prompts, config, seeds)

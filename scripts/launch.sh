@@ -35,7 +35,8 @@ say_batch() {
 
 # launch MODULE FLAGS...: runs it, with its output shown and kept in $OUTPUT/training.log beside the script.
 launch() {
-  local start=(deepspeed --num_gpus "$NUM_PROCESSES" --master_port "${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}" --module)
+  local port=${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}
+  local start=(python -m training.utils.deepspeed_launcher --num_gpus "$NUM_PROCESSES" --master_port "$port" --module)
   if [[ -n ${HOSTFILE:-} ]]; then
     start=(deepspeed --hostfile "$HOSTFILE" --master_port "${MASTER_PORT:-29500}" --module)
   elif (( NUM_PROCESSES == 1 )); then
@@ -43,14 +44,15 @@ launch() {
   fi
   mkdir -p "$OUTPUT"
   cp "$0" "$OUTPUT/"
-  # In the background, so that a signal to this script is passed on at once: no training goes on without its script.
-  "${start[@]}" "$@" > >(tee -a "$OUTPUT/training.log") 2>&1 &
+  # In the background, so that a signal to this script is passed on at once. The training saves and ends with status
+  # 85; its last words need a tee that outlives the signal.
+  "${start[@]}" "$@" > >(trap '' TERM INT HUP USR1; exec tee -a "$OUTPUT/training.log") 2>&1 &
   local training=$! status=0
-  trap 'kill -TERM "$training" 2>/dev/null || true' TERM INT HUP
+  trap 'kill -TERM "$training" 2>/dev/null || true' TERM INT HUP USR1
   while kill -0 "$training" 2>/dev/null; do
     status=0
     wait "$training" || status=$?
   done
-  trap - TERM INT HUP
+  trap - TERM INT HUP USR1
   return "$status"
 }

@@ -9,11 +9,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from eval.predict import main as predict
-from eval.predictions import prediction
+from eval.predictions import Lines, prediction
 from tests.conftest import picture, record
 from training.utils.config import ConfigError
 from training.utils.data.record import DataError
 from training.utils.stage_config import PredictConfig, RewardScoreConfig
+from training.utils.stop import Stopped, requests
 
 
 @pytest.fixture
@@ -153,3 +154,22 @@ def test_an_output_is_never_the_data(config_class, asked):
     file = str(asked / "asked.json")
     with pytest.raises(ConfigError, match="is also --data_path, which would be written over"):
         config_class(from_checkpoint="x", data_path=file, output_path=f"{asked}/images/../asked.json")
+
+
+def test_a_request_to_stop_is_heard_between_batches_and_the_answers_so_far_are_kept(asked, monkeypatch):
+    def write(self, line):
+        original(self, line)
+        requests.name = "SIGTERM"
+
+    whole = answers(asked, "whole.jsonl", batch_size=1)
+    original = Lines.write
+    with monkeypatch.context() as patched:
+        patched.setattr(Lines, "write", write)
+        with pytest.raises(
+            Stopped, match="^SIGTERM asked for it; what is done is kept; to go on, start it again"
+        ):
+            answers(asked, "stopped.jsonl", batch_size=1)
+    requests.name = ""
+    (part,) = asked.glob(".stopped.jsonl.part-*")
+    assert len(part.read_text().splitlines()) == 1
+    assert answers(asked, "stopped.jsonl", batch_size=1) == whole

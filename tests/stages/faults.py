@@ -18,7 +18,11 @@ from training.utils import dist
 from training.utils.checkpoint import AlreadyFinished
 from training.utils.cli import run_stage
 from training.utils.data.record import DataError, ImageError
+from training.utils.data.sampler import StepSampler
+from training.utils.pace import Pace
+from training.utils.progress import progress
 from training.utils.stage_config import SFTConfig
+from training.utils.stop import Stopped
 
 PROCESSES, MAX_SILENCE_S = 3, 4
 AT_A_TIME = 4  # faults: most of the time goes by in waiting
@@ -56,6 +60,25 @@ def ends_launcher() -> None:
     time.sleep(30)  # as a training would go on
 
 
+def hangs() -> None:
+    """The main thread, in the training loop; the others wait for it."""
+    with progress.expected(2):
+        if dist.rank() == 1:
+            time.sleep(60)
+        dist.barrier()
+
+
+def is_stopped() -> None:
+    """By a signal to one process, in the third step."""
+    config = SFTConfig(from_checkpoint="x", data_path="x", output_dir="x")
+    pace = Pace(config, StepSampler(6, per_device=2, accumulation=1, num_steps=100, seed=0))
+    for step, _ in pace.steps(range(100)):
+        if dist.rank() == 1 and step == 3:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        pace.after(step)
+    raise Stopped(f"{pace.stopped_by} after step {step}", by_all=True)
+
+
 def is_busy() -> None:
     """Longer than a silence may last: the main thread has no part in the signs of life."""
     if dist.rank() == 1:
@@ -78,6 +101,9 @@ FAULTS = {
     "main process killed": signals(signal.SIGKILL, 0),
     "stopped": signals(signal.SIGSTOP, 1),
     "main process stopped": signals(signal.SIGSTOP, 0),
+    "hangs": hangs,
+    "signal to one process": is_stopped,
+    "signal before the loop": signals(signal.SIGTERM, 2),
     "launcher killed": ends_launcher,
 }
 
@@ -96,6 +122,7 @@ def launch(fault: str, folder: Path) -> dict:
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
     launcher_reads, launcher_writes = os.pipe()
+    sys.argv[sys.argv.index("--output_dir") + 1] = str(folder / "out")
     os.environ |= {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     start = time.monotonic()
     if not (launcher := os.fork()):

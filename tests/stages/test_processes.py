@@ -131,6 +131,8 @@ def faults(tmp_path_factory):
         ("main process killed", [-9, 1, 1], "error: process 0 of 3 ended without a word: it was killed, "),
         ("stopped", [1, 1], "error: process 1 of 3 has given no sign of life for 4 s: it or its machine "),
         ("main process stopped", [1, 1], "error: process 0 of 3 has given no sign of life for 4 s: it or"),
+        ("signal to one process", [85, 85, 85], "stopped: SIGUSR1 after step 3\n"),
+        ("signal before the loop", [85, 85, 85], "stopped on process 2 of 3: SIGTERM came before there was "),
         ("launcher killed", [], "error: the launcher of this run was killed\n"),
     ],
 )
@@ -147,3 +149,12 @@ def test_what_nobody_expected_is_told_with_one_traceback(fault, rank, faults):
     assert found["statuses"] == [1, 1, 1] and found["seconds"] < 60
     assert found["stderr"].count("Traceback") == found["stderr"].count("error on process") == 1
     assert found["stderr"].endswith(f"error on process {rank} of 3: KeyError: 'surprise'\n")
+
+
+@pytest.mark.dist
+def test_a_process_that_hangs_is_named_with_where_it_is_and_not_those_that_wait_for_it(faults):
+    found = faults["hangs"]
+    assert found["statuses"] == [1, 1, 1] and found["seconds"] < 60
+    assert 'faults.py", line ' in found["stderr"] and ", in hangs\n" in found["stderr"]
+    assert found["stderr"].count("error") == 1
+    assert "\nerror on process 1 of 3: no step was made for 0.0333333 minutes" in found["stderr"]

@@ -5,7 +5,6 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 `--advantage_estimator` it is RLOO, GRPO or REINFORCE++, which need no critic.
 """
 
-from math import ceil
 from time import monotonic
 
 from training.ppo.experience import assign_credit, observe, rollout_figures, step_figures
@@ -19,6 +18,7 @@ from training.utils.cli import run_stage
 from training.utils.data.loader import step_trees
 from training.utils.data.record import DataError
 from training.utils.meter import Meter
+from training.utils.pace import Pace
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder, load_data
 from training.utils.rl import KLController, RunningMoments
@@ -51,7 +51,8 @@ def main(config: PPOConfig) -> None:
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
-    for step, prompts in enumerate(step_trees(data, config.workers), start_step + 1):
+    pace = Pace(config, data.sampler)
+    for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Sample responses of the current policy, and score them.
         started = monotonic()
         sampled = sampler.sample(prompts, step)
@@ -94,18 +95,17 @@ def main(config: PPOConfig) -> None:
         meter.step(step, epoch=epoch, tokens=num_tokens, **shown)
         kl_controller.update(figures["kl"], data.sampler.global_batch * config.num_generations)
 
-        is_last = step == num_steps
-        if data.held_out and (is_last or step % config.eval_step == 0):
+        due = pace.after(step)
+        if due.evaluation and data.held_out:
             meter.log_eval(step, **evaluate(sampler, data.held_out))
-        ends_epoch = is_last or step % data.sampler.steps_per_epoch == 0
-        if not is_last and (ends_epoch or step % config.save_step == 0):
+        if due.checkpoint:
             state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
             state["critic_scale"] = models.critic_scale
             run.save_checkpoint(step, models.engines, state)
-        if ends_epoch:
-            run.save_model(f"epoch-{ceil(epoch) - 1}", models.actor)
+        if due.model:
+            run.save_model(due.model, models.actor)
     meter.close()
-    run.finish()
+    run.finish(pace.stopped_by)
 
 
 if __name__ == "__main__":

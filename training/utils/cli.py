@@ -3,15 +3,20 @@
 import io
 import logging
 import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
-from .ending import explain
-from .watch import join_watch
+from .config import TrainConfig
+from .ending import explain, tell
+from .lock import NAME, hold
+from .stop import Stopped, deferred, requests
+from .watch import Watch, join_watch
 
 Config = TypeVar("Config")
 
@@ -19,7 +24,8 @@ Config = TypeVar("Config")
 def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> None:
     """Runs a stage from the command line.
 
-    Whatever ends one process ends all, with one message: with exit status 2 if it is for the user to mend, else 1.
+    Whatever ends one process ends all, with one message: with exit status 2 if it is for the user to mend, 85
+    if it was asked to stop, else 1.
     """
     is_first = os.environ.get("RANK", "0") == "0"  # all have the same command line
     with nullcontext() if is_first else redirect_stderr(io.StringIO()):
@@ -27,16 +33,36 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     for noisy in ("DeepSpeed", "httpx", "transformers", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    dist.init_distributed(config.seed)
-    if not dist.is_main():
-        logging.disable(logging.WARNING)
-    watch = join_watch(config.max_silence_s)
+    requests.catch()
+    watch, status = Watch(), 0
     try:
+        dist.init_distributed(config.seed)
+        if not dist.is_main():
+            logging.disable(logging.WARNING)
+        watch = join_watch(config.max_silence_s)
+        dist.from_main(lambda: hold(lock_file(config)))
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():
             print(finished, flush=True)
-    except (Exception, KeyboardInterrupt) as error:
-        watch.fail(explain(error))
-    watch.close()
+    except (Exception, Stopped) as error:
+        ending = explain(error)
+        if not ending.by_all:
+            watch.fail(ending)
+        status = ending.status
+        if dist.is_main():
+            tell(ending)
+    with deferred():
+        watch.close()
+    requests.ignore()  # launchers end all processes as soon as they have seen one end
     dist.shutdown()
+    if status:
+        sys.exit(status)
+
+
+def lock_file(config: Any) -> Path:
+    """Of what a stage writes: a folder, or a file."""
+    if isinstance(config, TrainConfig):
+        return Path(config.output_dir) / NAME
+    output = Path(config.output_path)
+    return output.with_name(f".{output.name}{NAME}")

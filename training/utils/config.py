@@ -276,6 +276,20 @@ class TrainConfig:
         100, "Optimizer steps between evaluations; the last step evaluates too.", may=May.CHANGE
     )
     save_step: int = flag(1000, "Optimizer steps between checkpoints to resume from.", may=May.CHANGE)
+    save_minutes: float = flag(
+        0.0, "Besides, minutes after a checkpoint until the next; 0: --save_step alone.", may=May.CHANGE
+    )
+    max_hours: float = flag(
+        0.0,
+        "Hours after its start when the run stops with a checkpoint, to go on when started again; 0: it does not.",
+        may=May.CHANGE,
+    )
+    max_step_minutes: float = flag(
+        60.0,
+        "Minutes without a step, a batch of evaluation or a checkpoint after which a run hangs, and is ended; "
+        "0: never.",
+        may=May.CHANGE,
+    )
     save_total_limit: int = flag(2, "Checkpoints to keep; 0: all.", may=May.CHANGE)
     report_to: list[str] = flag([], "Besides log.jsonl: tensorboard, wandb.", may=May.CHANGE)
     enable_tensorboard: bool = flag(False, "The same as --report_to tensorboard.", may=May.CHANGE)
@@ -299,6 +313,8 @@ class TrainConfig:
             "save_step",
         ):
             require(getattr(self, name) >= 1, f"--{name} {getattr(self, name)}: expected 1 or more")
+        for name in ("save_minutes", "max_hours", "max_step_minutes"):
+            require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected more than 0, or 0")
         require(
             0 < self.data_train_split_ratio <= 1,
             f"--data_train_split_ratio {self.data_train_split_ratio}: expected more than 0, at most 1",

@@ -1,15 +1,22 @@
-"""What ended a program, in one sentence, and its exit status."""
+"""What ended a program, in one sentence, and its exit status; and how it ends."""
 
 import errno
+import os
+import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as torch_dist
+from tqdm import tqdm
 
+from . import dist
 from .config import ConfigError
 from .data.record import DataError
 from .engine import NonFiniteLoss
+from .lock import release
+from .stop import STATUS, Stopped
 
 MENDABLE = (DataError, ConfigError, NonFiniteLoss)  # their messages say what, where and the cure
 DISK = {
@@ -26,9 +33,13 @@ OUT_OF_MEMORY = (
 @dataclass(frozen=True)
 class Ending:
     message: str
-    status: int  # of the program: 2 for what its user can mend, 1 for the rest
+    status: (
+        int  # of the program: 2 for what its user can mend, 85 for a stop that was asked for, 1 for the rest
+    )
     details: str = ""  # a traceback, where nobody expected this
     is_echo: bool = False  # another process has gone, and this one noticed
+    by_all: bool = False  # all processes come to it together
+    word: str = "error"
 
 
 def explain(error: BaseException) -> Ending:
@@ -36,8 +47,8 @@ def explain(error: BaseException) -> Ending:
     text = _own_words(error)
     if isinstance(error, MENDABLE):
         return Ending(text, 2)
-    if isinstance(error, KeyboardInterrupt):
-        return Ending("interrupted from the keyboard", 130)
+    if isinstance(error, Stopped):
+        return Ending(text, STATUS, word="stopped", by_all=error.by_all)
     if isinstance(error, torch.OutOfMemoryError):
         return Ending(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
@@ -63,3 +74,19 @@ def _is_of_a_collective(error: BaseException) -> bool:
     return isinstance(error, torch_dist.DistError) or (
         isinstance(error, RuntimeError) and any(name in str(error) for name in names)
     )
+
+
+def tell(ending: Ending, number: int | None = None) -> None:
+    """Prints what ended the run, and on which process."""
+    where = "" if number is None else f" on process {number} of {dist.world_size()}"
+    with suppress(OSError):  # nobody may be there to read
+        tqdm.write(f"{ending.details}{ending.word}{where}: {ending.message}", file=sys.stderr)
+
+
+def leave(status: int) -> None:
+    """Ends this process, whatever its main thread waits for."""
+    release()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)

@@ -1,7 +1,6 @@
 """The loop of the stages that learn from given responses: SFT, reward model, DPO."""
 
 from collections.abc import Callable
-from math import ceil
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +14,7 @@ from .data.tree import Batch
 from .engine import Engine
 from .image_effect import image_effect
 from .meter import Meter
+from .pace import Pace
 from .tally import Figures, Tally
 
 # The losses of a batch, one for each token, prompt or pair that the mean is taken over, and figures to show.
@@ -49,8 +49,8 @@ def fit(
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     tally = Tally()
     looked = False  # whether the pictures matter
-    steps = step_batches(data, config.packing, config.workers)
-    for step, micro_batches in enumerate(steps, sampler.start_step + 1):
+    pace = Pace(config, sampler)
+    for step, micro_batches in pace.steps(step_batches(data, config.packing, config.workers)):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))
         for batch in micro_batches:
             losses, figures = loss_function(batch)
@@ -61,21 +61,20 @@ def fit(
         epoch = step / sampler.steps_per_epoch
         meter.step(step, epoch=epoch, tokens=num_tokens, **moved, **tally.means())
 
-        is_last = step == sampler.num_steps
-        if is_last or step % config.eval_step == 0:
+        due = pace.after(step)
+        if due.evaluation:
             figures = evaluate(engine, loss_function, config, data)
             if not looked:
                 figures |= image_effect(engine, loss_function, data, config.per_device_eval_batch_size)
                 looked = True
             if figures:
                 meter.log_eval(step, **figures)
-        ends_epoch = is_last or step % sampler.steps_per_epoch == 0
-        if not is_last and (ends_epoch or step % config.save_step == 0):
+        if due.checkpoint:
             run.save_checkpoint(step, {"engine": engine}, memory.state_dict() if memory else None)
-        if ends_epoch:
-            run.save_model(f"epoch-{ceil(epoch) - 1}", engine)
+        if due.model:
+            run.save_model(due.model, engine)
     meter.close()
-    run.finish()
+    run.finish(pace.stopped_by)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ silence; what the main threads do meanwhile, and for how long, does not matter.
 """
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -15,22 +14,21 @@ from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 
-import psutil
-from tqdm import tqdm
-
 from . import dist
-from .ending import Ending
+from .ending import Ending, leave, tell
+from .launchers import is_alive, launchers
 from .lines import connect_processes
+from .progress import progress
+from .stop import requests
 
 BEAT_S = 1.0
 GRACE_S = 1.0  # in which other processes may report the same failure
 LEAVE_S = 40.0  # that a failing process waits for the others at most
 BEAT, DONE = b"beat", b"done"  # other messages are failures, as JSON
-LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed")
 
 
 class Watch:
-    """One process alone: there is nobody to watch."""
+    """Before the processes know each other: each ends for itself."""
 
     def fail(self, ending: Ending) -> None:
         """Tells what went wrong, and ends all processes. Does not return."""
@@ -49,14 +47,27 @@ def join_watch(max_silence_s: float) -> Watch:
         max_silence_s: after this time without a sign a process counts as gone.
     """
     if dist.world_size() == 1:
-        return Watch()
+        return Alone()
     lines = connect_processes()
     if lines is None:
         return Unwatched()
     return (Main if dist.is_main() else Other)(lines, max_silence_s)
 
 
-class Unwatched(Watch):
+class Alone(Watch):
+    """One process: a thread sees whether the main thread moves."""
+
+    def __init__(self) -> None:
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def _run(self) -> None:
+        while not (ending := hang()):
+            time.sleep(BEAT_S)
+        tell(ending, dist.rank() if dist.world_size() > 1 else None)
+        leave(ending.status)
+
+
+class Unwatched(Alone):
     """Processes that can't reach each other: each tells its own failure."""
 
     def fail(self, ending: Ending) -> None:
@@ -76,6 +87,7 @@ class Watched(Watch):
         self.done: set[int] = set()
         self.closing = False
         self.launchers = launchers()
+        self.beats_alone = 0  # since one of them has gone
         self.speaking = threading.Lock()
         self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self.thread.start()
@@ -137,7 +149,11 @@ class Watched(Watch):
                 )
             else:
                 self._send(number, BEAT)
-        if not all(map(is_alive, self.launchers)):
+        if ending := hang():
+            self.endings.setdefault(dist.rank(), ending)
+        self.beats_alone += not all(map(is_alive, self.launchers))
+        # Who ends a launcher may just be asking the processes to stop, too.
+        if self.beats_alone > 1 and not requests.name:
             self.endings.setdefault(dist.rank(), Ending("the launcher of this run was killed", 1))
 
     def _send(self, number: int, message: bytes) -> None:
@@ -216,33 +232,13 @@ class Other(Watched):
             self._send(0, json.dumps(asdict(self.endings[dist.rank()])).encode())
 
 
-def launchers() -> list[psutil.Process]:
-    """The programs that started this process to be one of several, and should outlive it."""
-    found = []
-    for process in psutil.Process().parents():
-        with suppress(psutil.Error):
-            if any(name in part for part in process.cmdline() for name in LAUNCHERS):
-                found.append(process)
-    return found
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def tell(ending: Ending, number: int | None = None) -> None:
-    """Prints what ended the run, and on which process."""
-    where = "" if number is None else f" on process {number} of {dist.world_size()}"
-    with suppress(OSError):  # nobody may be there to read
-        tqdm.write(f"{ending.details}error{where}: {ending.message}", file=sys.stderr)
-
-
-def leave(status: int) -> None:
-    """Ends this process, whatever its main thread waits for."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(status)
+def hang() -> Ending | None:
+    """That the main thread has stopped moving, if it has."""
+    if not (found := progress.stuck()):
+        return None
+    where, waits = found
+    message = (
+        f"no step was made for {progress.max_s / 60:g} minutes: it waits for ever, perhaps for a disk; if steps take "
+        "so long, raise --max_step_minutes"
+    )
+    return Ending(message, 1, where, is_echo=waits)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..config import TrainConfig
 from ..data.record import DataError
 from ..identity import Identity
+from ..lock import NAME as LOCK
 from ..run_record import RECORD_FILE, RunRecord
 from ..schedule import same_until
 from ..set_aside import NAME as SET_ASIDE
@@ -17,10 +18,8 @@ from .states import is_checkpoint, newest_whole, step_of, tidy
 
 FINISHED = "finished"
 LATEST = "latest"
-KEPT = (
-    "training.log",
-    "assembled",
-)  # by a restart: what the run script writes into, and what a run starts from
+# By a restart: what the run script writes into, what a run starts from, and whose the folder is.
+KEPT = ("training.log", "assembled", LOCK)
 CURE = "choose another --output_dir, or set that run aside with --restart"
 
 

@@ -27,6 +27,7 @@ from ..identity import Identity, identify
 from ..model.backbone import Adapted
 from ..model.lora import save_adapter
 from ..model_folder import ADAPTER_FOLDER, write_extras
+from ..stop import Stopped
 from .claim import FINISHED, LATEST, claim
 from .manifest import write_manifest
 from .random_state import random_state, set_random_state
@@ -45,6 +46,8 @@ class Run:
         """
         self.folder = Path(config.output_dir)
         self.limit = config.save_total_limit
+        self.resumes = config.resume == "auto"
+        self.saved = ""  # name of the newest checkpoint of this start
         self.processor = encoder.processor
         self.metadata: dict[str, Any] = {  # what later stages need to know
             "template": encoder.template_name,
@@ -65,8 +68,18 @@ class Run:
         with self._written(name) as folder:
             self._write_model(folder, engine)
 
-    def finish(self) -> None:
-        """Marks the run as having reached its end."""
+    def finish(self, stopped_by: str = "") -> None:
+        """Marks the run as having reached its end.
+
+        Raises:
+            Stopped: something made it stop before that; its checkpoint is written.
+        """
+        if stopped_by:
+            how = "" if self.resumes else " with --resume auto"
+            raise Stopped(
+                f"{stopped_by} asked for it; {self.folder / self.saved} is written; to go on, start it again{how}",
+                by_all=True,
+            )
         if dist.is_main():
             (self.folder / FINISHED).touch()
 
@@ -83,6 +96,7 @@ class Run:
             for name, engine in engines.items():
                 engine.save_state(folder / STATE / name, {"stage": state or {}, "step": step})
             torch.save(random_state(), folder / STATE / f"random-{dist.rank()}.pt")
+        self.saved = f"checkpoint-{step}"
         if dist.is_main() and self.limit:
             for folder in checkpoints(self.folder)[: -self.limit]:
                 remove(folder)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from torch.utils.data import DataLoader, Dataset
 
 from .. import dist
+from ..progress import progress
+from ..stop import outlive_signals
 from .encode import Encoder
 from .failures import Failure, failure, settle
 from .record import DataError, Record
@@ -123,6 +125,7 @@ def _steps(data: Data, collate_fn: Callable, num_workers: int) -> Iterator:
         collate_fn=_Collated(collate_fn),
         num_workers=num_workers,
         pin_memory=dist.device().type == "cuda",
+        worker_init_fn=outlive_signals,
     )
     micro_batches = iter(loader)
     while step := list(islice(micro_batches, sampler.accumulation)):
@@ -141,6 +144,7 @@ def eval_shares(records: Sequence[T], batch_size: int) -> Iterator[tuple[Sequenc
     mine = records[dist.rank() :: dist.world_size()]
     longest = len(range(0, len(records), dist.world_size()))
     for first in range(0, longest, batch_size):
+        progress.mark()
         share = mine[first : first + batch_size]
         yield share or records[:1], bool(share)
 

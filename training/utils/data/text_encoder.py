@@ -59,14 +59,16 @@ class TextEncoder:
         self.image_id, self.marker_id = self.tokenizer.convert_tokens_to_ids(image_tokens)
         self.vocabulary = Vocabulary(self.tokenizer, image_tokens, word_tokens)
         self.structural_ids = self.vocabulary.structural_ids
-        self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
+        closed = self.response_ids("x")
+        self.end_id = closed[-1]  # the token that ends an answer
         if self.end_id not in self.vocabulary.special_ids:
             end = self.template.answer("")[-1].text
             raise DataError(
                 f"--template {template_name}: its end of turn {end!r} is no special token of this checkpoint's "
                 "tokenizer, so no answer would ever end; choose the template that the checkpoint was trained with"
             )
-        self.stop_ids = {self.end_id, self.tokenizer.eos_token_id, *stop_ids} - {None}
+        ends = self.vocabulary.special_ids.intersection(closed)  # a template may write several
+        self.stop_ids = {*ends, self.tokenizer.eos_token_id, *stop_ids} - {None}
         self.forbidden_ids = (self.structural_ids | self.vocabulary.unused_ids) - self.stop_ids
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
@@ -163,10 +165,15 @@ class TextEncoder:
         prompts = self._prompts(turns, system)
         answers = texts_of(turns, "assistant")
         for number, segment in enumerate(prompts):
-            part = self.vocabulary.ids(segment, opening=number == 0)
+            part = self.vocabulary.ids(segment, opening=number == 0 or self.template.turns_apart)
             if number == 0 and part[:1] != self._bos:
                 part = self._bos + part
-            yield part, self.response_ids(answers[number]) if number < len(answers) else []
+            yield part, self._earlier_ids(answers[number]) if number < len(answers) else []
+
+    def _earlier_ids(self, text: str) -> list[int]:
+        """Token ids of an answer that another question follows."""
+        ids = self.response_ids(text)
+        return ids[:-1] if self.template.turns_apart else ids
 
     def _kept_turns(
         self, record: Record, image_lens: Sequence[int], wanted: int
@@ -207,7 +214,7 @@ class TextEncoder:
         )
 
     def _answer_len(self, turns: Sequence[Turn], exchange: int) -> int:
-        return len(self.response_ids(turns[2 * exchange + 1].text)) if 2 * exchange + 1 < len(turns) else 0
+        return len(self._earlier_ids(turns[2 * exchange + 1].text)) if 2 * exchange + 1 < len(turns) else 0
 
 
 def _check_texts(record: Record) -> None:

@@ -1,11 +1,14 @@
-"""Predictions as the lines of Vision-LLM-Alignment: ` ||| ` between id, image, prompt, response and label."""
+"""Predictions as the lines of Vision-LLM-Alignment: ` ||| ` between id, image, prompt, response and label; and scores
+of its reward models, ` ||| ` between id, image, prompt with answer, and score."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from training.utils import jsonl
+from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
+from training.utils.legacy_lines import named_within, read_lines, write_lines
 
 SUFFIX = ".res"
 
@@ -40,19 +43,33 @@ def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:
     """
     rows = []
     for line in jsonl.read(predictions):
-        images = ",".join(_within(image, image_folders) for image in line["image"]) or None
-        fields = [line["id"], images, line["prompt"], line["response"], line.get("label")]
-        rows.append(" ||| ".join(str(field).replace("\n", "\\n") for field in fields) + "\n")
-    file = legacy_file(predictions)
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_text("".join(rows))
-    temporary.replace(file)
+        images = ",".join(named_within(image, image_folders) for image in line["image"]) or None
+        rows.append([line["id"], images, line["prompt"], line["response"], line.get("label")])
+    write_lines(file := legacy_file(predictions), rows)
     return file
 
 
-def _within(image: str, folders: Sequence[Path]) -> str:
-    names = [str(Path(image).relative_to(folder)) for folder in folders if Path(image).is_relative_to(folder)]
-    return names[0] if names else image
+def read_predictions(file: Path) -> list[dict]:
+    """The lines of a predictions file: JSON, or legacy lines in a `.res` file as the same objects.
+
+    Lines that are repeated word for word are one answer: the original wrote what several processes shared out twice.
+
+    Raises:
+        DataError: the file does not parse.
+    """
+    if file.suffix != SUFFIX or _is_json(file):
+        return list(read_entries(file))
+    rows = read_lines(file, 5, 4)
+    if len(rows[0] if rows else []) == 5:
+        unique = dict.fromkeys(map(tuple, rows))
+        return [{"id": row[0], "prompt": row[2], "response": row[3]} for row in unique]
+    scores: dict[str, list[float]] = {}
+    for number, (name, *_, score) in enumerate(rows, 1):
+        try:
+            scores.setdefault(name, []).append(float(score))
+        except ValueError:
+            raise DataError(f"{file}: line {number}: {score!r} is no number; expected a score") from None
+    return [{"id": name, "scores": given} for name, given in scores.items()]
 
 
 def _is_json(file: Path) -> bool:

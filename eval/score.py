@@ -18,8 +18,8 @@ from transformers import HfArgumentParser
 
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
+from eval.legacy import read_predictions as read_any
 from eval.predictions import args_file
-from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 
 GENERATION = (
@@ -37,7 +37,9 @@ GENERATION = (
 class ScoreConfig:
     bench: str = field(metadata={"help": f"One of {', '.join(BENCHES)}."})
     truth: list[str] = field(metadata={"help": "Official files of the benchmark, or their folder."})
-    predictions: str = field(metadata={"help": "JSON Lines of eval/predict.py, or of reward_model/score.py."})
+    predictions: str = field(
+        metadata={"help": "JSON Lines of eval/predict.py or reward_model/score.py, or an old .res."}
+    )
     output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
     best: bool = field(default=False, metadata={"help": "Score `response`, the best of the samples, alone."})
     parser: str = field(
@@ -68,7 +70,7 @@ OPTIONS = sorted({name for bench in BENCHES.values() for name in bench.options})
 def read_predictions(path: str, best: bool) -> list[dict]:
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file; eval.predict writes it")
-    lines = list(read_entries(Path(path)))
+    lines = read_any(Path(path))
     for number, line in enumerate(lines, 1):
         if (
             not isinstance(line, dict)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..model.family import Family
 from .DST import get_template
-from .record import MARKER, DataError, Record, Turn
+from .record import MARKER, DataError, Record, TooLongError, Turn
 from .segments import Segment, texts_of
 from .vocabulary import Vocabulary
 
@@ -101,6 +101,11 @@ class TextEncoder:
         """Token ids of an answer with its end of turn."""
         return self.vocabulary.ids(self.template.answer(text), opening=False)
 
+    def written(self, record: Record, response: str) -> str:
+        """Prompt and response as one text, without special tokens and pictures."""
+        ids, _ = self.prompt_ids(record.turns, [[]] * len(record.images), record.system)
+        return self.tokenizer.decode(ids + self.response_ids(response), skip_special_tokens=True)
+
     def decode(self, response_ids: Sequence[int]) -> str:
         """The words of a response."""
         return self.vocabulary.decode(response_ids)
@@ -114,19 +119,20 @@ class TextEncoder:
             image_lens: tokens of each image.
 
         Raises:
-            DataError: the prompt leaves no room for a response, two responses differ only behind the cut, a text
-                holds half a character, or the template has no place for the system prompt.
+            TooLongError: the prompt leaves no room for a response, or two responses differ only behind the cut.
+            DataError: a text holds half a character, or the template has no place for the system prompt.
         """
         _check_texts(record)
         responses = [self.response_ids(text) for text in record.responses]
-        wanted = min(max(map(len, responses), default=1), MIN_RESPONSE_LEN)
-        turns, prompt_len = self._kept_turns(record, image_lens, wanted)
+        longest = max(map(len, responses), default=1)
+        turns, prompt_len = self._kept_turns(record, image_lens, longest)
         room = self.max_seq_len - prompt_len
         cut = [tuple(response[:room]) for response in responses]
         if len(set(cut)) < len(set(map(tuple, responses))):
-            raise DataError(
+            raise TooLongError(
                 f"two responses differ only behind the {room} tokens that --max_seq_len {self.max_seq_len} leaves "
-                "for them; raise it or remove one"
+                "for them; raise it or remove one",
+                needed=prompt_len + longest,
             )
         return Fit(
             prompt_len=prompt_len,
@@ -176,17 +182,21 @@ class TextEncoder:
         return ids[:-1] if self.template.turns_apart else ids
 
     def _kept_turns(
-        self, record: Record, image_lens: Sequence[int], wanted: int
+        self, record: Record, image_lens: Sequence[int], longest: int
     ) -> tuple[tuple[Turn, ...], int]:
-        """The turns that leave `wanted` tokens of room, the oldest without images dropped, and their tokens."""
+        """The turns that leave room for a response, the oldest without images dropped, and their tokens.
+
+        Args:
+            longest: tokens of the longest response, which may be cut to `MIN_RESPONSE_LEN`.
+        """
         image_tokens = sum(image_lens) - len(image_lens)  # what expanding the markers adds
 
         def exchange_lens(turns: Sequence[Turn]) -> list[int]:
             return [len(part) + len(answer) for part, answer in self._parts(turns, record.system)]
 
-        turns, limit = tuple(record.turns), self.max_seq_len - wanted
+        turns, limit = tuple(record.turns), self.max_seq_len - min(longest, MIN_RESPONSE_LEN)
         lens = exchange_lens(turns)
-        total = sum(lens) + image_tokens
+        whole = total = sum(lens) + image_tokens
         kept = list(range(len(lens)))
         droppable = [n for n in kept[:-1] if MARKER not in turns[2 * n].text]
         # Lengths tell how many exchanges must go, so that the prompt is not tokenised again for each of them.
@@ -207,10 +217,11 @@ class TextEncoder:
                     return rest, total
         if total <= limit:
             return turns, total
-        raise DataError(
+        raise TooLongError(
             f"the prompt takes {estimate} tokens, {sum(image_lens)} of them of {len(image_lens)} image(s); "
             f"expected at most {limit} so that an answer fits; raise --max_seq_len, lower --max_pixels where the "
-            "family has it, or shorten the record"
+            "family has it, or shorten the record",
+            needed=whole + longest,
         )
 
     def _answer_len(self, turns: Sequence[Turn], exchange: int) -> int:

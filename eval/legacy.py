@@ -1,38 +1,13 @@
 """Predictions as the lines of Vision-LLM-Alignment: ` ||| ` between id, image, prompt, response and label; and scores
 of its reward models, ` ||| ` between id, image, prompt with answer, and score."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from training.utils import jsonl
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
-from training.utils.legacy_lines import named_within, read_lines, write_lines
-
-SUFFIX = ".res"
-
-
-def predictions_file(output_path: str, legacy_output: bool) -> Path:
-    """Where the JSON Lines go: of a `.res` file that is wanted as legacy lines, to the `.jsonl` beside it.
-
-    Raises:
-        DataError: that `.res` file holds predictions as JSON, which legacy lines would replace.
-    """
-    output = Path(output_path)
-    if not legacy_output or output.suffix != SUFFIX:
-        return output
-    if output.is_file() and _is_json(output):
-        raise DataError(
-            f"--output_path {output}: holds predictions as JSON Lines, which --legacy_output would replace; rename "
-            f"it to {output.with_suffix('.jsonl').name}, or choose another --output_path"
-        )
-    return output.with_suffix(".jsonl")
-
-
-def legacy_file(predictions: Path) -> Path:
-    """Where the legacy lines of a `predictions_file` go."""
-    return predictions.with_suffix(SUFFIX)
+from training.utils.legacy_lines import SUFFIX, is_json, legacy_file, named_within, read_lines, write_lines
 
 
 def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:
@@ -57,7 +32,7 @@ def read_predictions(file: Path) -> list[dict]:
     Raises:
         DataError: the file does not parse.
     """
-    if file.suffix != SUFFIX or _is_json(file):
+    if file.suffix != SUFFIX or is_json(file):
         return list(read_entries(file))
     rows = read_lines(file, 5, 4)
     if len(rows[0] if rows else []) == 5:
@@ -70,11 +45,3 @@ def read_predictions(file: Path) -> list[dict]:
         except ValueError:
             raise DataError(f"{file}: line {number}: {score!r} is no number; expected a score") from None
     return [{"id": name, "scores": given} for name, given in scores.items()]
-
-
-def _is_json(file: Path) -> bool:
-    with file.open() as opened:
-        try:
-            return isinstance(json.loads(opened.readline()), dict)
-        except json.JSONDecodeError:
-            return False

@@ -25,7 +25,7 @@ from training.utils.data.loader import eval_batches
 from training.utils.data.record import Record
 from training.utils.data.records import Records, have_images
 from training.utils.image_effect import with_others_images
-from training.utils.legacy_lines import named_within, write_lines
+from training.utils.legacy_lines import json_file, legacy_file, named_within, write_lines
 from training.utils.model.build_model import build_value_model
 from training.utils.model.value_head import ValueModel
 from training.utils.prepare import build_encoder, load_ranked
@@ -47,14 +47,14 @@ def main(config: RewardScoreConfig) -> None:
     }
     if not dist.is_main():
         return
-    output = Path(config.output_path)
+    output = json_file(config.output_path, config.legacy_output)
     output.parent.mkdir(parents=True, exist_ok=True)
     lines = [
         {"id": record.id, "scores": given} for record, given in zip(records, scores["true"], strict=True)
     ]
     output.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if config.legacy_output:
-        write_lines(file := output.with_suffix(".res"), legacy_rows(config, encoder, records, scores["true"]))
+        write_lines(file := legacy_file(output), legacy_rows(config, encoder, records, scores["true"]))
         print(f"wrote {file}", flush=True)
     pairs = {name: pairs_of(records, given) for name, given in scores.items()}
     if pairs["true"]:

@@ -64,6 +64,7 @@ OF_GENERATION = {
 # Flags that name weights to load. Where a stage would not load them, that is an error.
 NAMES_WEIGHTS = {
     "trained_reward_model": "this stage trains no reward model; --reward_model_ckpt_path names those that score",
+    "sft_model_ckpt_path": "is --from_checkpoint now; use that name",
 }
 SILENT = ("local_rank",)  # the launcher's own
 NONE = {"none", "None", "NONE", "null", ""}  # spellings of nothing

@@ -1,11 +1,35 @@
 """Result files of Vision-LLM-Alignment: ` ||| ` between the fields of a line, `\\n` for a line break in a field."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .data.record import DataError
 
 SEPARATOR, LINE_BREAK = " ||| ", "\\n"
+SUFFIX = ".res"
+
+
+def json_file(output_path: str, legacy_output: bool) -> Path:
+    """Where the JSON Lines go: of a `.res` file that is wanted as legacy lines, to the `.jsonl` beside it.
+
+    Raises:
+        DataError: that `.res` file holds predictions as JSON, which legacy lines would replace.
+    """
+    output = Path(output_path)
+    if not legacy_output or output.suffix != SUFFIX:
+        return output
+    if output.is_file() and is_json(output):
+        raise DataError(
+            f"--output_path {output}: holds predictions as JSON Lines, which --legacy_output would replace; rename "
+            f"it to {output.with_suffix('.jsonl').name}, or choose another --output_path"
+        )
+    return output.with_suffix(".jsonl")
+
+
+def legacy_file(results: Path) -> Path:
+    """Where the legacy lines of a `json_file` go."""
+    return results.with_suffix(SUFFIX)
 
 
 def write_lines(file: Path, rows: Iterable[Iterable[object]]) -> None:
@@ -24,7 +48,8 @@ def read_lines(file: Path, *num_fields: int) -> list[list[str]]:
     Raises:
         DataError: a line has another number of fields, or another than the first one.
     """
-    rows = [line.split(SEPARATOR) for line in file.read_text().splitlines()]
+    with file.open(newline="\n") as lines:  # other characters that end a line belong to the texts
+        rows = [line.removesuffix("\n").split(SEPARATOR) for line in lines]
     for number, row in enumerate(rows, 1):
         if len(row) not in num_fields or len(row) != len(rows[0]):
             raise DataError(
@@ -38,3 +63,12 @@ def named_within(image: str | Path, folders: Sequence[Path]) -> str:
     """An image as from the first of the folders that it lies in, else by its whole path."""
     names = [str(Path(image).relative_to(folder)) for folder in folders if Path(image).is_relative_to(folder)]
     return names[0] if names else str(image)
+
+
+def is_json(file: Path) -> bool:
+    """Whether the file holds JSON Lines."""
+    with file.open() as opened:
+        try:
+            return isinstance(json.loads(opened.readline()), dict)
+        except json.JSONDecodeError:
+            return False

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.utils.cli import run_command
+from training.utils.command import run_command
 from training.utils.data.entries import read_entries
 from training.utils.data.formats import Spelled, normalise
 from training.utils.data.record import MARKER, DataError

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.utils.cli import run_command
+from training.utils.command import run_command
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 

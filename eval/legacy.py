@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.utils import jsonl
-from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 from training.utils.legacy_lines import SUFFIX, is_json, legacy_file, named_within, read_lines, write_lines
 
@@ -24,16 +23,19 @@ def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:
     return file
 
 
-def read_predictions(file: Path) -> list[dict]:
-    """The lines of a predictions file: JSON, or legacy lines in a `.res` file as the same objects.
+def is_legacy(file: Path) -> bool:
+    """Whether a predictions file holds legacy lines."""
+    return file.suffix == SUFFIX and not is_json(file)
+
+
+def read_legacy(file: Path) -> list[dict]:
+    """The legacy lines of a `.res` file as the objects that JSON Lines of predictions, or of scores, hold.
 
     Lines that are repeated word for word are one answer: the original wrote what several processes shared out twice.
 
     Raises:
         DataError: the file does not parse.
     """
-    if file.suffix != SUFFIX or is_json(file):
-        return list(read_entries(file))
     rows = read_lines(file, 5, 4)
     if len(rows[0] if rows else []) == 5:
         unique = dict.fromkeys(map(tuple, rows))

@@ -16,10 +16,11 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
+from eval import legacy
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
-from eval.legacy import read_predictions as read_any
 from eval.predictions import args_file
+from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 
 GENERATION = (
@@ -70,7 +71,7 @@ OPTIONS = sorted({name for bench in BENCHES.values() for name in bench.options})
 def read_predictions(path: str, best: bool) -> list[dict]:
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file; eval.predict writes it")
-    lines = read_any(Path(path))
+    lines = list((legacy.read_legacy if legacy.is_legacy(Path(path)) else read_entries)(Path(path)))
     for number, line in enumerate(lines, 1):
         if (
             not isinstance(line, dict)

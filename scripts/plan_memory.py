@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from training.utils.checkpoint import resolve_checkpoint
-from training.utils.cli import run_command
+from training.utils.command import run_command
 from training.utils.flags import flag
 from training.utils.model.build_model import get_family
 from training.utils.model.family import Family

@@ -1,9 +1,8 @@
-"""How a stage, or a command beside the stages, starts and ends."""
+"""How a stage starts and ends."""
 
 import io
 import logging
 import os
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
 from typing import TypeVar
@@ -41,14 +40,3 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         watch.fail(explain(error))
     watch.close()
     dist.shutdown()
-
-
-def run_command(main: Callable[[Config], None], config_class: type[Config]) -> None:
-    """Runs a command of one process. What ends it is said as for a stage: one line if it is for the user to mend."""
-    config = parse_args(config_class)
-    try:
-        main(config)
-    except (Exception, KeyboardInterrupt) as error:
-        ending = explain(error)
-        print(f"{ending.details}error: {ending.message}", file=sys.stderr)
-        sys.exit(ending.status)

@@ -13,7 +13,7 @@ from tests.tiny_families import write_parts
 from tests.utils.model.test_legacy_weights import FROM_SCRATCH, renamed
 from tests.utils.model.test_mmca import IMAGE, SCALING, Module, batch_of, heads, trees
 from training.utils.checkpoint import read_metadata
-from training.utils.cli import run_command
+from training.utils.command import run_command
 from training.utils.data.record import DataError
 from training.utils.model.assemble import AssembleConfig, assemble
 from training.utils.model.legacy_mmca import legacy_attention

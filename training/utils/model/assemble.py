@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from .. import dist
-from ..cli import run_command
+from ..command import run_command
 from ..config import PartsConfig
 from ..data.record import DataError
 from ..flags import flag

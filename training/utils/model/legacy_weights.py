@@ -29,7 +29,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..checkpoint import resolve_checkpoint, write_extras
-from ..cli import run_command
+from ..command import run_command
 from ..data.DST import require_template
 from ..data.legacy_templates import LEGACY
 from ..data.record import DataError

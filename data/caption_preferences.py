@@ -3,17 +3,21 @@
     python -m data.caption_preferences --preferences pairs.json --captions human.json written.json \\
         --output captions.json
 
-A captions file is a JSON object from the path of an image, or the id of a record with one image, to its caption.
+A captions file is a JSON object from the path of an image, or the id of a record with one image, to its caption:
+
+    {"coco/train2017/000000000009.jpg": "Closeup of bins of food.", "question-7": "A dog on a beach."}
+
+or COCO's captions_*.json, of whose captions an image's first one is taken. It is known by the name of its file, also
+where a record has a folder before it, or `COCO_val2014_` before its number.
 """
 
 import json
-import sys
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
+from training.utils.command import run_command
 from training.utils.data.entries import read_entries
 from training.utils.data.formats import Spelled, normalise
 from training.utils.data.record import MARKER, DataError
@@ -38,7 +42,7 @@ def captioned(spelled: Spelled, captions: Mapping[str, str]) -> dict:
     for image in spelled.images:
         keys = [image] if isinstance(image, str) else []
         keys += [str(spelled.id)] if len(spelled.images) == 1 else []
-        found = [captions[key] for key in keys if key in captions]
+        found = [captions[key] for key in (*keys, *map(coco_key, keys[:1])) if key in captions]
         if not found:
             raise DataError(
                 f"no caption for {' or '.join(keys) or 'an image without a path'}; add it to a file"
@@ -67,19 +71,53 @@ def captioned(spelled: Spelled, captions: Mapping[str, str]) -> dict:
     return {"id": f"{spelled.id}-captioned", "conversations": turns} | kept
 
 
+def read_captions(file: Path) -> dict[str, str]:
+    """The captions of a file, by image or record.
+
+    Raises:
+        DataError: it does not parse, or holds something else.
+    """
+    try:
+        read = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"--captions {file}: {getattr(error, 'strerror', None) or error}") from None
+    if isinstance(read, dict) and isinstance(read.get("annotations"), list):
+        return _of_coco(read, file)
+    if not isinstance(read, dict) or not all(isinstance(caption, str) for caption in read.values()):
+        raise DataError(
+            f"--captions {file}: expected an object from the path of an image, or the id of a record, to its "
+            "caption, or COCO's captions file"
+        )
+    return read
+
+
+def _of_coco(read: Mapping[str, list[dict]], file: Path) -> dict[str, str]:
+    try:
+        names = {image["id"]: coco_key(image["file_name"]) for image in read["images"]}
+        return {names[each["image_id"]]: each["caption"].strip() for each in reversed(read["annotations"])}
+    except (KeyError, TypeError) as error:
+        raise DataError(f"--captions {file}: no captions file of COCO, it lacks {error}") from None
+
+
+def coco_key(image: str) -> str:
+    """The key of a caption of COCO: what its releases have in common for an image, and no path of another file is."""
+    return "COCO " + re.sub(r"^COCO_(?:train|val|test)20\d\d_", "", Path(image).name)
+
+
 def main(config: CaptionConfig) -> None:
     captions: dict[str, str] = {}
     for file in reversed(config.captions):
-        captions |= json.loads(Path(file).read_text())
+        captions |= read_captions(Path(file))
     records = []
     for index, entry in enumerate(read_entries(Path(config.preferences))):
         try:
             records.append(captioned(normalise(entry), captions))
         except DataError as error:
-            sys.exit(f"error: {config.preferences}[{index}] id={entry.get('id')}: {error}")
+            name = entry.get("id") if isinstance(entry, dict) else None
+            raise DataError(f"{config.preferences}[{index}] id={name}: {error}") from None
     Path(config.output).write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
     print(f"{config.output}: {len(records)} records")
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(CaptionConfig).parse_args_into_dataclasses()[0])
+    run_command(main, CaptionConfig)

@@ -7,13 +7,12 @@ Image paths are written as they are: files with images that are mixed start from
 
 import json
 import random
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
+from training.utils.command import run_command
 from training.utils.data.entries import read_entries
+from training.utils.data.record import DataError
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class DrawConfig:
 
 def main(config: DrawConfig) -> None:
     if len(config.counts) != len(config.files):
-        sys.exit(
-            f"error: --counts: found {len(config.counts)}, expected one for each of {len(config.files)} files"
+        raise DataError(
+            f"--counts: found {len(config.counts)}, expected one for each of {len(config.files)} files"
         )
     rng = random.Random(config.seed)
     drawn = []
@@ -43,4 +42,4 @@ def main(config: DrawConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(DrawConfig).parse_args_into_dataclasses()[0])
+    run_command(main, DrawConfig)

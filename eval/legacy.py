@@ -1,35 +1,12 @@
-"""Predictions as the lines of Vision-LLM-Alignment: ` ||| ` between id, image, prompt, response and label."""
+"""Predictions as the lines of Vision-LLM-Alignment: ` ||| ` between id, image, prompt, response and label; and scores
+of its reward models, ` ||| ` between id, image, prompt with answer, and score."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from training.utils import jsonl
 from training.utils.data.record import DataError
-
-SUFFIX = ".res"
-
-
-def predictions_file(output_path: str, legacy_output: bool) -> Path:
-    """Where the JSON Lines go: of a `.res` file that is wanted as legacy lines, to the `.jsonl` beside it.
-
-    Raises:
-        DataError: that `.res` file holds predictions as JSON, which legacy lines would replace.
-    """
-    output = Path(output_path)
-    if not legacy_output or output.suffix != SUFFIX:
-        return output
-    if output.is_file() and _is_json(output):
-        raise DataError(
-            f"--output_path {output}: holds predictions as JSON Lines, which --legacy_output would replace; rename "
-            f"it to {output.with_suffix('.jsonl').name}, or choose another --output_path"
-        )
-    return output.with_suffix(".jsonl")
-
-
-def legacy_file(predictions: Path) -> Path:
-    """Where the legacy lines of a `predictions_file` go."""
-    return predictions.with_suffix(SUFFIX)
+from training.utils.legacy_lines import SUFFIX, is_json, legacy_file, named_within, read_lines, write_lines
 
 
 def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:
@@ -40,24 +17,33 @@ def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:
     """
     rows = []
     for line in jsonl.read(predictions):
-        images = ",".join(_within(image, image_folders) for image in line["image"]) or None
-        fields = [line["id"], images, line["prompt"], line["response"], line.get("label")]
-        rows.append(" ||| ".join(str(field).replace("\n", "\\n") for field in fields) + "\n")
-    file = legacy_file(predictions)
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_text("".join(rows))
-    temporary.replace(file)
+        images = ",".join(named_within(image, image_folders) for image in line["image"]) or None
+        rows.append([line["id"], images, line["prompt"], line["response"], line.get("label")])
+    write_lines(file := legacy_file(predictions), rows)
     return file
 
 
-def _within(image: str, folders: Sequence[Path]) -> str:
-    names = [str(Path(image).relative_to(folder)) for folder in folders if Path(image).is_relative_to(folder)]
-    return names[0] if names else image
+def is_legacy(file: Path) -> bool:
+    """Whether a predictions file holds legacy lines."""
+    return file.suffix == SUFFIX and not is_json(file)
 
 
-def _is_json(file: Path) -> bool:
-    with file.open() as opened:
+def read_legacy(file: Path) -> list[dict]:
+    """The legacy lines of a `.res` file as the objects that JSON Lines of predictions, or of scores, hold.
+
+    Lines that are repeated word for word are one answer: the original wrote what several processes shared out twice.
+
+    Raises:
+        DataError: the file does not parse.
+    """
+    rows = read_lines(file, 5, 4)
+    if len(rows[0] if rows else []) == 5:
+        unique = dict.fromkeys(map(tuple, rows))
+        return [{"id": row[0], "prompt": row[2], "response": row[3]} for row in unique]
+    scores: dict[str, list[float]] = {}
+    for number, (name, *_, score) in enumerate(rows, 1):
         try:
-            return isinstance(json.loads(opened.readline()), dict)
-        except json.JSONDecodeError:
-            return False
+            scores.setdefault(name, []).append(float(score))
+        except ValueError:
+            raise DataError(f"{file}: line {number}: {score!r} is no number; expected a score") from None
+    return [{"id": name, "scores": given} for name, given in scores.items()]

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from eval.best_of_n import describe, write_curve
-from eval.legacy import predictions_file, write_legacy
+from eval.legacy import write_legacy
 from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from training.ppo.rewards import Reward, load_reward
@@ -25,6 +25,7 @@ from training.utils.data.record import Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Tree
 from training.utils.identity import identify
+from training.utils.legacy_lines import json_file
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy, require_reward_model
 from training.utils.model.generate import generate
@@ -41,7 +42,7 @@ def main(config: PredictConfig) -> None:
     if config.reward_model_ckpt_path:
         require_reward_model(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
-    output = predictions_file(config.output_path, config.legacy_output)
+    output = json_file(config.output_path, config.legacy_output)
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
     dist.from_main(lambda: begin(output, config, identify(config, encoder)))
     lines = Lines(output, records)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from eval.legacy import legacy_file
 from training.utils import dist, jsonl
 from training.utils.data.images import image_size
 from training.utils.data.record import DataError, Picture, Record
 from training.utils.identity import Identity
+from training.utils.legacy_lines import legacy_file
 from training.utils.run_record import RunRecord
 from training.utils.set_aside import set_aside
 from training.utils.stage_config import PredictConfig

@@ -16,6 +16,7 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
+from eval import legacy
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
 from eval.provenance import generation, provenance
@@ -28,7 +29,9 @@ from training.utils.data.record import DataError
 class ScoreConfig:
     bench: str = field(metadata={"help": f"One of {', '.join(BENCHES)}."})
     truth: list[str] = field(metadata={"help": "Official files of the benchmark, or their folder."})
-    predictions: str = field(metadata={"help": "JSON Lines of eval/predict.py, or of reward_model/score.py."})
+    predictions: str = field(
+        metadata={"help": "JSON Lines of eval/predict.py or reward_model/score.py, or an old .res."}
+    )
     output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
     best: bool = field(default=False, metadata={"help": "Score `response`, the best of the samples, alone."})
     parser: str = field(
@@ -59,7 +62,7 @@ OPTIONS = sorted({name for bench in BENCHES.values() for name in bench.options})
 def read_predictions(path: str, best: bool) -> list[dict]:
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file; eval.predict writes it")
-    lines = list(read_entries(Path(path)))
+    lines = list((legacy.read_legacy if legacy.is_legacy(Path(path)) else read_entries)(Path(path)))
     for number, line in enumerate(lines, 1):
         if (
             not isinstance(line, dict)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText, HfArgumentParser, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from training.utils.checkpoint import resolve_checkpoint
+from training.utils.command import run_command
 from training.utils.flags import flag
 from training.utils.model.build_model import get_family
 from training.utils.model.family import Family
@@ -42,7 +44,9 @@ MODELS = {
 
 @dataclass(frozen=True)
 class PlanConfig:
-    from_checkpoint: str = flag(help="Folder that holds the model's config.json.")
+    from_checkpoint: str = flag(
+        help="Model folder, of which config.json is read, or a stage's output folder."
+    )
     stage: str = flag("sft", "sft, rm, dpo or ppo.", choices=list(MODELS))
     num_gpus: int = flag(8, "GPUs of all nodes together.")
     zero_stage: int = flag(2, "DeepSpeed ZeRO stage of all models, 0 to 3.")
@@ -130,11 +134,12 @@ def activations(model: PreTrainedModel, config: PlanConfig, is_trained: bool, ha
 
 def plan(config: PlanConfig) -> list[tuple[str, Parameters, dict[str, float]]]:
     """For each model its parameters, and GiB on each GPU by purpose."""
-    family = get_family("auto", Path(config.from_checkpoint))
+    checkpoint = resolve_checkpoint(config.from_checkpoint)
+    family = get_family("auto", checkpoint)
     shares = [config.num_gpus if config.zero_stage >= stage else 1 for stage in (3, 2, 1)]
     rows = []
     for number, (name, is_trained, has_lm_head) in enumerate(MODELS[config.stage]):
-        model = build_on_meta(config.from_checkpoint)
+        model = build_on_meta(checkpoint)
         memory = {"activations": activations(model, config, is_trained, has_lm_head)}
         parameters = count(model, family, config, has_lm_head)
         if not is_trained:
@@ -170,4 +175,4 @@ def main(config: PlanConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(PlanConfig).parse_args_into_dataclasses()[0])
+    run_command(main, PlanConfig)

@@ -65,3 +65,11 @@ def test_zero_stages_share_out_what_they_should(tmp_path):
     for zero_stage, gradients in enumerate((2, 2, 0.5, 0.5)):
         assert policy(zero_stage, grad_accum_dtype="bf16")[1] == pytest.approx(gradients)
     assert policy(3, offload=True, offload_params=True) == pytest.approx([tower, 1, 0])
+
+
+def test_an_output_folder_is_planned_as_its_newest_model(tiny_llava, tmp_path):
+    (tmp_path / "epoch-1").symlink_to(tiny_llava)
+    (tmp_path / "latest").write_text("epoch-1")
+    assert plan(PlanConfig(from_checkpoint=str(tmp_path))) == plan(
+        PlanConfig(from_checkpoint=str(tiny_llava))
+    )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from data.caption_preferences import CaptionConfig, captioned, main
+from data.caption_preferences import CaptionConfig, captioned, main, read_captions
 from data.draw import DrawConfig
 from data.draw import main as draw
 from tests.conftest import load_records
@@ -86,7 +86,7 @@ def test_a_file_is_converted_with_the_first_caption_that_is_known(tmp_path):
     assert [record.turns[0].text for record in records] == ["By hand.", "Two."]
     assert not any(record.images for record in records)
     pairs.write_text(json.dumps([entry("3.png", "<image>", ["y", "n"])]))
-    with pytest.raises(SystemExit, match=r"pairs.json\[0\] id=a: no caption for 3.png"):
+    with pytest.raises(DataError, match=r"pairs.json\[0\] id=a: no caption for 3.png"):
         main(CaptionConfig(str(pairs), [str(tmp_path / "human.json")], str(output)))
 
 
@@ -103,5 +103,31 @@ def test_records_are_drawn_from_each_file_once_and_by_the_seed(tmp_path):
     assert len(once) == len(set(once)) == 25 and sum(name[0] == "a" for name in once) == 5
     assert drawn(0) == once != drawn(1)
     assert once != sorted(once, key=lambda name: name[0])  # mixed
-    with pytest.raises(SystemExit, match="found 1, expected one for each of 2"):
+    with pytest.raises(DataError, match="found 1, expected one for each of 2"):
         draw(DrawConfig(files, [5], str(tmp_path / "out.json")))
+
+
+def test_captions_of_coco_are_read_by_the_name_of_the_image(tmp_path):
+    file = tmp_path / "captions_train2014.json"
+    images = [{"id": 9, "file_name": "COCO_train2014_000000000009.jpg"}]
+    annotations = [
+        {"image_id": 9, "id": 1, "caption": "Bins of food.\n"},
+        {"image_id": 9, "id": 2, "caption": "Another."},
+    ]
+    file.write_text(json.dumps({"images": images, "annotations": annotations}))
+    captions = read_captions(file)
+    for image in ("000000000009.jpg", "coco/train2017/000000000009.jpg", "COCO_train2014_000000000009.jpg"):
+        record = captioned(normalise(entry(image, "Why?", ["good", "bad"])), captions)
+        assert values(record)[0] == "Bins of food.\nWhy?"
+    # Only COCO's are known by a bare name.
+    with pytest.raises(DataError, match="no caption for other/1.png"):
+        captioned(normalise(entry("other/1.png", "Why?", ["good", "bad"])), {"1.png": "A cat."})
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"a": 1}', "nothing", '{"annotations": [1]}', None])
+def test_what_is_no_captions_file_is_one_line(content, tmp_path):
+    file = tmp_path / "captions.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(DataError, match="--captions .*captions.json: "):
+        read_captions(file)

@@ -74,6 +74,7 @@ def test_flags_mean_what_they_meant():
         (GIVEN + " --learning_rate", "argument --learning_rate/--learning-rate: expected one argument"),
         ("3 " + GIVEN, "3: belongs to no flag"),
         (GIVEN + " --trained_reward_model rm", "--trained_reward_model rm: this stage trains no reward model"),
+        (GIVEN + " --sft_model_ckpt_path a", "--sft_model_ckpt_path a: is --from_checkpoint now; use that name"),
         ("--lm_model_name_or_path a --data_path b --output_dir c", "--vision_model_name_or_path: missing; a"),
     ],
 )  # fmt: skip
@@ -83,6 +84,14 @@ def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
     assert exit.value.code == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and message in told and told.count("\n") == 1
+
+
+def test_one_reward_given_twice_is_one_line(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(PPOConfig, [*GIVEN.split(), "--reward_model_ckpt_path", "m/rm", "m/rm/"])
+    assert capsys.readouterr().err == (
+        "error: m/rm: given as a reward twice; give it once, with a --reward_weights of 2\n"
+    )
 
 
 @pytest.mark.parametrize("nothing", ["none", "None", ""])

@@ -8,7 +8,7 @@ is made of: report.md, report.json, calibration.png.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import Record
-from training.utils.data.records import have_images
+from training.utils.data.records import Records, have_images
 from training.utils.image_effect import with_others_images
+from training.utils.legacy_lines import json_file, legacy_file, named_within, write_lines
 from training.utils.model.build_model import build_value_model
 from training.utils.model.value_head import ValueModel
 from training.utils.prepare import build_encoder, load_ranked
@@ -46,12 +47,15 @@ def main(config: RewardScoreConfig) -> None:
     }
     if not dist.is_main():
         return
-    output = Path(config.output_path)
+    output = json_file(config.output_path, config.legacy_output)
     output.parent.mkdir(parents=True, exist_ok=True)
     lines = [
         {"id": record.id, "scores": given} for record, given in zip(records, scores["true"], strict=True)
     ]
     output.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if config.legacy_output:
+        write_lines(file := legacy_file(output), legacy_rows(config, encoder, records, scores["true"]))
+        print(f"wrote {file}", flush=True)
     pairs = {name: pairs_of(records, given) for name, given in scores.items()}
     if pairs["true"]:
         print(f"pair accuracy {accuracy(pairs['true']):.1f} % of {len(pairs['true'])} pairs", flush=True)
@@ -77,6 +81,17 @@ def score(
             mine += [scores[batch.prompt_of_response == number].tolist() for number in range(len(batch.ids))]
     shares = dist.gather_objects(mine)
     return [shares[number % len(shares)][number // len(shares)] for number in range(len(records))]
+
+
+def legacy_rows(
+    config: RewardScoreConfig, encoder: Encoder, records: Records, scores: Sequence[Sequence[float]]
+) -> Iterator[tuple[object, ...]]:
+    """A line for each answer, as rm_eval.py of Vision-LLM-Alignment wrote it: id, image, prompt and answer, score."""
+    folders = [Path(config.image_folder or shard.folder) for shard in records.entries.shards]
+    for record, given in zip(records, scores, strict=True):
+        image = ",".join(named_within(image, folders) for image in record.images if isinstance(image, Path))
+        for text, score in zip(record.responses, given, strict=True):
+            yield record.id, image or None, encoder.written(record, text), score
 
 
 def with_blank_images(records: Sequence[Record]) -> list[Record]:

@@ -42,7 +42,8 @@ def parse_args(config_class: type[Config], argv: Sequence[str] | None = None) ->
             if field.default in ("", None)
             or (field.default_factory is not dataclasses.MISSING and not field.default_factory())
         }
-        return parser.parse_args_into_dataclasses(read_flags(argv, takes, optional))[0]
+        unused = getattr(config_class, "without_meaning", {})
+        return parser.parse_args_into_dataclasses(read_flags(argv, takes, optional, unused))[0]
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -43,22 +43,44 @@ WITHOUT_MEANING = {
         )
     },
 }
+# The same for commands that train nothing, and for those that generate nothing.
+OF_TRAINING = {
+    "data_debug_path": "`python -m data.check --output` shows records as they are read",
+    **{
+        name: "this command trains nothing"
+        for name in (
+            "per_device_train_batch_size",
+            "gradient_checkpointing",
+            "enable_tensorboard",
+            "vis_encoder_update",
+            "lang_decoder_update",
+        )
+    },
+}
+OF_GENERATION = {
+    name: "this command generates nothing"
+    for name in ("max_new_tokens", "topk", "topp", "num_return_sequences", "temperature")
+}
 # Flags that name weights to load. Where a stage would not load them, that is an error.
 NAMES_WEIGHTS = {
     "trained_reward_model": "this stage trains no reward model; --reward_model_ckpt_path names those that score",
+    "sft_model_ckpt_path": "is --from_checkpoint now; use that name",
 }
 SILENT = ("local_rank",)  # the launcher's own
 NONE = {"none", "None", "NONE", "null", ""}  # spellings of nothing
 OFF = NONE | {"0"}  # values that ask for nothing
 
 
-def read_flags(argv: Sequence[str], takes: Mapping[str, Any], optional: set[str]) -> list[str]:
+def read_flags(
+    argv: Sequence[str], takes: Mapping[str, Any], optional: set[str], without_meaning: Mapping[str, str]
+) -> list[str]:
     """The command line as the parser reads it: without the flags that have lost their meaning, one printed line for
     each of them, and without those that are given as `none`.
 
     Args:
         takes: how many values each known flag takes, as `nargs` of argparse.
         optional: flags whose default is nothing.
+        without_meaning: flags that do nothing in this command, with the reason, besides `WITHOUT_MEANING`.
 
     Raises:
         ConfigError: a flag is unknown, has more values than it takes, or names weights that would not be loaded.
@@ -68,6 +90,7 @@ def read_flags(argv: Sequence[str], takes: Mapping[str, Any], optional: set[str]
     if any(name == "from_checkpoint" and not set(values) <= NONE for name, values in given):
         known -= set(PARTS)
     kept: list[str] = []
+    unused = {**WITHOUT_MEANING, **without_meaning}
     for name, values in given:
         if name in NAMES_WEIGHTS and name not in known and not set(values) <= OFF:
             raise ConfigError(f"--{' '.join([name, *values])}: {NAMES_WEIGHTS[name]}")
@@ -79,11 +102,11 @@ def read_flags(argv: Sequence[str], takes: Mapping[str, Any], optional: set[str]
                 kept += [f"--{name}", *wanted] if wanted or not values else []
             else:
                 kept += [f"--{name}", *values]
-        elif name in WITHOUT_MEANING:
+        elif name in unused:
             if not values or not set(values) <= OFF:
-                print(f"--{' '.join([name, *values])}: has no effect: {WITHOUT_MEANING[name]}", flush=True)
+                print(f"--{' '.join([name, *values])}: has no effect: {unused[name]}", flush=True)
         elif name not in SILENT and name not in NAMES_WEIGHTS:
-            near = difflib.get_close_matches(name, sorted({*takes, *WITHOUT_MEANING}), n=1)
+            near = difflib.get_close_matches(name, sorted({*takes, *unused}), n=1)
             hint = f"; did you mean --{near[0]}?" if near else "; --help lists the flags"
             raise ConfigError(f"--{name}: unknown flag{hint}")
     return kept

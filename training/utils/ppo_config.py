@@ -1,6 +1,7 @@
 """The flags of policy optimisation."""
 
 from dataclasses import dataclass, replace
+from os.path import normpath
 from typing import ClassVar
 
 from .config import DataConfig, ModelConfig, TrainConfig, require
@@ -97,9 +98,14 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        num_rewards = (
-            len(self.reward_model_ckpt_path) + len(self.reward_functions) + len(self.reward_endpoints)
-        )
+        rewards = [
+            *map(normpath, self.reward_model_ckpt_path),
+            *self.reward_functions,
+            *self.reward_endpoints,
+        ]
+        num_rewards = len(rewards)
+        for name in sorted({name for name in rewards if rewards.count(name) > 1}):
+            require(False, f"{name}: given as a reward twice; give it once, with a --reward_weights of 2")
         require(
             num_rewards > 0,
             "--reward_model_ckpt_path: missing; expected a reward model, --reward_functions or --reward_endpoints",

@@ -1,11 +1,13 @@
 """The flags of each stage: those that stages share (`config.py`), and its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, require, require_other_file
 from .flags import May, flag
+from .legacy_flags import OF_GENERATION, OF_TRAINING
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
 class PredictConfig(DataConfig, ModelConfig):
     """Prediction."""
 
+    without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING
+
     output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE)
     bench: str = flag(
         "",
@@ -163,12 +167,15 @@ class PredictConfig(DataConfig, ModelConfig):
 class RewardScoreConfig(DataConfig, RewardModelConfig):
     """Scoring with a reward model."""
 
+    without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING | OF_GENERATION
+
     output_path: str = flag("", "JSON Lines file to write: id and scores.")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
     health_path: str = flag(
         "",
         "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
     )
+    legacy_output: bool = flag(False, "Also write ` ||| ` lines, one for each answer, to a .res file.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -167,3 +167,82 @@ def test_llama_2_brackets_the_instruction_as_it_was_trained(vicuna):
     second = len(tree.prompt_ids) - 1 - tree.prompt_ids[::-1].index(BOS)
     assert tree.prompt_ids[second - 1] == EOS  # the first answer has ended
     assert encoder.tokenizer.decode(tree.prompt_ids[second + 1 : second + 4]) == "[INST]"
+
+
+# -- templates of Vision-LLM-Alignment: by its own rules, written here from its documentation alone
+
+KIND = "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
+KIND += "provides, and assist the user with a variety of tasks using natural language.\n\n"
+CURIOUS = (
+    "A chat between a curious {0} and an artificial intelligence assistant. The assistant gives helpful, "
+)
+CURIOUS += "detailed, and polite answers to the {0}'s questions. "
+HEAD = "<|start_header_id|>{}<|end_header_id|>\n\n"
+SECTION = "### Image:\n<image>\n\n"
+# For each template: what opens the first question, a question with an image and one without, what an answer gets.
+ORIGINAL = {
+    "default": ("", SECTION + "### Question:\n%Q\n\n### Answer:\n", "### Question:\n%Q\n\n### Answer:\n", ""),
+    "llama_2": (
+        f"[INST] <<SYS>>\n{KIND}\n<</SYS>>\n\n", SECTION + "[INST] %Q [/INST] ", "[INST] %Q [/INST] ", "</s><s>",
+    ),
+    "llama_3": (
+        f"{HEAD.format('system')}{KIND}<|eot_id|>",
+        f"{SECTION}{HEAD.format('user')}%Q<|eot_id|>{HEAD.format('assistant')}",
+        f"{HEAD.format('user')}%Q<|eot_id|>{HEAD.format('assistant')}",
+        "<|eot_id|>",
+    ),
+    "vicuna": (CURIOUS.format("user"), SECTION + "USER: %Q ASSISTANT: ", "USER: %Q ASSISTANT: ", "</s>"),
+    "llava": (CURIOUS.format("human"), "USER: <image>\n%Q ASSISTANT: ", "USER: %Q ASSISTANT: ", ""),
+    "llava_next": (CURIOUS.format("human"), "USER: <image>\n%Q ASSISTANT: ", "USER: %Q ASSISTANT: ", ""),
+    "llama-3.2-vision": (
+        "",
+        f"{HEAD.format('user')}<image>%Q<|eot_id|>{HEAD.format('assistant')}",
+        f"{HEAD.format('user')}%Q<|eot_id|>{HEAD.format('assistant')}",
+        "",
+    ),
+}  # fmt: skip
+
+
+def original_ids(tokenizer, template, image, *texts, has_image):
+    """Questions and answers in alternation: each pair is a text of its own, joined without bos and eos between."""
+    opening, with_image, without_image, closing = ORIGINAL[template]
+    ids = []
+    for number, (question, answer) in enumerate(zip(texts[::2], texts[1::2], strict=True)):
+        first, last = number == 0, 2 * number + 2 == len(texts)
+        if first:
+            question = question.replace("<image>", "").strip("\n")
+        text = (with_image if first and has_image else without_image).replace("%Q", question)
+        if first and template == "llama_2":
+            text = text.replace("[INST] ", "", 1)
+        text = (opening if first else "") + text.replace("<image>", image) + answer + closing
+        part = tokenizer(text).input_ids
+        if part[-1] != tokenizer.eos_token_id:
+            part.append(tokenizer.eos_token_id)
+        ids += part[0 if first else 1 : None if last else -1]
+    return ids
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_legacy_prompts_have_the_ids_that_the_original_trained_on(name, vicuna):
+    processor = llava_processor(llama_3()) if name.startswith("llama") and name != "llama_2" else vicuna
+    tokenizer = processor.tokenizer
+    encoder = Encoder(processor, Llava(), f"legacy_{name}", max_seq_len=4096)
+    for questions, images in (
+        (["<image>\nWhat is this?"], (0,)),
+        (["What is this?\n<image>"], (0,)),  # it moves to the front
+        (["<image>\nWhat is this?", " Is it red?", "Why?"], (0,)),
+        (["What is this?", "And\nnow?"], ()),
+    ):
+        answers = ["A dog.", "No, é and 狗.", "So it is"][: len(questions)]
+        texts = [text for pair in zip(questions, answers, strict=True) for text in pair]
+        one = record(questions[-1], answers[-1], images=images, history=tuple(texts[:-2]))
+        tree = encoder.encode(one)
+        found = tree.prompt_ids + tree.responses[0].ids
+        image = [encoder.image_id] * IMAGE_LEN
+        expected = []
+        for token in original_ids(tokenizer, name, processor.image_token, *texts, has_image=bool(images)):
+            expected += image if token == encoder.marker_id else [token]
+        assert found == expected, tokenizer.decode(found) + "\n" + tokenizer.decode(expected)
+        assert encoder.encode(without_responses(one)).prompt_ids == tree.prompt_ids
+        assert any(tree.prompt_learned) == (len(questions) > 1)
+    assert tokenizer.eos_token_id in encoder.stop_ids

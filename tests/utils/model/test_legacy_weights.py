@@ -217,7 +217,7 @@ def test_a_reward_model_becomes_a_checkpoint_of_this_project(model, tiny_llava, 
     with pytest.raises(DataError, match="weights without config.json; see .*legacy_weights.py"):
         resolve_checkpoint(tmp_path / "old")
     convert(ConvertConfig(str(tmp_path / "old"), str(tiny_llava), str(tmp_path / "new"), template="llava"))
-    config = RewardScoreConfig(from_checkpoint=str(tmp_path / "new"), data_path="x", output_path="x")
+    config = RewardScoreConfig(from_checkpoint=str(tmp_path / "new"), data_path="x", output_path="y")
     loaded = build_value_model(config, tmp_path / "new", Llava(), trainable=False, needs_head=True)
     assert torch.equal(loaded.v_head.weight, head)
     for name, tensor in loaded.model.model.language_model.state_dict().items():

@@ -51,6 +51,8 @@ class ChatTemplate:
         DataError: there is no chat template, or a prompt reads differently once it is answered.
     """
 
+    turns_apart = False
+
     def __init__(self, processor) -> None:
         template = getattr(processor, "chat_template", None)
         if isinstance(template, dict):

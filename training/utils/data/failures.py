@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import dist
-from .record import DataError
+from .record import DataError, TooLongError
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ class Failure:
     source: str  # "file[index]"
     id: str  # "" if it has none
     reason: str
+    needed: int = 0  # tokens, where it does not fit into --max_seq_len
 
     def __str__(self) -> str:
         return f"{self.source}{f' id={self.id}' if self.id else ''}: {self.reason}"
@@ -33,7 +34,8 @@ def failure(source: str, name: Any, error: Exception) -> Failure:
     """The failure that an exception means, whatever its kind: one odd entry never ends in a traceback."""
     reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
     shown = "" if name is None else _printable(str(name))[:80]
-    return Failure(source, shown, _printable(reason.removeprefix(f"{source}: ")))
+    needed = error.needed if isinstance(error, TooLongError) else 0
+    return Failure(source, shown, _printable(reason.removeprefix(f"{source}: ")), needed)
 
 
 def _printable(text: str) -> str:
@@ -57,15 +59,27 @@ def settle(failures: Sequence[Failure], total: int, skip: bool, file: Path | Non
     listed = f"; {file} lists them" if file else ""
     if not skip:
         raise DataError(
-            f"{len(failures)} of {total} records can't be used{listed}; the first: {failures[0]}. Mend them, or "
-            "leave them out with --on_bad_record skip"
+            f"{len(failures)} of {total} records can't be used{listed}; the first: {failures[0]}. {_length(failures)}"
+            "Mend them, or leave them out with --on_bad_record skip"
         )
     if len(failures) == total:
-        raise DataError(f"no usable record among {total}{listed}; the first: {failures[0]}")
+        raise DataError(
+            f"no usable record among {total}{listed}; the first: {failures[0]}. {_length(failures)}".rstrip(
+                ". "
+            )
+        )
     lines = [f"skipped {len(failures)} of {total} records{listed}"]
     lines += [f"  {count:>8,} x {reason}" for reason, count in reasons(failures).most_common()]
     lines += ["the first of them:", *(f"  {each}" for each in failures[:NUM_LISTED])]
     logger.warning("\n".join(lines))
+
+
+def _length(failures: Sequence[Failure]) -> str:
+    """The length that would do for all that are too long, as a sentence."""
+    too_long = [each.needed for each in failures if each.needed]
+    if not too_long:
+        return ""
+    return f"{len(too_long)} of them are too long: --max_seq_len {max(too_long)} holds each of these whole. "
 
 
 def reasons(failures: Sequence[Failure]) -> Counter[str]:

@@ -14,6 +14,21 @@ class DataError(ValueError):
     """Data or a checkpoint can't be used; the message says what, where, and how to mend it."""
 
 
+class TooLongError(DataError):
+    """A record does not fit into `max_seq_len`.
+
+    Attributes:
+        needed: the length that holds it whole, with its longest response.
+    """
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message, needed)
+        self.needed = needed
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
 class ImageError(DataError):
     """A picture can't be used; the message says why."""
 

@@ -18,6 +18,14 @@ Segment = list[Piece]
 
 
 class PromptTemplate(Protocol):
+    """What makes the segments of a prompt.
+
+    Attributes:
+        turns_apart: each exchange is tokenised as a text of its own, and its last token goes where another follows.
+    """
+
+    turns_apart: bool
+
     def prompts(self, turns: Sequence[Turn], image: str, system: str = "") -> list[Segment]:
         """One segment for each user turn, from the end of the answer before it to where its answer begins.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..model.family import Family
 from .DST import get_template
-from .record import MARKER, DataError, Record, Turn
+from .record import MARKER, DataError, Record, TooLongError, Turn
 from .segments import Segment, texts_of
 from .vocabulary import Vocabulary
 
@@ -59,14 +59,16 @@ class TextEncoder:
         self.image_id, self.marker_id = self.tokenizer.convert_tokens_to_ids(image_tokens)
         self.vocabulary = Vocabulary(self.tokenizer, image_tokens, word_tokens)
         self.structural_ids = self.vocabulary.structural_ids
-        self.end_id = self.response_ids("x")[-1]  # the token that ends an answer
+        closed = self.response_ids("x")
+        self.end_id = closed[-1]  # the token that ends an answer
         if self.end_id not in self.vocabulary.special_ids:
             end = self.template.answer("")[-1].text
             raise DataError(
                 f"--template {template_name}: its end of turn {end!r} is no special token of this checkpoint's "
                 "tokenizer, so no answer would ever end; choose the template that the checkpoint was trained with"
             )
-        self.stop_ids = {self.end_id, self.tokenizer.eos_token_id, *stop_ids} - {None}
+        ends = self.vocabulary.special_ids.intersection(closed)  # a template may write several
+        self.stop_ids = {*ends, self.tokenizer.eos_token_id, *stop_ids} - {None}
         self.forbidden_ids = (self.structural_ids | self.vocabulary.unused_ids) - self.stop_ids
         opening = self.tokenizer("").input_ids
         self._bos = opening[:1] if opening and opening[0] == self.tokenizer.bos_token_id else []
@@ -99,6 +101,11 @@ class TextEncoder:
         """Token ids of an answer with its end of turn."""
         return self.vocabulary.ids(self.template.answer(text), opening=False)
 
+    def written(self, record: Record, response: str) -> str:
+        """Prompt and response as one text, without special tokens and pictures."""
+        ids, _ = self.prompt_ids(record.turns, [[]] * len(record.images), record.system)
+        return self.tokenizer.decode(ids + self.response_ids(response), skip_special_tokens=True)
+
     def decode(self, response_ids: Sequence[int]) -> str:
         """The words of a response."""
         return self.vocabulary.decode(response_ids)
@@ -112,19 +119,20 @@ class TextEncoder:
             image_lens: tokens of each image.
 
         Raises:
-            DataError: the prompt leaves no room for a response, two responses differ only behind the cut, a text
-                holds half a character, or the template has no place for the system prompt.
+            TooLongError: the prompt leaves no room for a response, or two responses differ only behind the cut.
+            DataError: a text holds half a character, or the template has no place for the system prompt.
         """
         _check_texts(record)
         responses = [self.response_ids(text) for text in record.responses]
-        wanted = min(max(map(len, responses), default=1), MIN_RESPONSE_LEN)
-        turns, prompt_len = self._kept_turns(record, image_lens, wanted)
+        longest = max(map(len, responses), default=1)
+        turns, prompt_len = self._kept_turns(record, image_lens, longest)
         room = self.max_seq_len - prompt_len
         cut = [tuple(response[:room]) for response in responses]
         if len(set(cut)) < len(set(map(tuple, responses))):
-            raise DataError(
+            raise TooLongError(
                 f"two responses differ only behind the {room} tokens that --max_seq_len {self.max_seq_len} leaves "
-                "for them; raise it or remove one"
+                "for them; raise it or remove one",
+                needed=prompt_len + longest,
             )
         return Fit(
             prompt_len=prompt_len,
@@ -163,23 +171,32 @@ class TextEncoder:
         prompts = self._prompts(turns, system)
         answers = texts_of(turns, "assistant")
         for number, segment in enumerate(prompts):
-            part = self.vocabulary.ids(segment, opening=number == 0)
+            part = self.vocabulary.ids(segment, opening=number == 0 or self.template.turns_apart)
             if number == 0 and part[:1] != self._bos:
                 part = self._bos + part
-            yield part, self.response_ids(answers[number]) if number < len(answers) else []
+            yield part, self._earlier_ids(answers[number]) if number < len(answers) else []
+
+    def _earlier_ids(self, text: str) -> list[int]:
+        """Token ids of an answer that another question follows."""
+        ids = self.response_ids(text)
+        return ids[:-1] if self.template.turns_apart else ids
 
     def _kept_turns(
-        self, record: Record, image_lens: Sequence[int], wanted: int
+        self, record: Record, image_lens: Sequence[int], longest: int
     ) -> tuple[tuple[Turn, ...], int]:
-        """The turns that leave `wanted` tokens of room, the oldest without images dropped, and their tokens."""
+        """The turns that leave room for a response, the oldest without images dropped, and their tokens.
+
+        Args:
+            longest: tokens of the longest response, which may be cut to `MIN_RESPONSE_LEN`.
+        """
         image_tokens = sum(image_lens) - len(image_lens)  # what expanding the markers adds
 
         def exchange_lens(turns: Sequence[Turn]) -> list[int]:
             return [len(part) + len(answer) for part, answer in self._parts(turns, record.system)]
 
-        turns, limit = tuple(record.turns), self.max_seq_len - wanted
+        turns, limit = tuple(record.turns), self.max_seq_len - min(longest, MIN_RESPONSE_LEN)
         lens = exchange_lens(turns)
-        total = sum(lens) + image_tokens
+        whole = total = sum(lens) + image_tokens
         kept = list(range(len(lens)))
         droppable = [n for n in kept[:-1] if MARKER not in turns[2 * n].text]
         # Lengths tell how many exchanges must go, so that the prompt is not tokenised again for each of them.
@@ -200,14 +217,15 @@ class TextEncoder:
                     return rest, total
         if total <= limit:
             return turns, total
-        raise DataError(
+        raise TooLongError(
             f"the prompt takes {estimate} tokens, {sum(image_lens)} of them of {len(image_lens)} image(s); "
             f"expected at most {limit} so that an answer fits; raise --max_seq_len, lower --max_pixels where the "
-            "family has it, or shorten the record"
+            "family has it, or shorten the record",
+            needed=whole + longest,
         )
 
     def _answer_len(self, turns: Sequence[Turn], exchange: int) -> int:
-        return len(self.response_ids(turns[2 * exchange + 1].text)) if 2 * exchange + 1 < len(turns) else 0
+        return len(self._earlier_ids(turns[2 * exchange + 1].text)) if 2 * exchange + 1 < len(turns) else 0
 
 
 def _check_texts(record: Record) -> None:

@@ -17,7 +17,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     CLIPImageProcessor,
-    HfArgumentParser,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
@@ -25,6 +24,7 @@ from transformers import (
 )
 
 from .. import dist
+from ..command import run_command
 from ..config import PartsConfig
 from ..data.record import DataError
 from ..flags import flag
@@ -209,4 +209,4 @@ def main(config: AssembleConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(AssembleConfig).parse_args_into_dataclasses()[0])
+    run_command(main, AssembleConfig)

@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from ..data.tree import Batch
-from . import mmca, open_clip_tower  # noqa: F401  (both register themselves with transformers)
+from . import legacy_mmca, mmca, open_clip_tower  # noqa: F401  (they register themselves with transformers)
 from .family import Family
-from .projectors import PROJECTORS
+from .projectors import LEGACY_PROJECTORS, PROJECTORS
 
 
 class FromScratchConfig(LlavaConfig):
@@ -26,12 +26,16 @@ class FromScratchConfig(LlavaConfig):
         projector: a name of `PROJECTORS`.
         num_queries: tokens of an image where the projector has queries.
         enable_mmca_attention: multi-modal causal attention (`mmca.py`).
+        legacy_attention: that attention as Vision-LLM-Alignment computed it (`legacy_mmca.py`).
+        legacy_projector: the projector as Vision-LLM-Alignment computed it.
     """
 
     model_type = "llava_from_scratch"
     projector: str = "baseline"
     num_queries: int = 256
     enable_mmca_attention: bool = False
+    legacy_attention: bool = False
+    legacy_projector: bool = False
 
 
 class FromScratchModel(LlavaModel):
@@ -39,9 +43,11 @@ class FromScratchModel(LlavaModel):
 
     def __init__(self, config: FromScratchConfig) -> None:
         super().__init__(config)
-        self.multi_modal_projector = PROJECTORS[config.projector](config)
+        projectors = LEGACY_PROJECTORS if config.legacy_projector else PROJECTORS
+        self.multi_modal_projector = projectors[config.projector](config)
         if config.enable_mmca_attention:
-            self.language_model.set_attn_implementation(mmca.NAME)
+            attention = legacy_mmca if config.legacy_attention else mmca
+            self.language_model.set_attn_implementation(attention.NAME)
         self.post_init()
 
     def forward(self, input_ids: Tensor | None = None, past_key_values=None, **kwargs: Any):

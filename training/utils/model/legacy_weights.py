@@ -6,40 +6,44 @@
 
 They are pickles, so they are read without running what they might hold. As a checkpoint of this project:
 
-    python -m training.utils.model.legacy_weights --weights OLD --base LLAVA --output_dir models/reward_model
+    python -m training.utils.model.legacy_weights --weights OLD --base LLAVA --output_dir models/reward_model \\
+        --template legacy_llava
 
-where LLAVA is the model that training began with, or for a from-scratch model what `assemble.py` makes of its parts.
+where LLAVA is the model that training began with, or for a from-scratch model what `assemble.py` makes of its parts:
+then the config also keeps what the original computed in its own way (attention, projector, rotary base).
 """
 
 import json
 import logging
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import HfArgumentParser, PreTrainedModel
+from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from ..checkpoint import resolve_checkpoint, write_extras
+from ..command import run_command
+from ..data.DST import require_template
+from ..data.legacy_templates import LEGACY
 from ..data.record import DataError
+from ..flags import flag
 from .build_model import get_family
+from .from_scratch import FromScratchConfig
+from .legacy_names import BACKBONE, HEAD, renamed
+from .read_config import read_config
 
 logger = logging.getLogger(__name__)
 
 INDEX = "pytorch_model.bin.index.json"
-HEAD = "v_head."
-BACKBONE = "rwtranrsformer."  # as the original spells it
-FROM_SCRATCH = {
-    "vis_encoder.": "model.vision_tower.",
-    "projection.": "model.multi_modal_projector.",
-    "lang_embed.": "model.language_model.embed_tokens.",
-    "lang_decoder.model.": "model.language_model.",
-    "lang_decoder.lm_head.": "lm_head.",
-}
+ARGUMENTS = "train_args.pt"  # beside the weights of a from-scratch model
+ROTARY_BASE = 10_000.0  # of the original's own LLaMA, whatever a config says
 MAX_NAMED = 20
 
 
@@ -61,7 +65,7 @@ def read_legacy(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Tensor
     if stale in backbone and "lang_embed.weight" in backbone:
         del backbone[stale]
         logger.info("%s: lang_embed, which was trained, replaces the embed_tokens of lang_decoder", folder)
-    return {_rename(key): tensor for key, tensor in backbone.items()}, head
+    return renamed(backbone), head
 
 
 def load_strictly(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
@@ -132,38 +136,102 @@ def _read(file: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _rename(key: str) -> str:
-    """The name in a LLaVA of a from-scratch model's weight; any other is left as it is."""
-    for old, new in FROM_SCRATCH.items():
-        if key.startswith(old):
-            return new + key.removeprefix(old)
-    return key
-
-
 @dataclass(frozen=True)
 class ConvertConfig:
-    weights: str = field(metadata={"help": "Folder that holds pytorch_model.bin."})
-    base: str = field(
-        metadata={"help": "Folder of the model that training began with: config and processor."}
+    weights: str = flag(help="Folder that holds pytorch_model.bin.")
+    base: str = flag(help="Folder of the model that training began with: config and processor.")
+    output_dir: str = flag(help="Folder to write into.")
+    template: str = flag(
+        "auto", "The template that it was trained with; legacy_NAME writes the prompts that it knows."
     )
-    output_dir: str = field(metadata={"help": "Folder to write into."})
-    template: str = field(default="auto", metadata={"help": "The template that it was trained with."})
+    mmca: str = flag(
+        "legacy",
+        "Multi-modal causal attention as the original computed it, or as its paper has it.",
+        choices=["legacy", "paper"],
+    )
 
 
 def convert(config: ConvertConfig) -> None:
-    """Writes a checkpoint of the original as one that each stage, and transformers, load."""
+    """Writes a checkpoint of the original as one that each stage, and transformers, load.
+
+    Raises:
+        DataError: the weights do not fit the base, the base was built otherwise, or the template is unknown.
+    """
     base, folder = resolve_checkpoint(config.base), Path(config.output_dir)
-    family = get_family("auto", base)
+    family, model_config = get_family("auto", base), read_config(base)
+    arguments = _arguments(Path(config.weights))
+    template = config.template
+    if template == "auto" and arguments.get("template"):
+        template = LEGACY + arguments["template"]
+    require_template(template)
     backbone, head = read_legacy(config.weights)
-    model = family.load_model(str(base), dtype="auto")
+    is_from_scratch = isinstance(model_config, FromScratchConfig)
+    said = _as_it_computed(model_config, arguments, config.mmca) if is_from_scratch else []
+    model = family.load_model(str(base), config=model_config, dtype="auto")
     if not any(key.endswith("lm_head.weight") for key in backbone):  # a reward model needs none
         backbone["lm_head.weight"] = model.lm_head.weight
     load_strictly(model, backbone)
     family.save_model(model, folder, model.state_dict())
     family.load_processor(str(base)).save_pretrained(folder)
-    write_extras(folder, head, {"template": config.template})
-    print(f"wrote {folder}" + (", a reward model" if head else ""))
+    write_extras(folder, head, {"template": template})
+    print(
+        "\n".join([*said, _about_prompts(template), f"wrote {folder}" + (", a reward model" if head else "")])
+    )
+
+
+def _as_it_computed(config: FromScratchConfig, arguments: dict[str, Any], mmca: str) -> list[str]:
+    """Sets the config to what the original computed, and says what was chosen.
+
+    Raises:
+        DataError: the base has another attention or projector than the model was trained with.
+    """
+    for name, built in (
+        ("enable_mmca_attention", config.enable_mmca_attention),
+        ("vis_proj", config.projector),
+    ):
+        if arguments.get(name, built) != built:
+            raise DataError(
+                f"--base: was assembled with {name} {built}, and {ARGUMENTS} says {arguments[name]}; assemble a base "
+                "with the flags that the model was trained with"
+            )
+    config.legacy_projector = True
+    config.legacy_attention = config.enable_mmca_attention and mmca == "legacy"
+    said = []
+    if config.legacy_attention:
+        said.append("attention: MMCA as the original computed it; --mmca paper is what new models get")
+    elif config.enable_mmca_attention:
+        said.append("attention: MMCA as in its paper, which is not what the model was trained with")
+    else:
+        said.append("attention: causal; for a model of --enable_mmca_attention assemble the base with it")
+    rotary = config.text_config.rope_parameters
+    if rotary["rope_theta"] != ROTARY_BASE:
+        said.append(
+            f"rotary base: {ROTARY_BASE:,.0f}, which the original always used, in place of the language model's "
+            f"own {rotary['rope_theta']:,.0f}"
+        )
+        config.text_config.rope_parameters = rotary | {"rope_theta": ROTARY_BASE}
+    return said
+
+
+def _about_prompts(template: str) -> str:
+    if template.startswith(LEGACY):
+        return f"prompts: {template}, as the original wrote them"
+    return f"prompts: {template}, not those of the original, which --template {LEGACY}NAME writes"
+
+
+def _arguments(folder: Path) -> dict[str, Any]:
+    """The flags that a from-scratch model was trained with, where the original wrote them."""
+    file = folder / ARGUMENTS
+    if not file.is_file():
+        return {}
+    try:
+        arguments = torch.load(file, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile):
+        logger.warning("%s: can't be read without running code; its flags are not compared", file)
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 if __name__ == "__main__":
-    convert(HfArgumentParser(ConvertConfig).parse_args_into_dataclasses()[0])
+    transformers_logging.set_verbosity_error()  # load_strictly says what does not fit
+    run_command(convert, ConvertConfig)

@@ -8,6 +8,7 @@
 A model loaded with `attn_implementation="mmca"` wants the keyword `is_image` in every forward, also in the steps
 of cached generation. (`generate` of transformers does not accept it; ours passes what a family gives it.)
 The keys must be those of all tokens so far, as a `DynamicCache` keeps them, not a `StaticCache`.
+`legacy_mmca.py` computes it as Vision-LLM-Alignment did.
 
 Notation: B rows, H heads, T queries, S keys, P tokens of the prompt.
 """
@@ -52,15 +53,15 @@ def mmca_attention(
         )
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    may = _may_attend(attention_mask, query.shape[2], key.shape[2], query.device)
+    may = may_attend(attention_mask, query.shape[2], key.shape[2], query.device)
     output = sum(
-        _attend(query, key, value, allowed, scaling, dropout)
+        attend(query, key, value, allowed, scaling, dropout)
         for allowed in _split(may, is_image.to(query.device))
     )
     return output.transpose(1, 2).contiguous(), None
 
 
-def _may_attend(mask: Tensor | None, num_queries: int, num_keys: int, device: torch.device) -> Tensor:
+def may_attend(mask: Tensor | None, num_queries: int, num_keys: int, device: torch.device) -> Tensor:
     """Any mask as booleans, [B or 1, 1, T, S]."""
     if mask is None:
         everything = torch.ones(1, 1, num_queries, num_keys, dtype=torch.bool, device=device)
@@ -70,14 +71,20 @@ def _may_attend(mask: Tensor | None, num_queries: int, num_keys: int, device: to
 
 def _split(may: Tensor, is_image: Tensor) -> tuple[Tensor, Tensor]:
     """What may be attended to among the text, and among the images, [B, 1, T, S] each."""
+    key_is_image, query_is_text, itself = kinds(may, is_image)
+    return may & ~key_is_image & query_is_text, may & key_is_image & (query_is_text | itself)
+
+
+def kinds(may: Tensor, is_image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether a key is of an image [B, 1, 1, S], a query of text [B, 1, T, 1], and a key the query itself [T, S]."""
     num_queries, num_keys = may.shape[-2:]
     key_is_image = pad(is_image, (0, num_keys - is_image.shape[1]))[:, None, None, :]
     query_is_text = ~key_is_image[..., num_keys - num_queries :].transpose(-1, -2)
     itself = torch.ones_like(may[0, 0]).triu(num_keys - num_queries).tril(num_keys - num_queries)
-    return may & ~key_is_image & query_is_text, may & key_is_image & (query_is_text | itself)
+    return key_is_image, query_is_text, itself
 
 
-def _attend(
+def attend(
     query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scaling: float, dropout: float
 ) -> Tensor:
     """Attention to the allowed keys, and exactly 0 for a query that has none, [B, H, T, head size]."""

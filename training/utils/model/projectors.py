@@ -51,11 +51,35 @@ class Perceiver(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         values = self.feature_norm(self.features(features))
-        side, size = isqrt(len(self.queries)), self.queries.shape[1]
-        queries = self.query_norm(self.queries) + grid_positions(len(self.queries), size, side).to(values)
+        queries = self.query_norm(self.queries) + self.places(len(self.queries)).to(values)
         queries = queries.expand(len(values), -1, -1)
-        keys = values + grid_positions(values.shape[1], size, side).to(values)
+        keys = values + self.places(values.shape[1]).to(values)
         return self.output(self.attention(queries, keys, values, need_weights=False)[0])
+
+    def places(self, num_points: int) -> Tensor:
+        """What is added to points of a square grid over the picture, [num_points, D]."""
+        return grid_positions(num_points, self.queries.shape[1], frame=isqrt(len(self.queries)))
+
+
+class LegacyPerceiver(Perceiver):
+    """As Vision-LLM-Alignment has it: the features get a bias, columns come before rows, the positions of the queries
+    are weights that were trained, and those of the features are made of them by bicubic interpolation."""
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__(config)
+        num_queries, size = self.queries.shape
+        self.features = nn.Linear(config.vision_config.hidden_size, size)
+        for norm in (self.query_norm, self.feature_norm, self.output[0]):
+            norm.eps = LAYER_NORM_EPS
+        rows, columns = grid_positions(num_queries, size, frame=isqrt(num_queries)).chunk(2, dim=1)
+        self.positions = nn.Parameter(torch.cat([columns, rows], dim=1))
+
+    def places(self, num_points: int) -> Tensor:
+        side = isqrt(num_points)
+        grid = self.positions.T.unflatten(1, (isqrt(len(self.queries)), -1))[None]
+        if grid.shape[-1] != side:
+            grid = nn.functional.interpolate(grid.float(), (side, side), mode="bicubic", align_corners=False)
+        return grid[0].flatten(1).T
 
 
 PROJECTORS: dict[str, type[nn.Module]] = {
@@ -64,6 +88,7 @@ PROJECTORS: dict[str, type[nn.Module]] = {
     "perceiver": Perceiver,
     "mlp2x_gelu": LlavaMultiModalProjector,
 }
+LEGACY_PROJECTORS = {**PROJECTORS, "perceiver": LegacyPerceiver}
 
 
 def grid_positions(num_points: int, size: int, frame: int) -> Tensor:

@@ -106,6 +106,15 @@ def test_the_table_of_formats_names_each_sample_and_all_keys_that_choose():
         assert any(all(f"`{key}`" in row for key in alike) for row in rows), keys
 
 
+def test_a_caption_beside_a_question_is_no_answer_to_another_question():
+    """MM-Instruct's questions, as they are published: `text` asks, `caption` is for the judge."""
+    row = {"question_id": 3, "image": "a.jpg", "text": "Write a haiku.", "caption": "A cat.", "category": "x"}
+    with pytest.raises(DataError, match="`caption` stands beside `text`, and one of them would be lost"):
+        normalise(row)
+    found = normalise(row, {"prompt": "text", "ignored": "caption"})
+    assert [turn.text for turn in found.turns] == ["Write a haiku."] and not found.responses
+
+
 def test_coco_names_what_is_wrong_with_a_caption(tmp_path):
     annotations = [{"id": 5, "image_id": 2, "caption": "A."}, {}]
     document = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": annotations}

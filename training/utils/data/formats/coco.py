@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ..record import MARKER, Turn
+from ..record import MARKER, DataError, Turn
 from .row import Row
 from .spelled import Spelled
 
@@ -11,7 +11,16 @@ REQUEST = "Describe the picture in one sentence."
 
 
 def read_caption(row: Row) -> Spelled:
-    """A picture and a caption of it, as the answer to `REQUEST`."""
+    """A picture and a caption of it, as the answer to `REQUEST`.
+
+    Raises:
+        DataError: the row holds words that ask for something else.
+    """
+    if "text" in row:
+        raise DataError(
+            f"`caption` stands beside {row.what('text')}, and one of them would be lost; name the question by "
+            "--columns prompt=text ignored=caption, or leave the words out by --columns ignored=text"
+        )
     return Spelled(None, [], [Turn("user", f"{MARKER}\n{REQUEST}")], [row.text("caption")])
 
 

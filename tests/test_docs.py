@@ -1,0 +1,65 @@
+"""The pages for those who come from elsewhere: their flags are ours, their samples are there and are read."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLES
+from training.utils.data.entries import read_entries
+from training.utils.data.formats import normalise
+from training.utils.model.legacy_weights import ConvertConfig
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, RewardScoreConfig, SFTConfig
+
+CONFIGS = (SFTConfig, RewardConfig, DPOConfig, PPOConfig, PredictConfig, RewardScoreConfig, ConvertConfig)
+KNOWN = {field.name for config in CONFIGS for field in dataclasses.fields(config)}
+OF_EVAL = {"bench", "best", "similarity", "nouns", "predictions"}  # of eval.score and eval.judge
+PAGES = sorted((ROOT / "docs").glob("from_*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_names_flags_settings_and_samples_that_there_are(page):
+    text = page.read_text()
+    ours = [row.split(" | ")[1] for row in text.splitlines() if row.startswith("| ") and row.count(" | ") > 0]
+    flags = {flag for cell in ours for flag in re.findall(r"--([a-z]\w*)", cell)}
+    assert flags <= KNOWN | OF_EVAL, flags - KNOWN - OF_EVAL
+    scripts = "".join(file.read_text() for file in [*ROOT.glob("run_*.sh"), *(ROOT / "scripts").glob("*.sh")])
+    settings = {name for cell in ours for name in re.findall(r"`([A-Z_]+)=", cell)}
+    assert settings <= set(re.findall(r"\$\{([A-Z_]+)", scripts)), settings
+    for name in re.findall(r"`S/([\w.]+)`", text):
+        entries = read_entries(SAMPLES / "formats" / name)
+        assert all(normalise(entry).turns for entry in entries)
+    for link in re.findall(r"\]\(([^)#]+)", text):
+        assert (page.parent / link).exists()
+
+
+def test_mm_instruct_becomes_prompts_contexts_and_answers(tmp_path, monkeypatch):
+    """The script of the page, on lines as they are published."""
+    page = (ROOT / "docs" / "from_vision_llm_alignment.md").read_text()
+    script = page.split("python - <<'PY'\n")[1].split("PY\n")[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "MM-Instruct-eval" / "baseline_answers").mkdir(parents=True)
+    asked = {
+        "question_id": 3,
+        "image": "a.jpg",
+        "text": "Write a haiku.",
+        "caption": "A cat.",
+        "category": "x",
+    }
+    (tmp_path / "MM-Instruct-eval" / "MM-Instruct-Eval-question.json").write_text(json.dumps(asked) + "\n")
+    answer = {"question_id": 3, "prompt": "Write a haiku.", "text": "Cat.", "model_id": "x"}
+    (tmp_path / "MM-Instruct-eval" / "baseline_answers" / "llava-v1.5-13b.json").write_text(
+        json.dumps(answer)
+    )
+    exec(compile(script, "page", "exec"), {})
+    (prompt,) = map(normalise, read_entries(tmp_path / "mm_instruct.json"))
+    assert (
+        prompt.images == ["a.jpg"] and prompt.turns[0].text == "<image>\nWrite a haiku." and prompt.id == "3"
+    )
+    assert json.loads((tmp_path / "mm_instruct_contexts.json").read_text()) == [
+        {"id": "3", "context": "A cat."}
+    ]
+    line = json.loads((tmp_path / "llava_13b.jsonl").read_text())
+    assert line == {"id": "3", "prompt": prompt.turns[0].text, "response": "Cat."}

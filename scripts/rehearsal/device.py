@@ -280,12 +280,21 @@ def as_options(*args, **kwargs) -> dict:
 def fake_device() -> Iterator[Device]:
     """Where "cuda" is a device without data, and the project takes it for its own."""
     fake = FakeTensors(allow_non_fake_inputs=True)
+    fake._allow_unsafe_data_ptr_access = True  # the cache asks whether two tensors begin at one place
     device = Device(fake)
 
     def tolist(tensor: FakeTensor) -> list:
         return device.read(tensor)
 
+    make_tensor = torch.tensor
+
+    def tensor_of(data: object, *args, **kwargs) -> Tensor:  # torch looks into tensors in a list past all modes
+        if isinstance(data, list | tuple):
+            data = tree_map(lambda value: value.item() if isinstance(value, Tensor) else value, data)
+        return make_tensor(data, *args, **kwargs)
+
     with ExitStack() as stack:
+        stack.enter_context(patch("torch.tensor", tensor_of))
         stack.enter_context(patch("training.utils.dist.device", lambda: CUDA))
         stack.enter_context(patch.object(FakeTensor, "tolist", tolist))
         # transformers would leave out what a tracer can't follow, and a GPU can.

@@ -37,6 +37,7 @@ FLAGS = {
     "output_dir": "unwritten",
     "precision": "bf16",
     "gradient_checkpointing": True,
+    "lang_decoder_update": True,
 }
 NUM_WORDS = 64  # of a prompt, besides its picture
 CHECKED = 1  # forward passes before counting: the first one builds tables that are kept
@@ -160,6 +161,7 @@ class Rehearsal:
         config = self.flags(
             PPOConfig,
             reward_functions=["unused:unused"],
+            critic_init="policy",
             advantage_estimator="gae" if stage == "ppo" else "grpo",
             num_generations=WORK[stage].num_responses,
         )

@@ -1,13 +1,16 @@
 """What a step costs on a device, and which operations count as what."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 aten = torch.ops.aten
+ROOT = Path(__file__).resolve().parents[2]
 
 # They start nothing on a device: memory is set aside, or only the view of it changes.
 NO_KERNEL = {
@@ -71,3 +74,17 @@ def traffic(function: torch._ops.OpOverload, args: tuple, kwargs: dict, out: obj
 def num_bytes(tensor: Tensor) -> int:
     """What a tensor takes of memory: what is expanded is there once."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+def caller() -> str:
+    """The line of this project that is being run, and the library's below it that asks for a value."""
+    frame, inner, own = sys._getframe(1), "", ""
+    while frame and not own:
+        file, line = Path(frame.f_code.co_filename), frame.f_lineno
+        if ROOT in file.parents and ".venv" not in file.parts:
+            if file.parent != Path(__file__).parent:
+                own = f"{file.relative_to(ROOT)}:{line}"
+        elif not inner and "torch" not in file.parts:
+            inner = f"{'/'.join(file.parts[-2:])}:{line}"
+        frame = frame.f_back
+    return f"{own} {f'({inner})' if inner else ''}".strip()

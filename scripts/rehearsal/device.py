@@ -9,11 +9,9 @@ A host sync is a read of a device's value: `item`, `tolist`, `nonzero`, an index
 and what torch does by them (`unique`, `bincount`, `repeat_interleave`, `equal`).
 """
 
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -24,32 +22,31 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from scripts.rehearsal.attention import attention
-from scripts.rehearsal.counts import Counts, is_kernel, tensors, traffic
+from scripts.rehearsal.counts import Counts, caller, is_kernel, tensors, traffic
+from scripts.rehearsal.without_cuda import (
+    CUDA,
+    FakeTensors,
+    apply,
+    off_meta,
+    on_meta,
+    stays,
+    tensor_of_values,
+)
 
 aten = torch.ops.aten
-CUDA = torch.device("cuda", 0)
-META = torch.device("meta")
-ROOT = Path(__file__).resolve().parents[2]
 LARGEST_KNOWN = 1 << 18  # elements of a tensor whose values are computed; views of such tensors may have more
 # The shape of what they give depends on values.
 BY_VALUE = {
-    *(aten.nonzero, aten.masked_select, aten.unique_consecutive, aten.unique_dim, aten._unique2, aten.bincount),
+    *(
+        aten.nonzero,
+        aten.masked_select,
+        aten.unique_consecutive,
+        aten.unique_dim,
+        aten._unique2,
+        aten.bincount,
+    ),
     aten.repeat_interleave,
 }
-
-
-class FakeTensors(FakeTensorMode):
-    """torch's, for tensors that are on "meta" to torch itself: what it puts beside them is on their device."""
-
-    def dispatch(self, function, types, args=(), kwargs=None):
-        return super().dispatch(function, types, args, off_meta(args, kwargs or {}))
-
-
-def off_meta(args: tuple, kwargs: dict) -> dict:
-    """Keyword arguments that place a result on the device of the arguments, where torch says "meta"."""
-    if kwargs.get("device") != META:
-        return kwargs
-    return kwargs | {"device": next((t.device for t in tensors(args) if t.device != META), CUDA)}
 
 
 class Device(TorchDispatchMode):
@@ -59,6 +56,7 @@ class Device(TorchDispatchMode):
         super().__init__()
         self.fake = fake
         self.counts = Counts()
+        self.is_counting = False
         self.live = 0
         self.seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
@@ -67,11 +65,11 @@ class Device(TorchDispatchMode):
     @contextmanager
     def counting(self) -> Iterator[Counts]:
         """What is done here, counted."""
-        before, self.counts = self.counts, Counts(peak=self.live)
+        self.counts, self.is_counting = Counts(peak=self.live), True
         try:
             yield self.counts
         finally:
-            self.counts = before
+            self.is_counting = False
 
     def sync(self) -> None:
         self.counts.syncs += 1
@@ -98,14 +96,14 @@ class Device(TorchDispatchMode):
         packet = function.overloadpacket
         kwargs = off_meta(args, kwargs)
         if packet is aten._to_copy and stays(args[0], kwargs):
-            return aten.alias.default(args[0])
+            return aten.alias.default(args[0]) if args[0].requires_grad else args[0]
         on_device = any(t.device.type == "cuda" for t in tensors((args, kwargs)))
         if packet is aten._local_scalar_dense:
             return self.read(args[0])
         if packet is aten.equal:
             if on_device:
                 self.sync()
-            return True if unknown(args) else self.on_copies(function, args, kwargs)
+            return not self.is_counting  # weights are, of one checkpoint; what is asked of two batches is not
         if packet in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_):
             args = (args[0], self.places(args, packet), *args[2:])
         if packet in BY_VALUE and any(True for _ in tensors(args)):
@@ -164,11 +162,10 @@ class Device(TorchDispatchMode):
         device = args[0].device
         if device.type == "cuda":
             self.sync()
-        if unknown(args):
-            for tensor in tensors(args):
-                if getattr(tensor, "known", None) is None:
-                    with unset_fake_temporarily():
-                        tensor.known = torch.ones(tensor.shape, dtype=tensor.dtype)
+        for tensor in tensors(args):
+            if getattr(tensor, "known", None) is None:
+                with unset_fake_temporarily():
+                    tensor.known = torch.ones(tensor.shape, dtype=tensor.dtype)
         if function is aten.nonzero.default and args[0].numel() > LARGEST_KNOWN:
             with unset_fake_temporarily():
                 shape = (int(args[0].known.count_nonzero()), args[0].dim())
@@ -201,29 +198,25 @@ class Device(TorchDispatchMode):
         """Gives small results their values, where those of all arguments are known."""
         results = list(tensors(out))
         too_large = any(t.numel() > LARGEST_KNOWN for t in results) and is_kernel(function)
-        if not results or too_large:
-            for tensor in results:
-                tensor.known = None
-        elif not unknown((args, kwargs)):
+        if results and not too_large and not unknown((args, kwargs)):
             known = self.on_copies(function, args, kwargs)
             for tensor, value in zip(results, tensors(known), strict=True):
                 tensor.known = value
         else:
             for tensor in results:
-                guess = {torch.bool: True, torch.int64: 0, torch.int32: 0}.get(tensor.dtype)
-                if guess is None or tensor.numel() > LARGEST_KNOWN:
-                    tensor.known = None
-                    continue
-                with unset_fake_temporarily():
-                    tensor.known = torch.full(tensor.shape, guess, dtype=tensor.dtype)
+                tensor.known = guess(function, tensor)
 
 
-def stays(tensor: Tensor, kwargs: dict) -> bool:
-    """Whether a copy is none: on a GPU torch finds the tensor to be where and what it shall be."""
-    as_is = {"device": tensor.device, "dtype": tensor.dtype, "layout": tensor.layout}
-    return kwargs.get("memory_format") is None and all(
-        kwargs.get(name) in (None, value) for name, value in as_is.items()
+def guess(function: torch._ops.OpOverload, tensor: Tensor) -> Tensor | None:
+    """Values of a result that depends on weights or pictures: numbers differ, and what else is asked is true."""
+    value = {torch.bool: function.overloadpacket is not aten.eq, torch.int64: 0, torch.int32: 0}.get(
+        tensor.dtype
     )
+    if value is None:
+        return None
+    with unset_fake_temporarily():
+        one = torch.full((), value, dtype=tensor.dtype)
+        return one.expand(tensor.shape) if tensor.numel() > LARGEST_KNOWN else one.repeat(tensor.shape)
 
 
 def unknown(values: object) -> bool:
@@ -232,48 +225,6 @@ def unknown(values: object) -> bool:
 
 def tensors_on_cpu(values: object) -> bool:
     return all(tensor.device.type == "cpu" for tensor in tensors(values))
-
-
-def caller() -> str:
-    """The line of this project that is being run, and the library's below it that asks for a value."""
-    frame, inner, own = sys._getframe(1), "", ""
-    while frame and not own:
-        file, line = Path(frame.f_code.co_filename), frame.f_lineno
-        if ROOT in file.parents and ".venv" not in file.parts:
-            if file.parent != Path(__file__).parent:
-                own = f"{file.relative_to(ROOT)}:{line}"
-        elif not inner and "torch" not in file.parts:
-            inner = f"{'/'.join(file.parts[-2:])}:{line}"
-        frame = frame.f_back
-    return f"{own} {f'({inner})' if inner else ''}".strip()
-
-
-make_subclass = Tensor._make_subclass
-
-
-def on_meta(subclass: type, data: Tensor, requires_grad: bool = False, **_) -> Tensor:
-    """Stands for `Tensor._make_subclass`: torch without CUDA can't run a backward pass on tensors that claim to be
-    there. To its autograd they are on "meta", and to every program that asks they are on "cuda"."""
-    return make_subclass(subclass, data, requires_grad)
-
-
-def moved(module: nn.Module, *args, **kwargs) -> nn.Module:
-    """Stands for `nn.Module.to`, which swaps the insides of tensors without data and finds them in use."""
-    for part in module.modules():
-        for held in (part._parameters, part._buffers):
-            for name, tensor in held.items():
-                if tensor is None or stays(tensor, wanted := as_options(*args, **kwargs)):
-                    continue
-                changed = tensor.detach().to(**wanted)
-                is_weight = isinstance(tensor, nn.Parameter)
-                held[name] = nn.Parameter(changed, tensor.requires_grad) if is_weight else changed
-    return module
-
-
-def as_options(*args, **kwargs) -> dict:
-    """What `to` is asked for: device and dtype."""
-    device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
-    return {"device": device, "dtype": dtype}
 
 
 @contextmanager
@@ -286,21 +237,14 @@ def fake_device() -> Iterator[Device]:
     def tolist(tensor: FakeTensor) -> list:
         return device.read(tensor)
 
-    make_tensor = torch.tensor
-
-    def tensor_of(data: object, *args, **kwargs) -> Tensor:  # torch looks into tensors in a list past all modes
-        if isinstance(data, list | tuple):
-            data = tree_map(lambda value: value.item() if isinstance(value, Tensor) else value, data)
-        return make_tensor(data, *args, **kwargs)
-
     with ExitStack() as stack:
-        stack.enter_context(patch("torch.tensor", tensor_of))
+        stack.enter_context(patch("torch.tensor", tensor_of_values))
         stack.enter_context(patch("training.utils.dist.device", lambda: CUDA))
         stack.enter_context(patch.object(FakeTensor, "tolist", tolist))
         # transformers would leave out what a tracer can't follow, and a GPU can.
         stack.enter_context(patch("transformers.utils.import_utils.is_fake_tensor", lambda tensor: False))
         stack.enter_context(patch.object(Tensor, "_make_subclass", staticmethod(on_meta)))
-        stack.enter_context(patch.object(nn.Module, "to", moved))
+        stack.enter_context(patch.object(nn.Module, "_apply", apply))
         stack.enter_context(patch("torch.nn.functional.scaled_dot_product_attention", attention))
         for mode in (fake, device):
             stack.enter_context(mode)

@@ -71,7 +71,9 @@ def write_config(name: str, folder: Path, num_layers: int | None = None) -> None
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def load_model(family: Family, path: str, *, dtype: torch.dtype, attn_implementation: str, **_) -> PreTrainedModel:
+def load_model(
+    family: Family, path: str, *, dtype: torch.dtype, attn_implementation: str, **_
+) -> PreTrainedModel:
     """Stands for `Family.load_model`: a model without weights on the device."""
     with torch.device("cuda", 0):
         return AutoModelForImageTextToText.from_config(
@@ -80,7 +82,12 @@ def load_model(family: Family, path: str, *, dtype: torch.dtype, attn_implementa
 
 
 def trees(
-    config: PretrainedConfig, picture: Picture, count: int, num_words: int, num_responses: int, response_len: int
+    config: PretrainedConfig,
+    picture: Picture,
+    count: int,
+    num_words: int,
+    num_responses: int,
+    response_len: int,
 ) -> list[Tree]:
     """Prompts of one picture and some words, with responses of one length: neither trees nor rows are padded."""
     image_id = getattr(config, "image_token_id", None) or config.image_token_index

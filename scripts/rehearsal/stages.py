@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from scripts.rehearsal.counts import Counts
-from scripts.rehearsal.device import CUDA, Device, fake_device
+from scripts.rehearsal.device import Device, fake_device
 from scripts.rehearsal.shapes import MODELS, load_model, trees, write_config
-from training.dpo import reference, train_dpo
+from scripts.rehearsal.without_cuda import CUDA
+from training.dpo import train_dpo
 from training.ppo.experience import Experience, assign_credit, observe
 from training.ppo.models import Models
 from training.ppo.rollout import Sampled
@@ -182,7 +183,9 @@ class Rehearsal:
     def models(self, config: PPOConfig) -> Models:
         policy = build_model.build_policy(config, self.folder, self.family)
         frozen = build_model.build_policy(config, self.folder, self.family, trainable=False).to(CUDA)
-        critic = build_model.build_value_model(config, self.folder, self.family) if config.has_critic else None
+        critic = (
+            build_model.build_value_model(config, self.folder, self.family) if config.has_critic else None
+        )
         share_towers(*filter(None, (policy, frozen, critic)))
         actor = Engine(policy, config.for_actor, total_steps=1)
         return Models(actor, critic and Engine(critic, config.for_critic, total_steps=1), frozen, None)
@@ -192,7 +195,10 @@ class Rehearsal:
         work = WORK[stage]
         config = self.flags(SFTConfig)
         policy = build_model.build_policy(config, self.folder, self.family, trainable=False).to(CUDA)
-        prompts, num_samples = [tree.with_responses([], set()) for tree in self.trees(work)], work.num_responses
+        prompts, num_samples = (
+            [tree.with_responses([], set()) for tree in self.trees(work)],
+            work.num_responses,
+        )
         if as_rows:
             prompts, num_samples = [tree for tree in prompts for _ in range(num_samples)], 1
         counted = {}
@@ -205,7 +211,6 @@ class Rehearsal:
 
         with torch.no_grad():
             prefill(policy, prompts, 0)
-            policy.family.tower(policy.model).memory.clear()
             with self.device.counting() as counted["prefill"]:
                 prefill(policy, prompts, 0)
         tokens(2)

@@ -91,8 +91,7 @@ class Device(TorchDispatchMode):
     # -- operations ---------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        args, kwargs = tree_map(self.adopt, (args, kwargs))
+        args, kwargs = tree_map(self.adopt, (args, kwargs or {}))
         packet = function.overloadpacket
         kwargs = off_meta(args, kwargs)
         if packet is aten._to_copy and stays(args[0], kwargs):

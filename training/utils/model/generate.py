@@ -132,7 +132,8 @@ def generate(
 
     # Each prompt's samples side by side, over as many rows as they need.
     copies = ceil(num_samples / (MAX_SAMPLES_OF_ROW if family.takes_trees else 1))
-    sample = _layout(len(prompts), num_samples, copies).to(device)  # [R, W]
+    # Known to the process: what it is told of a step's tokens is all that it waits for.
+    sample = _layout(len(prompts), num_samples, copies)  # [R, W]
     if copies > 1:
         cache.batch_repeat_interleave(copies)
     position = inputs["position_ids"][..., -1:].repeat_interleave(copies, -2)  # [..., R, 1]
@@ -141,15 +142,17 @@ def generate(
     logits = logits.repeat_interleave(copies, 0)[:, None].expand(-1, sample.shape[1], -1)  # [R, W, V]
 
     chances = seeds and random_chances(seeds, num_samples, sampling.max_new_tokens, device)
-    stops = torch.tensor(sampling.stop_ids, device=device)
+    stops = torch.tensor(sampling.stop_ids)
+    column = sample.to(device, non_blocking=True)
     responses: list[list[int]] = [[] for _ in range(len(prompts) * num_samples)]
     for step in range(sampling.max_new_tokens):
-        chance = None if chances is None else chances[sample.flatten().clamp(min=0), step]
-        tokens = sampling.choose(logits.flatten(0, 1), chance).view_as(sample)
-        for number, token in zip(sample.flatten().tolist(), tokens.flatten().tolist(), strict=True):
+        chance = None if chances is None else chances[column.flatten().clamp(min=0), step]
+        tokens = sampling.choose(logits.flatten(0, 1), chance).view_as(column)
+        told = tokens.cpu()
+        for number, token in zip(sample.flatten().tolist(), told.flatten().tolist(), strict=True):
             if number != NOBODY:
                 responses[number].append(token)
-        sample = sample.masked_fill(torch.isin(tokens, stops), NOBODY)
+        sample = sample.masked_fill(torch.isin(told, stops), NOBODY)
         alive = (sample != NOBODY).sum(-1)  # [R]
         num_rows, num_columns = int((alive > 0).sum()), int(alive.max())
         if num_columns == 0 or step + 1 == sampling.max_new_tokens:
@@ -157,18 +160,21 @@ def generate(
         if num_rows * num_columns <= (1 - COMPACT_AT) * sample.numel():
             keep = alive.nonzero()[:, 0]
             if len(keep) < len(alive):
-                cache.batch_select_indices(keep)
-                sample, tokens, owner = sample[keep], tokens[keep], owner[keep]
-                position = position.index_select(-2, keep)
-                carried = {name: tensor[keep] for name, tensor in carried.items()}
+                sample, kept = sample[keep], keep.to(device, non_blocking=True)
+                cache.batch_select_indices(kept)
+                tokens, owner = tokens[kept], owner[kept]
+                position = position.index_select(-2, kept)
+                carried = {name: tensor[kept] for name, tensor in carried.items()}
             living_first = (sample == NOBODY).int().argsort(dim=-1, stable=True)[:, :num_columns]
-            sample, tokens = sample.gather(1, living_first), tokens.gather(1, living_first)
-        owner = torch.cat([owner, sample], dim=1)
+            sample = sample.gather(1, living_first)
+            tokens = tokens.gather(1, living_first.to(device, non_blocking=True))
+        column = sample.to(device, non_blocking=True)
+        owner = torch.cat([owner, column], dim=1)
         position = position + 1
         following = {
             "input_ids": tokens,
             "position_ids": position.expand(*position.shape[:-1], sample.shape[1]),
-            "attention_mask": _attention_mask(owner, sample),
+            "attention_mask": _attention_mask(owner, column),
             **carried,
         }
         logits = model.lm_head(family.cached_hidden_states(model, following, cache))

@@ -1,0 +1,250 @@
+"""The steps of the stages as they are trained, up to the optimizer, on a device that counts."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from unittest.mock import MagicMock, patch
+
+import torch
+from torch import Tensor
+
+from scripts.rehearsal.counts import Counts
+from scripts.rehearsal.device import Device, fake_device
+from scripts.rehearsal.shapes import MODELS, load_model, trees, write_config
+from scripts.rehearsal.without_cuda import CUDA
+from training.dpo import train_dpo
+from training.ppo.experience import Experience, assign_credit, observe
+from training.ppo.models import Models
+from training.ppo.rollout import Sampled
+from training.ppo.update import update
+from training.reward_model import train_rm
+from training.sft import train_sft
+from training.utils.data.tree import Batch, Tree, collate
+from training.utils.engine import Engine
+from training.utils.model import build_model
+from training.utils.model.family import Family
+from training.utils.model.generate import Sampling, generate, prefill
+from training.utils.model.tower import share_towers
+from training.utils.ppo_config import PPOConfig
+from training.utils.rl import RunningMoments
+from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.tally import Tally
+
+FLAGS = {
+    "data_path": "unread",
+    "output_dir": "unwritten",
+    "precision": "bf16",
+    "gradient_checkpointing": True,
+    "lang_decoder_update": True,
+}
+NUM_WORDS = 64  # of a prompt, besides its picture
+CHECKED = 1  # forward passes before counting: the first one builds tables that are kept
+
+
+@dataclass(frozen=True)
+class Work:
+    """A micro-batch: prompts, responses to each, tokens of a response, and of the prompt where that is set."""
+
+    num_prompts: int
+    num_responses: int
+    response_len: int = 96
+    prompt_len: int = 0
+
+
+WORK = {
+    "sft": Work(4, 1),
+    "rm": Work(4, 4),
+    "dpo": Work(4, 2),
+    "ppo": Work(4, 4),
+    "grpo": Work(1, 8, response_len=300, prompt_len=1200),
+    "generate": Work(8, 4),
+}
+
+
+class FakeDeepSpeed:
+    """DeepSpeed's engine without its optimizer: gradients stay where autograd leaves them."""
+
+    optimizer = None
+
+    def __init__(self, model: torch.nn.Module, **_) -> None:
+        self.module = model.to(CUDA)
+
+    def __call__(self, *args, **kwargs) -> Tensor:
+        return self.module(*args, **kwargs)
+
+    def backward(self, loss: Tensor, **_) -> None:
+        loss.backward()
+
+    def is_gradient_accumulation_boundary(self) -> bool:
+        return True
+
+    def step(self) -> None: ...
+
+    def get_lr(self) -> list[float]:
+        return [0.0]
+
+    def get_global_grad_norm(self) -> float:
+        return 0.0
+
+    def was_step_applied(self) -> bool:
+        return True
+
+
+class Rehearsal:
+    """One model of a family and size on a fake device. Use it as a context."""
+
+    def __init__(self, family: str, size: str, num_layers: int | None = None) -> None:
+        self.name, self.picture = MODELS[family, size]
+        self.num_layers = num_layers
+
+    def __enter__(self) -> "Rehearsal":
+        self.stack = ExitStack()
+        self.folder = Path(self.stack.enter_context(TemporaryDirectory()))
+        write_config(self.name, self.folder, self.num_layers)
+        self.family = build_model.get_family("auto", self.folder)
+        self.config = build_model.read_config(self.folder)
+        engines = SimpleNamespace(
+            initialize=lambda model, **more: (FakeDeepSpeed(model, **more), None, None, None)
+        )
+        self.stack.enter_context(patch.object(Family, "load_model", load_model))
+        self.stack.enter_context(patch("training.utils.engine.deepspeed", lambda: engines))
+        self.device: Device = self.stack.enter_context(fake_device())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()
+
+    def flags(self, config_class: type, **more):
+        return config_class(from_checkpoint=str(self.folder), **FLAGS | more)
+
+    def trees(self, work: Work) -> list[Tree]:
+        num_words = max(work.prompt_len - self.picture.num_tokens - 1, NUM_WORDS)
+        return trees(
+            self.config, self.picture, work.num_prompts, num_words, work.num_responses, work.response_len
+        )
+
+    def batch(self, prompts: list[Tree], as_rows: bool) -> Batch:
+        """Trees as the product batches them, a row each; or each response in a row of its own."""
+        if as_rows:
+            prompts = [branch for tree in prompts for branch in tree.branches()]
+        return collate([[tree] for tree in prompts], 0, self.family.stack_vision).to(CUDA)
+
+    # -- stages -------------------------------------------------------------------------------------
+
+    def fitted(self, stage: str, as_rows: bool) -> dict[str, Counts]:
+        """A micro-batch of SFT, reward model or DPO: losses, gradients and figures."""
+        module, config_class = {
+            "sft": (train_sft, SFTConfig),
+            "rm": (train_rm, RewardConfig),
+            "dpo": (train_dpo, DPOConfig),
+        }[stage]
+        config = self.flags(config_class)
+        engine, losses_of = captured_fit(module, config, self.family)
+        prompts, tally = self.trees(WORK[stage]), Tally()
+
+        def micro_batch() -> None:
+            batch = self.batch(prompts, as_rows)
+            with self.device.counting() as counts:
+                losses, figures = losses_of(batch)
+                engine.backward(losses.sum() / 8.0)
+                tally.add(figures)
+            self.last = counts
+
+        for _ in range(CHECKED + 1):
+            micro_batch()
+        return {stage: self.last}
+
+    def optimised(self, stage: str, as_rows: bool) -> dict[str, Counts]:
+        """PPO with a critic, or GRPO: what the models say of sampled responses, their credit, and the update."""
+        config = self.flags(
+            PPOConfig,
+            reward_functions=["unused:unused"],
+            critic_init="policy",
+            advantage_estimator="gae" if stage == "ppo" else "grpo",
+            num_generations=WORK[stage].num_responses,
+        )
+        models = self.models(config)
+        prompts = self.trees(WORK[stage])
+        batch = self.batch(prompts, as_rows)
+        counted, tally = {}, Tally()
+        for _ in range(CHECKED + 1):
+            scores = torch.zeros(batch.num_responses, device=CUDA)
+            with self.device.counting() as counted[f"{stage} observe"]:
+                seen: Experience = observe(Sampled(prompts, batch, scores, {}), models, config)
+            with self.device.counting() as counted[f"{stage} assign_credit"]:
+                assign_credit([seen], RunningMoments(), 0.1, config)
+            with self.device.counting() as counted[f"{stage} update"]:
+                update([seen], models, tally, config, 0.1)
+        return counted
+
+    def models(self, config: PPOConfig) -> Models:
+        policy = build_model.build_policy(config, self.folder, self.family)
+        frozen = build_model.build_policy(config, self.folder, self.family, trainable=False).to(CUDA)
+        critic = (
+            build_model.build_value_model(config, self.folder, self.family) if config.has_critic else None
+        )
+        share_towers(*filter(None, (policy, frozen, critic)))
+        actor = Engine(policy, config.for_actor, total_steps=1)
+        return Models(actor, critic and Engine(critic, config.for_critic, total_steps=1), frozen, None)
+
+    def sampled(self, stage: str, as_rows: bool) -> dict[str, Counts]:
+        """The prefill of a generation, and one token more for each sample."""
+        work = WORK[stage]
+        config = self.flags(SFTConfig)
+        policy = build_model.build_policy(config, self.folder, self.family, trainable=False).to(CUDA)
+        prompts, num_samples = (
+            [tree.with_responses([], set()) for tree in self.trees(work)],
+            work.num_responses,
+        )
+        if as_rows:
+            prompts, num_samples = [tree for tree in prompts for _ in range(num_samples)], 1
+        counted = {}
+
+        def tokens(length: int) -> Counts:
+            sampling = Sampling(length, temperature=1.0, top_p=0.9, stop_ids=(2,), num_tokens=32_000)
+            with self.device.counting() as counts:
+                generate(policy, prompts, sampling, num_samples)
+            return counts
+
+        with torch.no_grad():
+            prefill(policy, prompts, 0)
+            with self.device.counting() as counted["prefill"]:
+                prefill(policy, prompts, 0)
+        tokens(2)
+        counted["one token"] = tokens(4) - tokens(3)
+        return counted
+
+    def count(self, stage: str, as_rows: bool = False) -> dict[str, Counts]:
+        """What a stage's micro-batch costs, by its parts."""
+        runs: dict[str, Callable[[str, bool], dict[str, Counts]]] = {
+            **dict.fromkeys(("sft", "rm", "dpo"), self.fitted),
+            **dict.fromkeys(("ppo", "grpo"), self.optimised),
+            "generate": self.sampled,
+        }
+        return runs[stage](stage, as_rows)
+
+
+def captured_fit(module, config, family: Family) -> tuple[Engine, Callable]:
+    """Runs a stage's own `main` up to its training loop: the engine and the loss function that it hands over."""
+    handed: dict[str, object] = {}
+
+    def fit(engine: Engine, loss_function: Callable, *_, **__) -> None:
+        handed.update(engine=engine, loss_function=loss_function)
+
+    run = MagicMock()
+    run.return_value.load_checkpoint.return_value = (0, None)
+    data = SimpleNamespace(
+        sampler=SimpleNamespace(num_steps=1), encoder=SimpleNamespace(family=family), encode=None
+    )
+    stand_ins = {
+        "build_encoder": lambda *_: data.encoder,
+        "load_data": lambda *_, **__: data,
+        "Run": run,
+        "fit": fit,
+    }
+    with patch.multiple(module, **stand_ins):
+        module.main(config)
+    return handed["engine"], handed["loss_function"]

@@ -1,0 +1,58 @@
+"""What a step may ask of a GPU: budgets of waits and kernels, on models of few layers and of published widths."""
+
+import pytest
+import torch
+
+from scripts.rehearsal.device import fake_device
+from scripts.rehearsal.stages import Rehearsal
+from scripts.rehearsal.without_cuda import CUDA
+
+MAX_SYNCS = 3  # of a micro-batch
+
+
+def test_the_device_counts_what_is_known_by_hand():
+    with fake_device() as device:
+        weight = torch.zeros(8, 16, device=CUDA, requires_grad=True)
+        given = torch.arange(3).to(CUDA)
+        with device.counting() as forward:
+            product = torch.zeros(4, 8, device=CUDA) @ weight
+        with device.counting() as reads:
+            assert given.tolist() == [0, 1, 2]
+            assert given[given > 0].shape == (2,)
+            assert product.view(16, 4).t().shape == (4, 16)
+            float(product.sum())
+        with device.counting() as backward:
+            product.sum().backward()
+        assert weight.grad.device == CUDA
+    assert forward.flops == 2 * 4 * 8 * 16
+    assert forward.kernels == 2  # zeros, product
+    assert forward.bytes == 4 * (4 * 8 + 4 * 8 + 8 * 16 + 4 * 16)
+    assert forward.peak == 3 * 8 + 4 * (4 * 8 + 8 * 16 + 4 * 16)
+    assert reads.syncs == 3  # tolist, an index of truth values, float
+    assert backward.flops == forward.flops  # of the weight alone: zeros have no gradient
+
+
+@pytest.fixture
+def rehearsal():
+    with Rehearsal("llava-1.5", "7b", num_layers=2) as made:
+        yield made
+
+
+@pytest.mark.parametrize("stage", ["sft", "rm", "dpo"])
+def test_a_micro_batch_hardly_ever_waits(rehearsal, stage):
+    counts = rehearsal.count(stage)[stage]
+    assert counts.syncs <= MAX_SYNCS, counts.places
+
+
+def test_generation_waits_once_a_token(rehearsal):
+    counted = rehearsal.count("generate")
+    assert counted["one token"].syncs <= 1, counted["one token"].places
+    assert counted["prefill"].syncs <= 10, counted["prefill"].places
+
+
+def test_trees_save_what_prompts_cost(rehearsal):
+    trees = rehearsal.count("grpo")
+    assert trees["grpo assign_credit"].kernels < 300
+    with Rehearsal("llava-1.5", "7b", num_layers=2) as other:
+        rows = other.count("grpo", as_rows=True)
+    assert rows["grpo update"].flops > 3 * trees["grpo update"].flops

@@ -18,7 +18,6 @@ from training.ppo.update import minibatches, update
 from training.sft import train_sft
 from training.utils import jsonl
 from training.utils.checkpoint import resolve_checkpoint
-from training.utils.config import TrainConfig
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
 from training.utils.ppo_config import PPOConfig
@@ -26,6 +25,7 @@ from training.utils.prepare import build_encoder, load_data
 from training.utils.rl import RunningMoments
 from training.utils.stage_config import DPOConfig, SFTConfig
 from training.utils.tally import Tally
+from training.utils.train_config import TrainConfig
 
 SAMPLES = Path("data/samples")
 NUM_SAMPLES = 4  # responses to a prompt in GRPO and RLOO

@@ -10,8 +10,8 @@ from eval.score import ScoreConfig
 from eval.score import main as score
 from tests.conftest import picture, record
 from tests.eval.conftest import lines
-from training.utils.config import ConfigError
 from training.utils.data.record import DataError
+from training.utils.flags import ConfigError
 from training.utils.stage_config import PredictConfig
 
 

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from eval.predict import main as predict
 from eval.predictions import Lines, prediction
 from tests.conftest import picture, record
-from training.utils.config import ConfigError
 from training.utils.data.record import DataError
+from training.utils.flags import ConfigError
 from training.utils.stage_config import PredictConfig, RewardScoreConfig
 from training.utils.stop import Stopped, requests
 

@@ -9,8 +9,8 @@ from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.utils import jsonl
-from training.utils.config import ConfigError
 from training.utils.data.record import DataError
+from training.utils.flags import ConfigError
 from training.utils.model import build_model
 from training.utils.ppo_config import PPOConfig
 from training.utils.stage_config import RewardConfig

@@ -17,8 +17,8 @@ from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
 from training.utils import jsonl
-from training.utils.config import ConfigError
 from training.utils.data.record import DataError
+from training.utils.flags import ConfigError
 from training.utils.ppo_config import PPOConfig
 from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 

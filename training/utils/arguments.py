@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 from transformers import HfArgumentParser
 
-from .config import ConfigError
+from .flags import ConfigError
 from .legacy_flags import read_flags
 
 Config = TypeVar("Config")

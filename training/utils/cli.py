@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
-from .config import TrainConfig
 from .ending import explain, tell
 from .lock import NAME, hold
 from .stop import Stopped, deferred, requests
+from .train_config import TrainConfig
 from .watch import Watch, join_watch
 
 Config = TypeVar("Config")

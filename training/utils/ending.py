@@ -12,9 +12,9 @@ import torch.distributed as torch_dist
 from tqdm import tqdm
 
 from . import dist
-from .config import ConfigError
 from .data.record import DataError
 from .engine import NonFiniteLoss
+from .flags import ConfigError
 from .lock import release
 from .stop import STATUS, Stopped
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from . import dist
-from .config import TrainConfig
 from .data.tree import Batch
 from .optimizer import build_optimizer
+from .train_config import TrainConfig
 from .zero import deepspeed, deepspeed_config
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from . import dist
 from .checkpoint import Run
-from .config import TrainConfig
 from .data.loader import Data, eval_batches, step_batches
 from .data.tree import Batch
 from .engine import Engine
@@ -16,6 +15,7 @@ from .image_effect import image_effect
 from .meter import Meter
 from .pace import Pace
 from .tally import Figures, Tally
+from .train_config import TrainConfig
 
 # The losses of a batch, one for each token, prompt or pair that the mean is taken over, and figures to show.
 LossFunction = Callable[[Batch], tuple[Tensor, Figures]]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any
 
 
@@ -22,3 +23,21 @@ def flag(default: Any = dataclasses.MISSING, help: str = "", may: May | None = N
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+class ConfigError(ValueError):
+    """A flag's value is out of range, or does not go with another."""
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_other_file(output_flag: str, output: str, input_flag: str, given: str) -> None:
+    """An output may not be what it is made from."""
+    inputs = {Path(name).resolve() for name in (given, *given.split())}
+    require(
+        not output or Path(output).resolve() not in inputs,
+        f"--{output_flag} {output}: is also --{input_flag}, which would be written over; choose another file",
+    )

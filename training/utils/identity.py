@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import dist
-from .config import ModelConfig, TrainConfig
+from .config import ModelConfig
 from .data.check import data_files
 from .data.encode import Encoder
 from .data.entries import paths_of
@@ -23,6 +23,7 @@ from .data.record import Record
 from .fingerprint import files_fingerprint
 from .flags import May
 from .model_folder import reading_files, resolve_checkpoint, weights_digest
+from .train_config import TrainConfig
 
 NUM_RECORDS = 512  # whose pictures are read, spread evenly over the records
 

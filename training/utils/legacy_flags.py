@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .config import ConfigError
+from .flags import ConfigError
 
 # What a model is built from. A checkpoint that is named holds it already.
 PARTS = {

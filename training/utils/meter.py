@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from . import dist, jsonl
-from .config import TrainConfig
 from .picture import drawn
+from .train_config import TrainConfig
 
 UNITS = {
     "kl": "nats",

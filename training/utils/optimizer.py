@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from .config import TrainConfig
 from .schedule import build_schedule
+from .train_config import TrainConfig
 
 
 class AdamW(torch.optim.AdamW):

@@ -8,9 +8,9 @@ from typing import TypeVar
 import torch
 
 from . import dist, stop
-from .config import TrainConfig
 from .data.sampler import StepSampler
 from .progress import progress
+from .train_config import TrainConfig
 
 Item = TypeVar("Item")
 STARTED_S = time.monotonic()  # this process, nearly

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from os.path import normpath
 from typing import ClassVar
 
-from .config import DataConfig, ModelConfig, TrainConfig, require
-from .flags import May, flag
+from .config import ModelConfig
+from .data_config import DataConfig
+from .flags import May, flag, require
+from .train_config import TrainConfig
 
 ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
 

@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 
 from . import dist
 from .checkpoint import read_metadata, resolve_checkpoint
-from .config import DataConfig, ModelConfig, TrainConfig
+from .config import ModelConfig
 from .data.check import load_records
 from .data.encode import Encoder
 from .data.entries import paths_of
@@ -18,12 +18,14 @@ from .data.loader import Data
 from .data.record import DataError, Record
 from .data.records import Reader, Records, draw, split
 from .data.sampler import StepSampler, epoch_len, steps_per_epoch
+from .data_config import DataConfig
 from .model.build_model import get_family
 from .model.generate import Sampling
 from .model.image_settings import apply_image_flags
 from .model.read_config import read_config
 from .ppo_config import PPOConfig
 from .stage_config import DriftConfig, PredictConfig
+from .train_config import TrainConfig
 
 
 def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:

@@ -5,7 +5,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from .config import TrainConfig
+from .train_config import TrainConfig
 
 
 def build_schedule(optimizer: Optimizer, config: TrainConfig, num_updates: int) -> LRScheduler:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .config import DataConfig, ModelConfig, PartsConfig, TrainConfig, require, require_other_file
-from .flags import May, flag
+from .config import ModelConfig, PartsConfig
+from .data_config import DataConfig
+from .flags import May, flag, require, require_other_file
 from .legacy_flags import OF_GENERATION, OF_TRAINING
+from .train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .config import TrainConfig
+from .train_config import TrainConfig
 
 
 @cache

@@ -11,9 +11,10 @@ from data.demo_model import CHAT_TEMPLATE
 from tests.tiny_families import BUILDERS, QWEN_IMAGE, qwen, tokenizer
 from training.ppo.rewards import reads_the_same
 from training.utils.checkpoint import write_extras
-from training.utils.config import ConfigError, ModelConfig
+from training.utils.config import ModelConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
+from training.utils.flags import ConfigError
 from training.utils.model.build_model import FAMILIES
 from training.utils.model.family import Family
 from training.utils.model.image_len import ImageLengths

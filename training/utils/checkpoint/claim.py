@@ -5,7 +5,6 @@ A run is gone on with only if this start is of the same run (identity.py). Anoth
 
 from pathlib import Path
 
-from ..config import TrainConfig
 from ..data.record import DataError
 from ..identity import Identity
 from ..lock import NAME as LOCK
@@ -13,6 +12,7 @@ from ..run_record import RECORD_FILE, RunRecord
 from ..schedule import same_until
 from ..set_aside import NAME as SET_ASIDE
 from ..set_aside import set_aside
+from ..train_config import TrainConfig
 from .manifest import damage
 from .states import is_checkpoint, newest_whole, step_of, tidy
 

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from .. import dist
-from ..config import TrainConfig
 from ..data.encode import Encoder
 from ..data.loader import Data
 from ..data.record import DataError
@@ -28,6 +27,7 @@ from ..model.backbone import Adapted
 from ..model.lora import save_adapter
 from ..model_folder import ADAPTER_FOLDER, write_extras
 from ..stop import Stopped
+from ..train_config import TrainConfig
 from .claim import FINISHED, LATEST, claim
 from .manifest import write_manifest
 from .random_state import random_state, set_random_state

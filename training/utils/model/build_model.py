@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from .. import dist
 from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
-from ..config import ModelConfig, TrainConfig
+from ..config import ModelConfig
 from ..data.record import DataError
+from ..train_config import TrainConfig
 from ..zero import sharded_loading
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout

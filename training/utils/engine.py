@@ -15,7 +15,7 @@ from . import dist
 from .data.tree import Batch
 from .optimizer import build_optimizer
 from .train_config import TrainConfig
-from .zero import deepspeed, deepspeed_config
+from .zero import deepspeed, deepspeed_config, load_state_file
 
 log = logging.getLogger(__name__)
 NAMED = 32  # records that a message names
@@ -66,6 +66,7 @@ class Engine:
             lr_scheduler=scheduler,
             config=deepspeed_config(config),
         )
+        self.ds.checkpoint_engine.load = load_state_file
         self.module.train()  # transformers loads models in evaluation mode
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
         self.counts = Counts()

@@ -28,6 +28,7 @@ from ..model.lora import save_adapter
 from ..model_folder import ADAPTER_FOLDER, write_extras
 from ..stop import Stopped
 from ..train_config import TrainConfig
+from ..zero import load_state_file
 from .claim import FINISHED, LATEST, claim
 from .manifest import write_manifest
 from .random_state import random_state, set_random_state
@@ -114,7 +115,7 @@ class Run:
         for name, engine in engines.items():
             client_state = engine.load_state(self.resume_from / STATE / name)
         file = self.resume_from / STATE / f"random-{dist.rank()}.pt"
-        set_random_state(torch.load(file, weights_only=True))
+        set_random_state(load_state_file(str(file)))
         return client_state["step"], client_state["stage"]
 
     def _write_model(self, folder: Path, engine: Engine) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.ppo.rewards import WeightedRewards
 from training.utils import dist
-from training.utils.data.loader import Collator, Data, eval_shares
+from training.utils.data.loader import Collator, Data, eval_shares, read_trees
 from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine import Engine
@@ -100,7 +100,8 @@ def replace_dull(
     numbers = [number for some in sampler.numbers([each.trees for each in sampled]) for number in some]
     numbers = [number for number, is_dull in zip(numbers, flags, strict=True) if is_dull]
     rngs = (random.Random(f"{sampler.config.seed} {step} {attempt} {number}") for number in numbers)
-    drawn = data.encode([rng.choice(data.train) for rng in rngs])
+    others = [rng.randrange(len(data.train)) for rng in rngs]
+    drawn = read_trees(data.train, others, data.encode, data.skips_bad)
     num_samples = sampler.config.num_generations
     new = iter(sampler.respond(drawn, numbers, step, attempt + 1, num_samples=num_samples))
     replaced = []
@@ -116,9 +117,10 @@ def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
     tally = Tally()
     config, rank, world = sampler.config, dist.rank(), dist.world_size()
     size = config.per_device_eval_batch_size
-    shares = enumerate(eval_shares(records, size))
+    shares = enumerate(eval_shares(range(len(records)), size))
+    skips_bad, encode = config.on_bad_record == "skip", sampler.encoder.encode_all
     while some := list(islice(shares, max(1, config.prompts_at_a_time // size))):
-        prompts = [[sampler.encoder.encode(record) for record in share] for _, (share, _) in some]
+        prompts = [read_trees(records, share, encode, skips_bad) for _, (share, _) in some]
         numbers = [
             rank + world * (place * size + k)
             for (place, _), trees in zip(some, prompts, strict=True)

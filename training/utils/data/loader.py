@@ -166,8 +166,15 @@ def eval_batches(
         DataError: a record can't be read any more, and bad ones are not to be skipped.
     """
     collator = Collator(encoder, have_images(records), packing)
-    trees = Trees(records, encode or encoder.encode_all)
     for share, counts in eval_shares(range(len(records)), batch_size):
-        encoded, failures = trees.__getitems__(list(share))
-        settle(failures, len(records), skips_bad)
-        yield collator(encoded).to(dist.device()), counts
+        trees = read_trees(records, share, encode or encoder.encode_all, skips_bad)
+        yield collator(trees).to(dist.device()), counts
+
+
+def read_trees(
+    records: Sequence[Record], numbers: Sequence[int], encode: Encode, skips_bad: bool
+) -> list[Tree]:
+    """The trees of the records of these numbers. Arguments and errors as of `eval_batches`."""
+    trees, failures = Trees(records, encode).__getitems__(list(numbers))
+    settle(failures, len(records), skips_bad)
+    return trees

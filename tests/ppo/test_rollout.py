@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, picture
 from tests.stages.test_variants import settings
 from training.ppo import rollout
 from training.ppo.train_ppo import main as train_ppo
 from training.utils import jsonl
+from training.utils.data.record import DataError
 from training.utils.model.generate import generate
 from training.utils.ppo_config import PPOConfig
 
@@ -69,3 +70,31 @@ def test_held_out_prompts_are_answered_many_at_a_time_and_any_cut_scores_the_sam
         found += [line["eval_reward"] for line in log if "eval_reward" in line]
     assert calls == [8, 7, 4, 4, 3, 3, 1]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+VANISHING = []  # files that the reward takes away
+
+
+def vanish(record, responses):
+    while VANISHING:
+        VANISHING.pop().unlink()
+    return length(record, responses)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_held_out_picture_that_vanishes_in_the_run_is_passed_over_or_named(skips, tiny_llava, tmp_path):
+    records = json.loads((SAMPLES / "ppo.json").read_text())[:3]
+    for number, record in enumerate(records):
+        picture(number).save(tmp_path / f"{number}.png")
+        record["image"] = str(tmp_path / f"{number}.png")
+    (tmp_path / "held_out.json").write_text(json.dumps(records))
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    run = {"data_path": str(tmp_path / "train.json"), "eval_data_path": str(tmp_path / "held_out.json")}
+    run |= {"image_folder": str(tmp_path), "reward_functions": [f"{__name__}:vanish"], "max_steps": 1}
+    VANISHING.append(tmp_path / "1.png")
+    if skips:
+        assert len(ppo(tiny_llava, tmp_path / "out", **run, on_bad_record="skip")) > 0
+        assert any("eval_reward" in line for line in jsonl.read(tmp_path / "out" / "log.jsonl"))
+    else:
+        with pytest.raises(DataError, match=r"held_out.json\[1\].*1.png"):
+            ppo(tiny_llava, tmp_path / "out", **run)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -81,7 +82,12 @@ def started(processes: int, model, output, *flags: object) -> subprocess.Popen:
     ):  # of the tests' own process
         environment.pop(name, None)
     script = subprocess.Popen(
-        ["bash", "run_sft.sh", *map(str, flags)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+        ["bash", "run_sft.sh", *map(str, flags)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        # Tests that run in the background of a shell are deaf to it, and what they start would be.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     file, deadline = output / "log.jsonl", time.monotonic() + 200
     while script.poll() is None and not (file.is_file() and file.stat().st_size):
@@ -119,8 +125,13 @@ def test_a_signal_to_the_script_of_one_process_is_passed_on(tiny_llava, tmp_path
     script = started(1, tiny_llava, tmp_path / "out", "--max_steps", 100_000, "--save_step", 100_000)
     below = psutil.Process(script.pid).children(recursive=True)
     script.send_signal(signal.SIGINT)
-    assert script.wait(60) == 85
-    assert not psutil.wait_procs(below, timeout=3)[1]
+    try:
+        assert script.wait(60) == 85
+    finally:
+        left = psutil.wait_procs(below, timeout=3)[1]
+        for process in left:
+            process.kill()
+    assert not left
     assert list((tmp_path / "out").glob("checkpoint-*"))
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -28,7 +29,12 @@ def test_a_signal_to_a_run_script_ends_its_training_too(tmp_path):
 
     def stages():
         children = psutil.Process(script.pid).children(recursive=True)
-        return [child for child in children if "-m training.sft" in " ".join(child.cmdline())]
+        found = []
+        for child in children:
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if "-m training.sft" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     deadline = time.monotonic() + 120
     while not (running := stages()) and time.monotonic() < deadline:

@@ -31,7 +31,7 @@ def config(model, tmp_path, **more):
         ({"template": "lava"}, "--template lava: unknown; expected one of auto, default, llama_2, .*llava"),
         (
             {"model_architecture": "lava"},
-            "--model_architecture lava: unknown; expected one of auto, llava, llava_next, llama",
+            "--model_architecture lava: unknown; expected one of auto, llava, llava_next, llava_onevision",
         ),
     ],
 )

@@ -66,7 +66,6 @@ class Engine:
             lr_scheduler=scheduler,
             config=deepspeed_config(config),
         )
-        self.ds.checkpoint_engine.load = load_state_file
         self.module.train()  # transformers loads models in evaluation mode
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
         self.counts = Counts()
@@ -211,6 +210,7 @@ class Engine:
         self.ds.save_checkpoint(str(folder), tag="engine", client_state=client_state)
 
     def load_state(self, folder: Path) -> dict[str, Any]:
+        self.ds.checkpoint_engine.load = load_state_file
         path, client_state = self.ds.load_checkpoint(str(folder), tag="engine")
         if path is None:
             raise FileNotFoundError(f"{folder}: no state of a training run")

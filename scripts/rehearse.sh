@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the steps of the stages ask of a GPU, counted without one: see docs/rehearsal.md.
 #
-#   bash scripts/rehearse.sh                       all stages of all models, about 20 minutes on a core
+#   bash scripts/rehearse.sh                       all stages of all models; one takes a minute or so
 #   bash scripts/rehearse.sh dpo llava-1.5 7b      one of them, and the lines that wait for the device
 #
 # Stages: sft, rm, dpo, ppo, grpo, generate. Models: llava-1.5 (7b, 13b), llava-next (7b), llama-3.2-vision (11b),

@@ -33,7 +33,7 @@ export OUTPUT=${OUTPUT:-models/eval/$(basename "$MODEL")}
 JUDGE_URL=${JUDGE_URL:-http://localhost:8000/v1}
 REWARD_BENCHES=" preferences vl_rewardbench multimodal_rewardbench "
 JUDGED_BENCHES=" mmhal llava_bench "
-TWO_PARSERS=" pope repope dash_b amber amber_discriminative science_qa mmhal llava_bench "
+TWO_PARSERS=" pope repope popev2 dash_b crpe amber amber_discriminative science_qa mmhal llava_bench "
 FLAGS=("$@")
 source scripts/setup.sh
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from eval.benches.files import field, files
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, percent
+from eval.benches.scored import Answers, Scored, percent, whole_groups
 from eval.uncertainty import Total, average
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
@@ -67,25 +67,17 @@ def read(text: str, kind: str) -> str:
 
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """The four scores over groups whose questions were all answered; an answer that can't be read is wrong."""
-    groups: dict[str, list[Question]] = {}
-    for question in questions:
-        groups.setdefault(question.group, []).append(question)
-    per_item, unread, incomplete = [], 0, 0
-    for name, asked in groups.items():
-        given = [answers.get(question.id, ()) for question in asked]
-        if not all(given):
-            incomplete += any(map(len, given))
-            continue
-        for texts in zip(*given, strict=True):
-            said = [read(text, q.truth[0]) for q, text in zip(asked, texts, strict=True)]
-            right = [word == q.truth[1] for q, word in zip(asked, said, strict=True)]
-            unread += said.count("")
-            per_item.append({"id": name, "responses": list(texts), "answers": said, "right": right})
+    groups, warnings = whole_groups(questions, answers)
+    per_item, unread = [], 0
+    for name, asked, texts in groups:
+        said = [read(text, q.truth[0]) for q, text in zip(asked, texts, strict=True)]
+        right = [word == q.truth[1] for q, word in zip(asked, said, strict=True)]
+        unread += said.count("")
+        per_item.append({"id": name, "responses": list(texts), "answers": said, "right": right})
     parts = [_scores(item["right"]) for item in per_item]
     metrics = (
         {name: percent(sum(part[name] for part in parts), len(parts)) for name in parts[0]} if parts else {}
     )
-    warnings = [f"{incomplete} groups were answered in part: not scored"] * bool(incomplete)
     variant = "NaturalBench, the first of the two words counts; over whole groups"
     return Scored(metrics, per_item, variant, parse_failures=unread, warnings=warnings)
 

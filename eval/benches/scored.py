@@ -31,6 +31,29 @@ def pairs(questions: Sequence[Question], answers: Answers) -> Iterator[tuple[Que
             yield question, answer
 
 
+def whole_groups(
+    questions: Sequence[Question], answers: Answers, of: str = "groups"
+) -> tuple[list[tuple[str, list[Question], tuple[str, ...]]], list[str]]:
+    """The groups whose questions were all answered, with an answer to each question, and a warning of the others.
+
+    With several samples a group comes up as often: the k-th answers to its questions belong together.
+
+    Args:
+        of: what a group is called in the warning.
+    """
+    groups: dict[str, list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.group, []).append(question)
+    found, incomplete = [], 0
+    for name, asked in groups.items():
+        given = [answers.get(question.id, ()) for question in asked]
+        if all(given):
+            found += [(name, asked, texts) for texts in zip(*given, strict=True)]
+        else:
+            incomplete += any(map(len, given))
+    return found, [f"{incomplete} {of} were answered in part: not scored"] * bool(incomplete)
+
+
 def percent(part: float, whole: float) -> float:
     return 100 * part / whole if whole else 0.0
 

@@ -15,12 +15,17 @@ from eval.benches import (
     choice_table,
     choices,
     coco,
+    crpe,
     dash_b,
     descriptions,
+    hallusion_bench,
     llava_bench,
     mmhal,
+    mmrb2,
+    mmvp,
     natural_bench,
     pope,
+    popev2,
     preferences,
     science_qa,
     win_rate,
@@ -108,6 +113,17 @@ BENCHES = {
         {"parser": one_of(science_qa.PARSERS, "parser")},
         rates=choices.rates,
     ),
+    "popev2": Bench(
+        popev2.load, popev2.score, {"parser": one_of(pope.PARSERS, "parser")}, rates=popev2.rates
+    ),
+    "hallusion_bench": Bench(
+        hallusion_bench.load,
+        hallusion_bench.score,
+        {"parser": one_of(hallusion_bench.PARSERS, "parser")},
+        rates=hallusion_bench.rates,
+    ),
+    "mmvp": Bench(mmvp.load, mmvp.score, rates=mmvp.rates),
+    "crpe": Bench(crpe.load, crpe.score, {"parser": one_of(crpe.PARSERS, "parser")}, rates=crpe.rates),
     "natural_bench": Bench(natural_bench.load, natural_bench.score, rates=natural_bench.rates),
     "choice_table": Bench(choice_table.load, choice_table.score, rates=choices.rates),
     "multiple_choice": Bench(choices.load, choices.score_letters, rates=choices.rates),
@@ -127,6 +143,7 @@ BENCHES = {
         read=scores,
         rates=preferences.rates,
     ),
+    "mmrb2": Bench(mmrb2.load, mmrb2.score, rates=mmrb2.rates),
 }
 
 

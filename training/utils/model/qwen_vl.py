@@ -12,11 +12,17 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..data.tree import IN_PROMPT, Batch
 from .family import Family
+from .grids import work_out_grids_on_the_cpu
 from .tower import FrozenTower
 
 
 class QwenVL(Family):
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+    read_as_numbers = ("image_grid_thw",)
+
+    def freeze(self, model: PreTrainedModel, vision: bool, language: bool) -> None:
+        work_out_grids_on_the_cpu(self.tower(model))
+        super().freeze(model, vision, language)
 
     def image_text(self, processor) -> str:
         return f"<|vision_start|>{self.marker(processor)}<|vision_end|>"

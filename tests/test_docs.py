@@ -1,8 +1,9 @@
-"""The pages for those who come from elsewhere: their flags are ours, their samples are there and are read."""
+"""The pages: links lead somewhere, flags are ours, and the samples they name are there and are read."""
 
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,29 @@ def test_a_page_names_flags_settings_and_samples_that_there_are(page):
     for name in re.findall(r"`S/([\w.]+)`", text):
         entries = read_entries(SAMPLES / "formats" / name)
         assert all(normalise(entry).turns for entry in entries)
-    for link in re.findall(r"\]\(([^)#]+)", text):
-        assert (page.parent / link).exists()
+
+
+def all_pages() -> list[Path]:
+    """Every page of the project; what is installed or was made by a run is not among them."""
+    tops = (ROOT, ROOT / "data", ROOT / "eval", ROOT / "docs", *(ROOT / "training").glob("*/"))
+    return sorted(page for top in tops for page in top.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", all_pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings_that_there_are(page):
+    for link, heading in re.findall(r"\]\(((?!https?:)[^)#]*)(#[^)]*)?\)", page.read_text()):
+        place = page.parent / link if link else page
+        assert place.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)", place.read_text(), re.MULTILINE)
+            assert heading[1:] in {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
+
+
+def test_every_page_of_the_book_is_named_by_the_first_page():
+    first = (ROOT / "README.md").read_text()
+    assert len(first.splitlines()) <= 120
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in first, page.name
 
 
 def test_mm_instruct_becomes_prompts_contexts_and_answers(tmp_path, monkeypatch):

@@ -11,81 +11,48 @@ different prompts (`prompt_sha256`), can't be compared.
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from eval.benches import llava_bench, mmhal, win_rate
+from eval.benches import llava_bench, mmhal, refomb, win_rate
 from eval.benches.files import entries
 from eval.benches.files import field as field_of
 from eval.benches.scored import Scored, match
 from eval.benches.table import get_bench, rates_of
-from eval.judges import Ask, EndpointConfig, Messages, cached, endpoint, replay
+from eval.judge_config import JudgeConfig, with_official
+from eval.judge_messages import Messages, Shown, nothing
+from eval.judge_pictures import Pictures, pictures_of
+from eval.judges import Ask, EndpointConfig, endpoint
 from eval.provenance import generation, provenance
 from eval.score import show
+from eval.stored_replies import cached, replay
 from eval.uncertainty import intervals
 from training.utils.data.record import DataError
 
-BENCHES = ("mmhal", "llava_bench", "win_rate")
-JUDGES = ("endpoint", "replay", "reward_model")
-OFFICIAL_TEMPERATURE = {"mmhal": 0.0, "llava_bench": 0.2}
 OWN_PROMPT = Path(__file__).parent / "templates" / "win_rate.txt"
-
-
-@dataclass(frozen=True)
-class JudgeConfig:
-    bench: str = field(metadata={"help": f"One of {', '.join(BENCHES)}."})
-    predictions: str = field(
-        metadata={"help": "JSON Lines of eval/predict.py, or scores for a reward model."}
-    )
-    judge: str = field(
-        metadata={"help": "endpoint, replay (--judge_replies alone) or reward_model (win_rate alone)."}
-    )
-    truth: str = field(
-        default="",
-        metadata={
-            "help": "mmhal: the official template; llava_bench: folder of the official files; win_rate: may be left "
-            "out, or JSON of `id` and `context`, what is known of the picture."
-        },
-    )
-    baseline: str = field(
-        default="", metadata={"help": "win_rate: predictions or scores of the other model."}
-    )
-    judge_prompt: str = field(
-        default="",
-        metadata={
-            "help": "Official prompt: text with four {} (mmhal), rule.json (llava_bench); win_rate has its own."
-        },
-    )
-    judge_system: str = field(default="", metadata={"help": "llava_bench: the official system message."})
-    swap: bool = field(
-        default=False, metadata={"help": "llava_bench: show the reference second (not official)."}
-    )
-    judge_replies: str = field(
-        default="",
-        metadata={"help": "JSON Lines of replies; default: beside --output, or else --predictions."},
-    )
-    parser: str = field(
-        default="official",
-        metadata={"help": "mmhal, llava_bench: official, or strict, which reads a rating in any wording."},
-    )
-    output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
 
 
 def replies_file(config: JudgeConfig) -> Path:
     return Path(config.judge_replies or (config.output or config.predictions) + ".replies.jsonl")
 
 
-def build_judge(config: JudgeConfig, asked: EndpointConfig) -> tuple[str, Ask]:
+def build_judge(config: JudgeConfig, asked: EndpointConfig, pictures: Pictures | None) -> tuple[str, Ask]:
     """The judge's name, and the judge."""
     file = replies_file(config)
     if config.judge == "replay":
         if not file.is_file():
             raise DataError(f"{file}: no such file; expected the replies that --judge endpoint wrote")
         return replay(file, asked.judge_model)
-    return asked.judge_model, cached(endpoint(asked), file, asked)
+    ask = endpoint(asked)
+    return asked.judge_model, cached(pictures.send_by(ask) if pictures else ask, file, asked)
+
+
+def find_pictures(config: JudgeConfig) -> Pictures:
+    bench = config.data_bench if config.bench == "win_rate" else config.bench
+    return pictures_of(bench, config.data_path or config.truth, config.image_folder, config.judge_image_side)
 
 
 def with_progress(ask: Ask) -> Ask:
@@ -99,24 +66,27 @@ def with_progress(ask: Ask) -> Ask:
     return shown
 
 
-def judged(config: JudgeConfig, predictions: list[dict], ask: Ask) -> tuple[Scored, int]:
+def judged(config: JudgeConfig, predictions: list[dict], ask: Ask, shown: Shown) -> tuple[Scored, int]:
     """What the bench makes of the judge's replies, and the number of its questions."""
     if config.bench == "win_rate":
         contexts = {str(line["id"]): line["context"] for line in read(config.truth, "id", "context")}
         baseline = read(config.baseline, "id", "prompt", "response")
         template = Path(config.judge_prompt or OWN_PROMPT).read_text()
-        scored = win_rate.score(predictions, baseline, template, ask, contexts)
+        scored = win_rate.score(predictions, baseline, template, ask, contexts, shown)
         return scored, len({line["id"] for line in (*predictions, *baseline)})
     bench = get_bench(config.bench)
     questions = bench.questions([config.truth])
     answers, warnings = match(questions, predictions, bench.read)
     prompt = Path(config.judge_prompt).read_text()
     if config.bench == "mmhal":
-        scored = mmhal.score(questions, answers, prompt, ask, config.parser)
+        scored = mmhal.score(questions, answers, prompt, ask, config.parser, shown)
+    elif config.bench == "refomb":
+        trust = Path(config.judge_trust_prompt).read_text() if config.judge_trust_prompt else ""
+        scored = refomb.score(questions, answers, prompt, ask, config.judge_system, trust, shown)
     else:
         rules = json.loads(prompt)
         scored = llava_bench.score(
-            questions, answers, rules, ask, config.judge_system, config.swap, config.parser
+            questions, answers, rules, ask, config.judge_system, config.swap, config.parser, shown
         )
     return replace(scored, warnings=warnings + scored.warnings), len(questions)
 
@@ -137,33 +107,19 @@ def read(file: str, *fields: str) -> list[dict]:
     return [line for _, line in lines]
 
 
-def check(config: JudgeConfig) -> None:
-    for name, known in (("bench", BENCHES), ("judge", JUDGES), ("parser", ("official", "strict"))):
-        if getattr(config, name) not in known:
-            raise DataError(f"--{name} {getattr(config, name)}: unknown; expected one of {', '.join(known)}")
-    if config.judge == "reward_model" and config.bench != "win_rate":
-        raise DataError("--judge reward_model: gives numbers, no texts; expected --bench win_rate")
-    needed = ("baseline",) if config.bench == "win_rate" else ("truth", "judge_prompt")
-    for name in needed:
-        if not getattr(config, name):
-            raise DataError(f"--{name}: needed by --bench {config.bench}; see --help")
-    for name in ("predictions", "truth", "baseline", "judge_prompt"):
-        if (path := getattr(config, name)) and not Path(path).exists():
-            raise DataError(f"--{name} {path}: no such file")
-
-
 def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
     """The figures as they are written: those of eval/score.py, and which judge gave them."""
-    check(config)
-    if asked.judge_temperature is None:
-        asked = replace(asked, judge_temperature=OFFICIAL_TEMPERATURE.get(config.bench, 0.0))
+    config.check()
+    asked = with_official(asked, config.bench)
     if config.judge == "reward_model":
         name, (scored, total) = asked.judge_model or "reward_model", by_rewards(config)
     else:
         fields = ("id", "prompt", "response") if config.bench == "win_rate" else ("id", "response")
         predictions = read(config.predictions, *fields)
-        name, ask = build_judge(config, asked)
-        scored, total = judged(config, predictions, with_progress(ask))
+        pictures = find_pictures(config) if config.judge_images else None
+        name, ask = build_judge(config, asked, pictures)
+        shown = pictures.parts if pictures else nothing
+        scored, total = judged(config, predictions, with_progress(ask), shown)
     if not scored.per_item:
         raise DataError(f"{config.predictions}: answers none of the questions")
     unanswered = {item["id"]: item["failure"] for item in scored.per_item if "failure" in item}
@@ -196,7 +152,12 @@ def settings(config: JudgeConfig, asked: EndpointConfig) -> dict:
     if config.judge != "reward_model":
         prompt = Path(config.judge_prompt or OWN_PROMPT).read_bytes()
         found |= {"prompt_sha256": hashlib.sha256(prompt).hexdigest()}
-    if config.bench != "win_rate":
+        if config.judge_images:
+            found |= {"images": True, "image_side": config.judge_image_side}
+    if config.judge_trust_prompt:
+        trust = Path(config.judge_trust_prompt).read_bytes()
+        found |= {"trust_prompt_sha256": hashlib.sha256(trust).hexdigest()}
+    if config.bench in ("mmhal", "llava_bench"):
         found |= {"parser": config.parser}
     return found | ({"swap": config.swap} if config.bench == "llava_bench" else {})
 

@@ -1,27 +1,21 @@
-"""A judge is a function `ask(messages) -> str`: an endpoint, its replies on disk, or such replies alone.
+"""A judge is a function `ask(messages) -> str`: an endpoint, or replies on disk (eval/stored_replies.py).
 
-    ask = cached(endpoint(config), Path("replies.jsonl"), config)
-    name, ask = replay(Path("replies.jsonl"))
-    said = replies(ask, [messages, ...])
+    said = replies(endpoint(config), [messages, ...])
 
 A reward model of one's own judges too, but gives numbers, not texts: see eval/benches/win_rate.py.
 """
 
-import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from training.utils import jsonl
+from eval.judge_messages import Messages
 from training.utils.data.record import DataError
 from training.utils.http import CONNECTIONS, Endpoint, NoAnswer, Refused
 
-Messages = list[dict[str, Any]]  # `role` and `content`, as the endpoint takes them
 Ask = Callable[[Messages], str]
 
 KEY = "JUDGE_API_KEY"
@@ -49,7 +43,10 @@ class EndpointConfig:
     judge_temperature: float | None = field(
         default=None, metadata={"help": "None: the benchmark's official one, 0.2 for LLaVA-Bench, else 0."}
     )
-    judge_max_tokens: int = field(default=1024, metadata={"help": "Longest reply, in tokens."})
+    judge_max_tokens: int | None = field(
+        default=None,
+        metadata={"help": "Longest reply, in tokens. None: 2048 for RefoMB, as officially, else 1024."},
+    )
     judge_leave_out: list[str] = field(
         default_factory=list,
         metadata={"help": "Settings that are not sent: temperature, max_tokens; some endpoints refuse them."},
@@ -88,7 +85,7 @@ class EndpointConfig:
         for name in self.judge_leave_out:
             if name not in SETTINGS:
                 raise DataError(f"--judge_leave_out {name}: unknown; expected {' or '.join(SETTINGS)}")
-        values = {"temperature": self.judge_temperature or 0.0, "max_tokens": self.judge_max_tokens}
+        values = {"temperature": self.judge_temperature or 0.0, "max_tokens": self.judge_max_tokens or 1024}
         return {new: values[name] for name, new in names.items() if name not in self.judge_leave_out}
 
 
@@ -171,79 +168,3 @@ def replies(ask: Ask, asked: Sequence[Messages]) -> list[Reply]:
         return [future.result() for future in futures]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def digest(model: str, messages: Messages, settings: dict[str, float]) -> str:
-    """SHA-256 of all that a reply depends on."""
-    text = json.dumps({"model": model, "messages": messages} | settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def cached(ask: Ask, file: Path, config: EndpointConfig) -> Ask:
-    """Asks only what `file` does not hold, and writes each reply there at once: a run that was stopped goes on.
-
-    What got no reply is listed in a file beside it, for `replay` to give the same figures; it is asked again.
-    """
-    model, settings = config.judge_model, config.settings
-    file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.mend(file)
-    known = {line["sha256"]: line["reply"] for line in jsonl.read(file)}
-    writing = threading.Lock()
-
-    def ask_once(messages: Messages) -> str:
-        key = digest(model, messages, settings)
-        if key in known:
-            return known[key]
-        line = {"sha256": key, "model": model, "settings": settings, "messages": messages}
-        try:
-            reply = ask(messages)
-        except (Refused, NoAnswer) as error:
-            with writing:
-                jsonl.append(failed_file(file), line | {"failure": str(error)})
-            raise
-        with writing:
-            known[key] = reply
-            jsonl.append(file, line | {"reply": reply})
-        return reply
-
-    return ask_once
-
-
-def failed_file(file: Path) -> Path:
-    """What got no reply, and why, beside the replies."""
-    return file.with_suffix(".failed.jsonl")
-
-
-def replay(file: Path, model: str = "") -> tuple[str, Ask]:
-    """The judge's name, and what it replied to exactly these messages: an answer that changed finds no reply.
-
-    Args:
-        file: `model`, `messages` and `reply` in each line, as `cached` writes them.
-        model: whose replies; may be left out where the file holds those of one.
-    """
-    lines = [line for line in jsonl.read(file) if model in ("", line["model"])]
-    names = sorted({line["model"] for line in lines})
-    if len(names) != 1:
-        found = f"replies of {', '.join(names)}" if names else f"no replies of {model or 'any model'}"
-        raise DataError(f"{file}: {found}; expected those of one: --judge_model NAME")
-    failed = (line for line in jsonl.read(failed_file(file)) if line["model"] == names[0])
-    failures = {json.dumps(line["messages"]): line["failure"] for line in failed}
-    known: dict[str, str] = {}
-    for line in lines:
-        key = json.dumps(line["messages"])
-        if known.setdefault(key, line["reply"]) != line["reply"]:
-            raise DataError(f"{file}: two replies of {names[0]} to the same messages; expected one")
-
-    def ask(messages: Messages) -> str:
-        key = json.dumps(messages)
-        if key in known:
-            return known[key]
-        if key in failures:
-            raise Refused(failures[key])
-        end = messages[-1]["content"][-80:]
-        raise DataError(
-            f"{file}: no reply to the messages that end in {end!r}; expected the answers, "
-            f"questions and prompt that {names[0]} was asked with, or --judge endpoint"
-        )
-
-    return names[0], ask

@@ -21,7 +21,7 @@ def load_prompts(config: PredictConfig, encoder: Encoder, failed: Path) -> Recor
     Raises:
         DataError: there are some, and they are not to be skipped or nothing is left.
     """
-    entries = dist.first_on_node(lambda: _entries(config))
+    entries = dist.first_on_node(lambda: entries_of(config.bench, config.data_path, config.image_folder))
     reader = Reader(image_folder=config.image_folder or None, columns=config.renamed_columns)
     require_folder(reader.image_folder)
     places = draw(len(entries), config.num_samples, config.seed)
@@ -33,11 +33,16 @@ def load_prompts(config: PredictConfig, encoder: Encoder, failed: Path) -> Recor
     return records
 
 
-def _entries(config: PredictConfig) -> Entries:
-    if not config.bench:
-        return read_entries(config.data_path)
-    path = Path(config.data_path)
+def entries_of(bench: str, data_path: str, image_folder: str = "") -> Entries:
+    """The entries of a file, or the questions of a benchmark's official files.
+
+    Args:
+        image_folder: where paths of pictures start; none: the folder of the data.
+    """
+    if not bench:
+        return read_entries(data_path)
+    path = Path(data_path)
     folder = path if path.is_dir() else path.parent
-    pictures = Path(config.image_folder or folder)
-    questions = get_bench(config.bench).questions([str(path)])
+    pictures = Path(image_folder or folder)
+    questions = get_bench(bench).questions([str(path)])
     return Entries([Shard(str(path), [with_pictures_of(q, pictures).entry() for q in questions], folder, 0)])

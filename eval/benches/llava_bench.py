@@ -19,7 +19,8 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judges import Ask, Messages, replies
+from eval.judge_messages import Messages, Shown, ask_user, nothing
+from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
@@ -69,7 +70,12 @@ def context(line: dict) -> str:
 
 
 def to_messages(
-    question: Question, response: str, rules: dict, system: str = "", swap: bool = False
+    question: Question,
+    response: str,
+    rules: dict,
+    system: str = "",
+    swap: bool = False,
+    pictures: Sequence[dict] = (),
 ) -> Messages:
     """The reference is shown first, as the protocol says; `swap` shows it second, which is not official."""
     truth = question.truth
@@ -82,7 +88,7 @@ def to_messages(
         title = f"{rule['role']} {place}"
         parts += [f"[{title}]\n{answer}", f"[End of {title}]"]
     parts.append(f"[System]\n{rule['prompt']}")
-    messages = [{"role": "user", "content": "\n\n".join(parts) + "\n\n"}]
+    messages = [ask_user("\n\n".join(parts) + "\n\n", pictures)]
     return [{"role": "system", "content": system}, *messages] if system else messages
 
 
@@ -117,6 +123,7 @@ def score(
     system: str = "",
     swap: bool = False,
     parser: str = "official",
+    shown: Shown = nothing,
 ) -> Scored:
     """Relative scores in percent, of all and of each category, and ten times the mean of either's ratings.
 
@@ -124,7 +131,7 @@ def score(
     """
     per_item, warnings = [], []
     asked = list(pairs(questions, answers))
-    said = replies(ask, [to_messages(question, text, rules, system, swap) for question, text in asked])
+    said = replies(ask, [to_messages(q, text, rules, system, swap, shown(q.id)) for q, text in asked])
     for (question, text), reply in zip(asked, said, strict=True):
         ratings = PARSERS[parser](reply.text)
         reference, ours = (ratings[::-1] if swap else ratings) if ratings else (None, None)

@@ -1,8 +1,8 @@
 """MMHal-Bench (arXiv 2309.14525): a judge rates each answer from 0 to 6; below 3 it hallucinates.
 
-The judge sees text alone: the objects in the picture, the question, a person's answer and the model's. Its prompt is
-the benchmark's, and not part of this project: take the text of `template` from the official script
-(`eval/eval_gpt_mmhal.py` of RLAIF-V, or `eval_gpt_mmhal.py` of MMHal-Bench) into a file of your own.
+The judge reads of the objects in the picture, the question, a person's answer and the model's; the official one sees
+no picture. Its prompt is the benchmark's, and not part of this project: take the text of `template` from the official
+script (`eval/eval_gpt_mmhal.py` of RLAIF-V, or `eval_gpt_mmhal.py` of MMHal-Bench) into a file of your own.
 """
 
 import re
@@ -16,9 +16,9 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judges import Ask, Messages, replies
+from eval.judge_messages import Messages, Shown, ask_user, fill, nothing
+from eval.judges import Ask, replies
 from eval.uncertainty import Total, average
-from training.utils.data.record import DataError
 
 FIELDS = ("question_type", "image_content", "question", "gt_answer")
 HALLUCINATES_BELOW = 3
@@ -38,16 +38,10 @@ def load(paths: Sequence[Path]) -> list[Question]:
     return questions
 
 
-def to_messages(record: dict, response: str, template: str) -> Messages:
+def to_messages(record: dict, response: str, template: str, pictures: Sequence[dict] = ()) -> Messages:
     """Fills the four `{}` of the prompt: contents of the image, question, the person's answer, the model's."""
-    parts = template.split("{}")
-    if len(parts) != 5:
-        raise DataError(
-            f"--judge_prompt: {len(parts) - 1} places {{}}; expected 4, as in MMHal-Bench's prompt"
-        )
-    values = [", ".join(record["image_content"]), record["question"], record["gt_answer"], response, ""]
-    text = "".join(part + value for part, value in zip(parts, values, strict=True))
-    return [{"role": "user", "content": text}]
+    values = [", ".join(record["image_content"]), record["question"], record["gt_answer"], response]
+    return [ask_user(fill(template, values, "--judge_prompt", "MMHal-Bench's"), pictures)]
 
 
 def parse(reply: str) -> int | None:
@@ -67,7 +61,12 @@ PARSERS: dict[str, Callable[[str], int | None]] = {"official": parse, "strict": 
 
 
 def score(
-    questions: Sequence[Question], answers: Answers, template: str, ask: Ask, parser: str = "official"
+    questions: Sequence[Question],
+    answers: Answers,
+    template: str,
+    ask: Ask,
+    parser: str = "official",
+    shown: Shown = nothing,
 ) -> Scored:
     """Mean rating (0 to 6), rates in percent, and the mean rating of each question type.
 
@@ -77,7 +76,7 @@ def score(
     per_item = []
     by_type = defaultdict(list)
     asked = list(pairs(questions, answers))
-    said = replies(ask, [to_messages(question.truth, text, template) for question, text in asked])
+    said = replies(ask, [to_messages(q.truth, text, template, shown(q.id)) for q, text in asked])
     for (question, text), reply in zip(asked, said, strict=True):
         parsed = PARSERS[parser](reply.text)
         rating = parsed or 0

@@ -27,6 +27,7 @@ from eval.benches import (
     pope,
     popev2,
     preferences,
+    refomb,
     science_qa,
     win_rate,
 )
@@ -130,6 +131,7 @@ BENCHES = {
     "exact_match": Bench(choices.load, choices.score_words, rates=choices.rates),
     "mmhal": Bench(mmhal.load, mmhal.score, judged=True, rates=mmhal.rates),
     "llava_bench": Bench(llava_bench.load, llava_bench.score, judged=True, rates=llava_bench.rates),
+    "refomb": Bench(refomb.load, refomb.score, judged=True, rates=refomb.rates),
     "preferences": Bench(preferences.load, preferences.score, read=scores, rates=preferences.rates),
     "vl_rewardbench": Bench(
         partial(preferences.load, group=preferences.vl_rewardbench_group),

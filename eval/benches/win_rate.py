@@ -14,7 +14,8 @@ import numpy as np
 
 from eval.benches.question import Question
 from eval.benches.scored import Scored, match, responses
-from eval.judges import Ask, Messages, replies
+from eval.judge_messages import Messages, Shown, ask_user, nothing
+from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
 
@@ -22,7 +23,14 @@ VARIANT = "each pair judged in both orders"
 POINTS = {"A": 1.0, "B": 0.0, "C": 0.5}  # for the answer that is shown first
 
 
-def to_messages(question: str, first: str, second: str, template: str, context: str = "") -> Messages:
+def to_messages(
+    question: str,
+    first: str,
+    second: str,
+    template: str,
+    context: str = "",
+    pictures: Sequence[dict] = (),
+) -> Messages:
     """Fills `$question`, `$answer_a`, `$answer_b` and `$context` (what is known of the picture) of the prompt."""
     if not {"question", "answer_a", "answer_b"} <= set(Template(template).get_identifiers()):
         raise DataError(
@@ -31,7 +39,7 @@ def to_messages(question: str, first: str, second: str, template: str, context: 
     text = Template(template).safe_substitute(
         question=question, answer_a=first, answer_b=second, context=context or "nothing"
     )
-    return [{"role": "user", "content": text}]
+    return [ask_user(text, pictures)]
 
 
 def parse(reply: str) -> float | None:
@@ -46,6 +54,7 @@ def score(
     template: str,
     ask: Ask,
     contexts: dict[str, str] | None = None,
+    shown: Shown = nothing,
 ) -> Scored:
     """Rates in percent: `win_rate` counts ties as half; `first_shown` is 50 where the order does not matter.
 
@@ -63,8 +72,8 @@ def score(
         for ours_text, theirs_text in zip(ours, theirs, strict=True):
             known = (contexts or {}).get(name, "")
             met.append((name, ours_text, theirs_text))
-            for shown in ((ours_text, theirs_text), (theirs_text, ours_text)):
-                asked.append(to_messages(prompts[name], *shown, template, known))
+            for both in ((ours_text, theirs_text), (theirs_text, ours_text)):
+                asked.append(to_messages(prompts[name], *both, template, known, shown(name)))
     said = replies(ask, asked)
     per_item = []
     for (name, ours_text, theirs_text), both in zip(

@@ -1,9 +1,12 @@
 """Small benchmark files and predictions."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
+
+from tests.eval.judge_server import KEY, Server
 
 
 def lines(*entries: dict) -> str:
@@ -29,3 +32,19 @@ def write(tmp_path):
         return file
 
     return write
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    monkeypatch.setenv("JUDGE_API_KEY", KEY)
+    servers = []
+
+    def start(*script):
+        servers.append(Server(script))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

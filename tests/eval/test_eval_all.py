@@ -1,14 +1,19 @@
 """All benchmarks in one run, as a user starts it."""
 
 import json
+import re
 
-from tests.conftest import picture, run_script
+from eval.benches.scored import scores
+from eval.benches.table import BENCHES
+from tests.conftest import ROOT, picture, run_script
 from tests.eval.conftest import lines
+from training.utils.data.record import DataError
 
 
 def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its_name(
-    tiny_llava, write, tmp_path
+    tiny_llava, write, tmp_path, serve
 ):
+    """One run: its flags go to each prediction, those of a variable to the scorer, the judge or one benchmark."""
     question = {"question_id": 1, "image": "a.png", "text": "Is there a cat in the image?", "label": "yes"}
     broken = question | {"question_id": 2, "image": "broken.png"}
     write("benches/pope/data/coco_pope_random.json", lines(question, broken))
@@ -18,7 +23,12 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     write("benches/science_qa/data/test.txt", [{"id": "7", "conversations": [asked], "label": "B"}])
     picture().save(write("benches/pope/images/a.png", b""))
     write("benches/vl_rewardbench/data/a.json", [])
-    write("benches/mmhal/data/a.json", [])
+    record = {"question_type": "a", "image_content": ["cat"], "question": "?", "gt_answer": "a cat"}
+    picture(1).save(write("benches/mmhal/images/m.png", b""))
+    write("benches/mmhal/data/mmhal.json", [record | {"image_src": "https://host/m.png"}])
+    write("benches/mmhal/judge/prompt.txt", "{} {} {} {}")
+    write("benches/mmhal/judge/system.txt", "be just")
+    server = serve((200, "Rating: 5", 0))
     write("benches/empty/readme", "")
     write("benches/poppy/data/a.json", [])
     done = run_script(
@@ -30,6 +40,13 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
         OUTPUT=tmp_path / "out",
         MAX_RESPONSE_LEN=4,
         PARSER="strict",
+        SCORE_FLAGS="--best",
+        JUDGE_URL=server.url,
+        JUDGE_MODEL="m",
+        JUDGE_IMAGES=1,
+        JUDGE_FLAGS="--judge_concurrency 1",
+        JUDGE_FLAGS_mmhal="--judge_max_tokens 7 --judge_rename max_tokens=max_completion_tokens",
+        PREDICT_FLAGS_mmhal="--max_new_tokens 3",
     )
     assert done.returncode == 1
     assert "empty/: holds no data/; left out" in done.stdout
@@ -41,7 +58,7 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     assert json.loads((tmp_path / "out" / "science_qa.score.json").read_text())["answered"] == 1
     summary = done.stdout[done.stdout.rindex("left out  empty/: holds no data/") :].splitlines()
     assert summary[1:] == [
-        "left out  mmhal: needs JUDGE_MODEL",
+        "scored    mmhal",
         "scored    pope",
         summary[3],
         "scored    science_qa",
@@ -49,7 +66,12 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     ]
     assert summary[3].startswith("failed    poppy: error: --bench poppy: unknown; expected one of")
     assert result["generation"]["max_new_tokens"] == 4
-    assert "mmhal: needs JUDGE_MODEL; left out" in done.stdout
+    (request,) = server.requests
+    assert request[2]["max_completion_tokens"] == 7 and "max_tokens" not in request[2]
+    picture_part, text = request[2]["messages"][0]["content"]
+    assert picture_part["image_url"]["url"].startswith("data:image/png;base64,") and "a cat" in text["text"]
+    judged = json.loads((tmp_path / "out" / "mmhal.score.json").read_text())
+    assert judged["metrics"]["score"] == 5 and judged["generation"]["max_new_tokens"] == 3
     table = (tmp_path / "out" / "report.md").read_text()
     assert "pope.score" in table and "accuracy" in table
 
@@ -61,6 +83,28 @@ def test_nothing_to_score_is_told_in_a_sentence(tmp_path):
     assert gone.stderr.splitlines() == [
         f"error: BENCH_DIR {tmp_path}/gone: no such folder; expected a folder with a folder for each benchmark"
     ]
-    (tmp_path / "none").mkdir()
+    (tmp_path / "none/mmhal/data").mkdir(parents=True)
     nothing = run_script("scripts/eval_all.sh", BENCH_DIR=tmp_path / "none", **settings)
     assert nothing.returncode == 1 and "none: nothing was scored" in nothing.stderr
+    assert "left out  mmhal: needs JUDGE_MODEL" in nothing.stdout
+
+
+def test_the_script_knows_which_benchmarks_have_two_parsers_and_which_a_judge():
+    lists = dict(
+        re.findall(r'^(\w+)=" ([\w ]+) "$', (ROOT / "scripts/eval_all.sh").read_text(), re.MULTILINE)
+    )
+
+    def both(name):
+        reads = BENCHES[name].options.get("parser")
+        try:
+            return reads and all(map(reads, ("official", "strict")))
+        except DataError:
+            return False
+
+    judged = {name for name, bench in BENCHES.items() if bench.judged}
+    two_parsers = {name for name in BENCHES if both(name)} | (judged - {"refomb"})
+    assert set(lists["TWO_PARSERS"].split()) == two_parsers
+    assert set(lists["JUDGED_BENCHES"].split()) == judged
+    assert set(lists["REWARD_BENCHES"].split()) == {
+        name for name, bench in BENCHES.items() if bench.read is scores
+    }

@@ -346,7 +346,7 @@ def test_the_command_judges_pairs_by_a_reward_model(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"bench": "other"}, "--bench other: unknown; expected one of mmhal, llava_bench, win_rate"),
+        ({"bench": "other"}, "--bench other: unknown; expected one of mmhal, llava_bench, refomb, win_rate"),
         ({"judge": "oracle"}, "--judge oracle: unknown"),
         ({"judge": "reward_model"}, "--judge reward_model: gives numbers"),
         ({}, "--truth: needed by --bench mmhal"),

@@ -3,66 +3,17 @@
 import json
 import logging
 import os
-import threading
 import time
 import traceback
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from eval.judges import EndpointConfig, cached, endpoint, replay, replies
+from eval.judges import EndpointConfig, endpoint, replies
+from eval.stored_replies import cached, replay
+from tests.eval.judge_server import KEY, Handler
 from training.utils.data.record import DataError
 
-KEY = "sk-hush-0123456789"
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-class Server(ThreadingHTTPServer):
-    """Answers each request with the next of `script` (status, text, seconds to wait), at last always the same."""
-
-    def __init__(self, script):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.requests = list(script), []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        server.requests.append((self.path, self.headers.get("Authorization"), body))
-        status, text, wait_s = server.script.pop(0) if len(server.script) > 1 else server.script[0]
-        time.sleep(wait_s)
-        answer = text if status != 200 else json.dumps({"choices": [{"message": {"content": text}}]})
-        self.send_response(status)
-        self.send_header("Location", "/elsewhere")
-        self.end_headers()
-        try:
-            self.wfile.write(answer.encode())
-        except BrokenPipeError:
-            pass  # the client gave up, as it should
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    monkeypatch.setenv("JUDGE_API_KEY", KEY)
-    servers = []
-
-    def start(*script):
-        servers.append(Server(script))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def config(server, **others):

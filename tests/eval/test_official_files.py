@@ -6,11 +6,10 @@ import pytest
 
 from eval.benches.coco_names import on_disk
 from eval.benches.table import BENCHES
-from eval.prompts import _entries
+from eval.prompts import entries_of
 from tests.conftest import picture
 from tests.eval.conftest import lines
 from training.utils.data.record import DataError
-from training.utils.stage_config import PredictConfig
 
 
 def asked(bench, folder):
@@ -100,11 +99,5 @@ def test_each_benchmark_on_coco_finds_its_pictures(bench, files, have, write, tm
     for name, line in files.items():
         write(f"data/{name}", lines(line))
     picture().save(write(f"images/{have}", b""))
-    config = PredictConfig(
-        from_checkpoint="m",
-        bench=bench,
-        output_path=str(tmp_path / "out.jsonl"),
-        data_path=str(tmp_path / "data"),
-        image_folder=str(tmp_path / "images"),
-    )
-    assert [entry["image"] for entry in _entries(config)] == [[have]]
+    entries = entries_of(bench, str(tmp_path / "data"), str(tmp_path / "images"))
+    assert [entry["image"] for entry in entries] == [[have]]

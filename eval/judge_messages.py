@@ -1,0 +1,40 @@
+"""What a judge is told, as an OpenAI-compatible endpoint takes it: a prompt with its places filled, and pictures."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from training.utils.data.record import DataError
+
+Messages = list[dict[str, Any]]  # `role` and `content`: a text, or parts of text and pictures
+Shown = Callable[[str], list[dict[str, Any]]]  # the pictures of a question's id, as parts of a message
+
+
+def nothing(name: str) -> list[dict[str, Any]]:
+    """Of a judge that sees no pictures."""
+    return []
+
+
+def ask_user(text: str, pictures: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """A message of the user: pictures first, where there are some."""
+    return {"role": "user", "content": [*pictures, {"type": "text", "text": text}] if pictures else text}
+
+
+def text_of(message: dict[str, Any]) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else content[-1]["text"]
+
+
+def fill(template: str, values: Sequence[str], flag: str, whose: str) -> str:
+    """A prompt with a value for each `{}`. Braces in a value are text.
+
+    Args:
+        flag: where the prompt was given.
+        whose: prompt it is, for the message.
+
+    Raises:
+        DataError: it has another number of places.
+    """
+    parts = template.split("{}")
+    if len(parts) != len(values) + 1:
+        raise DataError(f"{flag}: {len(parts) - 1} places {{}}; expected {len(values)}, as in {whose} prompt")
+    return "".join(part + value for part, value in zip(parts, [*values, ""], strict=True))

@@ -1,0 +1,119 @@
+"""Pictures for a judge that sees them, wherever they live: files, columns of a table, base64 in official files.
+
+A message names a picture by its digest, so that stored replies stay small and are found again; the picture takes the
+place of its name when the message is sent.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import ExifTags
+
+from eval.judge_messages import Messages
+from eval.judges import Ask
+from eval.predictions import picture_digest
+from eval.prompts import entries_of
+from training.utils.data.image_head import opened
+from training.utils.data.images import open_image
+from training.utils.data.record import DataError, Picture
+from training.utils.data.records import Reader
+
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}  # what all endpoints read
+
+
+class Pictures:
+    def __init__(self, of: Mapping[str, Sequence[Picture]], longest_side: int = 0) -> None:
+        """
+        Args:
+            of: the pictures of each question, by its id.
+            longest_side: in pixels; larger pictures are made smaller. 0: none is.
+        """
+        self._of, self._longest_side = of, longest_side
+        self._named: dict[str, Picture] = {}
+
+    def parts(self, name: str) -> list[dict[str, Any]]:
+        """The pictures of a question's id as parts of a message, by their digests.
+
+        Raises:
+            DataError: the question is not known.
+        """
+        if name not in self._of:
+            raise DataError(
+                f"--judge_images: no question {name} in --data_path; expected the data it was asked from"
+            )
+        found = []
+        for picture in self._of[name]:
+            url = f"sha256:{picture_digest(picture)}/{self._longest_side}"
+            self._named[url] = picture
+            found.append({"type": "image_url", "image_url": {"url": url}})
+        return found
+
+    def send_by(self, ask: Ask) -> Ask:
+        """Asks with the pictures in the place of their names."""
+
+        def ask_with_pictures(messages: Messages) -> str:
+            return ask([message | {"content": self._content(message["content"])} for message in messages])
+
+        return ask_with_pictures
+
+    def _content(self, content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+        if isinstance(content, str):
+            return content
+        return [self._part(part) if part["type"] == "image_url" else part for part in content]
+
+    def _part(self, part: dict[str, Any]) -> dict[str, Any]:
+        picture = self._named[part["image_url"]["url"]]
+        return {"type": "image_url", "image_url": {"url": data_url(picture, self._longest_side)}}
+
+
+def data_url(picture: Picture, longest_side: int = 0) -> str:
+    """A picture as an address that holds it: the very bytes where an endpoint reads them as the models here do.
+
+    Else it is written anew as PNG: upright, in RGB, small enough.
+    """
+    with opened(picture) as image:
+        is_plain = (
+            isinstance(picture, bytes | Path)
+            and image.format in MEDIA_TYPES
+            and image.mode in ("RGB", "L")
+            and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            and max(image.size) <= (longest_side or max(image.size))
+        )
+        kind = image.format
+    if is_plain:
+        content = picture if isinstance(picture, bytes) else picture.read_bytes()
+        return f"data:{MEDIA_TYPES[kind]};base64,{base64.b64encode(content).decode()}"
+    upright = open_image(picture)
+    if longest_side:
+        upright.thumbnail((longest_side, longest_side))
+    content = io.BytesIO()
+    upright.save(content, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+class _OfData(Mapping):
+    """The pictures of each id of some data, read when they are asked for."""
+
+    def __init__(self, bench: str, data_path: str, image_folder: str) -> None:
+        self._entries = entries_of(bench, data_path, image_folder)
+        self._reader = Reader(image_folder=image_folder or None)
+        self._places: dict[str, int] = {}
+        for place in range(len(self._entries)):
+            self._places.setdefault(self._reader.read(self._entries, place).id, place)
+
+    def __getitem__(self, name: str) -> tuple[Picture, ...]:
+        return self._reader.read(self._entries, self._places[name]).images
+
+    def __iter__(self):
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def pictures_of(bench: str, data_path: str, image_folder: str = "", longest_side: int = 0) -> Pictures:
+    """The pictures of the data that a model answered: of a benchmark's official files, or of any data file."""
+    return Pictures(_OfData(bench, data_path, image_folder), longest_side)

@@ -11,6 +11,7 @@ from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
 from training.utils.data.tree import Batch, Kind
 from training.utils.engine import Engine
+from training.utils.feature_cache import keep_features
 from training.utils.fit import fit
 from training.utils.model.build_model import build_policy
 from training.utils.prepare import build_encoder, load_data
@@ -34,6 +35,7 @@ def main(config: DPOConfig) -> None:
     )
     run = Run(config, encoder, data)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
+    keep_features(config, policy, data)
     reference = load_reference(config, policy, data) if weighted_losses.need_reference else None
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)
     if weighted_losses.need_reference and not reference:

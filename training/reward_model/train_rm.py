@@ -10,6 +10,7 @@ from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
+from training.utils.feature_cache import keep_features
 from training.utils.fit import fit
 from training.utils.losses import centering_loss, pair_accuracy, plackett_luce_loss, ranks, regression_loss
 from training.utils.model.build_model import build_value_model, require_reward_model
@@ -28,6 +29,7 @@ def main(config: RewardConfig) -> None:
     )
     run = Run(config, encoder, data)
     reward_model = build_value_model(config, config.from_checkpoint, encoder.family)
+    keep_features(config, reward_model, data)
     engine = Engine(reward_model, config, total_steps=data.sampler.num_steps)
     data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})
 

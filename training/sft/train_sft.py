@@ -6,6 +6,7 @@ from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
 from training.utils.data.tree import Batch
 from training.utils.engine import Engine
+from training.utils.feature_cache import keep_features
 from training.utils.fit import fit
 from training.utils.model.assemble import assemble_once
 from training.utils.model.build_model import build_policy
@@ -21,6 +22,7 @@ def main(config: SFTConfig) -> None:
     data = load_data(config, encoder, min_responses=1, max_responses=1, imitates=True)
     run = Run(config, encoder, data)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
+    keep_features(config, policy, data)
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)
     data.sampler.start_step, _ = run.load_checkpoint({"engine": engine})
 

@@ -100,6 +100,10 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            not self.cache_image_features,
+            "--cache_image_features: not in policy optimisation, where each model may have a tower of its own",
+        )
         rewards = [
             *map(normpath, self.reward_model_ckpt_path),
             *self.reward_functions,

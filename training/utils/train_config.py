@@ -47,6 +47,12 @@ class TrainConfig:
     vis_lora_module_name: str = flag("", "Linear layers of the vision tower that get adapters.")
     lora_alpha: float = flag(0.0, "Adapters are scaled by this over their rank; 0: by 1.")
     only_optimize_lora: bool = flag(False, "Freeze the projector too, so that adapters alone are trained.")
+    cache_image_features: str = flag(
+        "",
+        "Folder to keep the output of a frozen vision tower in, by picture: it is computed once, for all epochs and "
+        "runs with that tower; none: computed in each epoch.",
+        may=May.CHANGE,
+    )
     load_in_4bit: bool = flag(False, "Keep the frozen language model in 4 bit (QLoRA; GPU only).")
     gradient_checkpointing: bool = flag(
         False, "Recompute activations in the backward pass: less memory.", may=May.CHANGE
@@ -130,6 +136,11 @@ class TrainConfig:
         require(
             not self.only_optimize_lora or self.lang_lora_dim + self.vis_lora_dim > 0,
             "--only_optimize_lora: needs --lang_lora_dim or --vis_lora_dim above 0",
+        )
+        require(
+            not self.cache_image_features or not (self.vis_encoder_update or self.vis_lora_dim),
+            "--cache_image_features: not with --vis_encoder_update or --vis_lora_dim, which change what the tower "
+            "says of a picture in each step; leave one of them out",
         )
         require(
             not self.load_in_4bit

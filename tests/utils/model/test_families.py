@@ -9,12 +9,15 @@ from transformers import LlavaNextConfig, MistralConfig
 from tests.conftest import RECORDS, picture, record
 from tests.tiny_families import BUILDERS, build_tiny
 from training.utils.data.encode import Encoder, without_responses
-from training.utils.data.loader import Collator
+from training.utils.data.loader import Collator, Data
+from training.utils.data.record import DataError
+from training.utils.feature_cache import keep_features
 from training.utils.losses import segment_sum
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import FAMILIES, build_policy, get_family
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.policy import Policy
+from training.utils.model.tower import frozen_towers
 from training.utils.model.value_head import ValueModel
 from training.utils.stage_config import SFTConfig
 
@@ -329,3 +332,38 @@ def test_mllama_has_an_empty_picture_slot_only_where_a_row_has_no_picture(number
     states_of_slot = 2 * 17  # tiles, and the patches of one with its class
     assert inputs["cross_attention_mask"].shape[-1] == slots * states_of_slot
     assert inputs["cross_attention_states"].shape[1] == slots * states_of_slot
+
+
+KEEP_NO_FEATURES = ("llava:pixtral", "mistral3", "idefics2")  # pictures share rows of the tower's output
+
+
+def test_kept_features_give_the_log_probabilities_of_the_pixels_without_the_tower(tiny, tmp_path, request):
+    """In a row of their own and together: one picture, two of another shape, none."""
+    model = tiny.model
+    tiny.family.freeze(model, vision=False, language=False)
+    policy = Policy(model, tiny.family)
+    encoder = Encoder(tiny.processor, tiny.family, "auto", max_seq_len=1024)
+    wide = record("<image>\nWhat is this?", "A wide one.", images=(3,))
+    wide = replace(wide, images=(picture(3, (90, 30)),))
+    records = [*RECORDS, wide]
+    batches = [[each] for each in records] + [records]
+    config = SFTConfig(
+        from_checkpoint="x", data_path="x", output_dir="x", cache_image_features=str(tmp_path), num_workers=0
+    )
+    data = Data(records, [], None, encoder, encoder.encode_all)
+    if request.node.callspec.params["tiny"] in KEEP_NO_FEATURES:
+        with pytest.raises(DataError, match="--cache_image_features: not with a model of type"):
+            keep_features(config, policy, data)
+        return
+
+    def logps(batch):
+        return policy(Collator(encoder, True)(encoder.encode_all(batch)))
+
+    with torch.no_grad():
+        expected = [logps(batch) for batch in batches]
+        keep_features(config, policy, data)
+        (tower,) = frozen_towers(policy)
+        asked, tower.__dict__["tower"].forward = tower.num_images_encoded, lambda *_: pytest.fail("asked")
+        for batch, values in zip(batches, expected, strict=True):
+            torch.testing.assert_close(logps(batch), values, atol=2e-5, rtol=0)
+    assert tower.num_images_encoded == asked

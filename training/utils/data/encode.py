@@ -10,14 +10,21 @@ from PIL import Image
 
 from ..model.image_settings import is_scaled
 from .facts import Facts
+from .features import Features, Vision
 from .images import open_image
-from .record import Record
+from .record import Picture, Record
 from .text_encoder import TextEncoder
 from .tree import Response, Tree
 
 
 class Encoder(TextEncoder):
-    """Turns records into trees of token ids."""
+    """Turns records into trees of token ids.
+
+    Attributes:
+        features: what pictures are read as in place of their pixels, if anything.
+    """
+
+    features: Features | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -34,8 +41,7 @@ class Encoder(TextEncoder):
 
     def encode(self, record: Record) -> Tree:
         """The tree of a record: the prompt once, then each response as a branch, cut to `max_seq_len`."""
-        images = [open_image(image) for image in record.images]
-        vision, expansions = self.family.image_inputs(self.processor, images)
+        vision, expansions = self.look_at(record.images)
         fit = self.fit(record, [len(ids) for ids in expansions])
         ids, learned = self.prompt_ids(fit.turns, expansions, record.system)
         scores = record.scores or [math.nan] * len(record.responses)
@@ -52,13 +58,21 @@ class Encoder(TextEncoder):
             record=record,
         )
 
+    def look_at(self, pictures: Sequence[Picture]) -> Vision:
+        """The tensors of the pictures of a prompt, and for each the token ids that its marker becomes."""
+
+        def pixels(pictures: Sequence[Picture]) -> Vision:
+            return self.family.image_inputs(self.processor, [open_image(picture) for picture in pictures])
+
+        return self.features.read(pictures, pixels) if self.features else pixels(pictures)
+
     def encode_all(self, records: Sequence[Record]) -> list[Tree]:
         """A tree for each record."""
         return [self.encode(record) for record in records]
 
     def filler(self) -> Tree:
         """A blank picture that nothing is learned from."""
-        vision, (ids,) = self.family.image_inputs(self.processor, [Image.new("RGB", (64, 64))])
+        vision, (ids,) = self.look_at([Image.new("RGB", (64, 64))])
         return Tree(id="", prompt_ids=ids, prompt_learned=[False] * len(ids), vision=vision, new_prompt=False)
 
     def inspect(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Facts:

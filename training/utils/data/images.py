@@ -5,6 +5,7 @@ below what is transparent. Samples of more than 8 bits, which it clips, are scal
 """
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -90,6 +91,21 @@ def image_size(picture: Picture, pauses_s: Sequence[float] = PAUSES_S) -> tuple[
             than 200 times the other.
     """
     return _patiently(lambda: upright_size(picture), picture, pauses_s)
+
+
+def content_digest(picture: Picture, pauses_s: Sequence[float] = PAUSES_S) -> str:
+    """SHA-256 of a picture's file, or of the pixels of a decoded one, in hexadecimal digits.
+
+    Raises:
+        ImageError: the file can't be read.
+    """
+    if isinstance(picture, Image.Image):
+        content = f"{picture.mode} {picture.size} ".encode() + picture.tobytes()
+    else:
+        content = _patiently(
+            lambda: picture.read_bytes() if isinstance(picture, Path) else picture, picture, pauses_s
+        )
+    return hashlib.sha256(content).hexdigest()
 
 
 def verify(picture: Picture, how: Literal["full", "header"] = "full") -> None:

@@ -44,6 +44,8 @@ class Family:
     needs_mask = False
     # Tensors of its images that its code reads as numbers, once for each image: they stay on the CPU.
     read_as_numbers: tuple[str, ...] = ()
+    # Whether an image becomes the same tensors and tokens whatever others its prompt has.
+    looks_at_each = True
     # Whether answers before the last one are learned too; not where a prompt sees its own future.
     learns_earlier_answers = True
 
@@ -69,8 +71,6 @@ class Family:
     def template_name(self, name: str, config: PretrainedConfig, processor) -> str:
         """The template to use where `name` is asked for: a family may have variants of one."""
         return name
-
-    # -- proof --------------------------------------------------------------------------------------
 
     def will_prove(self, encoder: Encoder, records: Sequence[Record] = ()) -> None:
         """Tells an untested family what to prove itself with: its encoder, and some of the records to come."""
@@ -116,6 +116,14 @@ class Family:
         """What takes the place of a tower that is not trained; its `whole()` is the tower."""
         layer = getattr(config, "vision_feature_layer", None)
         return FrozenTower(tower, [layer] if isinstance(layer, int) else layer)
+
+    def keeps_features(self, config: PretrainedConfig) -> bool:
+        """Whether a frozen tower's output can be kept picture by picture; not where pictures share rows of it."""
+        return config.vision_config.model_type != "pixtral"
+
+    def ask_tower(self, model: PreTrainedModel, vision: dict[str, Tensor]) -> None:
+        """Has the model ask its tower about images, as in its forward pass."""
+        model.model.get_image_features(**vision)
 
     def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
         """Writes config, generation config and weights, as transformers loads them.

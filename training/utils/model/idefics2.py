@@ -3,6 +3,7 @@
 import re
 
 from torch import Tensor
+from transformers import PretrainedConfig
 
 from ..data.segments import Segment
 from .padded_images import PaddedImages
@@ -10,6 +11,9 @@ from .padded_images import PaddedImages
 
 class Idefics2(PaddedImages):
     model_types = ("idefics2",)
+
+    def keeps_features(self, config: PretrainedConfig) -> bool:
+        return False  # where a patch stands depends on the padding, so on the other pictures
 
     def laid_out(self, processor, segments: list[Segment]) -> list[Segment]:
         """With fake tokens around each image, and a space between one and a word behind it."""

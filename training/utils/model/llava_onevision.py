@@ -11,6 +11,7 @@ from .padded_images import PaddedImages
 class LlavaOnevision(PaddedImages):
     model_types = ("llava_onevision",)
     read_as_numbers = ("image_sizes",)
+    looks_at_each = False
 
     def image_inputs(
         self, processor, images: Sequence[Image.Image]

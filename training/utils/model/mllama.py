@@ -22,6 +22,9 @@ class Mllama(PaddedImages):
     def image_len(self, processor, size: tuple[int, int]) -> int:
         return 1
 
+    def ask_tower(self, model: PreTrainedModel, vision: dict[str, Tensor]) -> None:
+        model.model.vision_model(**vision)
+
     def backbone(self, model: PreTrainedModel) -> nn.Module:
         return model.model.language_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from ..data.record import DataError, Record
 from .family import Family
@@ -32,6 +32,9 @@ class OtherFamily(Family):
                 "image stands in its prompts; choose a model of the table in the README, or add a family"
             )
         return token
+
+    def keeps_features(self, config: PretrainedConfig) -> bool:
+        return False  # nobody has looked how its model asks its tower
 
     def will_prove(self, encoder: Encoder, records: Sequence[Record] = ()) -> None:
         self.encoder, self.records = encoder, records or self.records

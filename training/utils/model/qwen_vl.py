@@ -43,6 +43,7 @@ class FrozenVisual(nn.Module):
 
     def __init__(self, visual: nn.Module, patches_merged: int) -> None:
         super().__init__()
+        self.patches_merged = patches_merged
         self.merger = visual.merger
         groups: dict[str, nn.Module] = {"merger": GroupPatches(patches_merged)}
         if hasattr(visual, "deepstack_merger_list"):
@@ -63,11 +64,11 @@ class FrozenVisual(nn.Module):
 
     def forward(self, pixel_values: Tensor, *args, **kwargs):
         out = self.trunk(pixel_values, *args, **kwargs)
-        size = out.last_hidden_state.shape[-1]
-        out.pooler_output = self.merger(out.pooler_output.view(-1, size))
+        size = out.pooler_output.shape[-1] // self.patches_merged
+        out.pooler_output = self.merger(out.pooler_output.reshape(-1, size))
         if "deepstack_merger_list" in self._modules:
             out.deepstack_features = [
-                merge(grouped.view(-1, size))
+                merge(grouped.reshape(-1, size))
                 for merge, grouped in zip(self.deepstack_merger_list, out.deepstack_features, strict=True)
             ]
         return out

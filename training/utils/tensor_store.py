@@ -29,7 +29,7 @@ class DamagedFile(RuntimeError):
 
 
 class TensorStore:
-    """Entries are named tensors. What is added can be read when it is flushed."""
+    """Entries are named tensors. What is added is seen by others when it is flushed."""
 
     def __init__(self, folder: Path) -> None:
         """Files that can't be opened are removed, with a warning each."""
@@ -105,6 +105,8 @@ class TensorStore:
             KeyError: there is no such entry.
             DamagedFile: it is not what was written.
         """
+        if key in self._added:
+            return dict(self._added[key])
         file = self.folder / self._file_of[key]
         try:
             opened, names, checksums = _opened(file)

@@ -17,7 +17,7 @@ from training.utils.command import run_command
 from training.utils.data.record import DataError
 from training.utils.model.assemble import AssembleConfig, assemble
 from training.utils.model.legacy_mmca import legacy_attention
-from training.utils.model.legacy_weights import ConvertConfig, convert
+from training.utils.model.legacy_weights import ConvertConfig, convert, read_legacy
 
 LAYERS, HEADS, KEYS, SIZE = 2, 4, 2, 12  # of the tiny language model
 LOWEST = torch.finfo(torch.float32).min
@@ -202,6 +202,22 @@ def test_a_base_of_other_parts_than_the_model_was_trained_with_is_refused_in_one
     assert read_metadata(tmp_path / "new") == {"template": "legacy_llama_2"}
     with pytest.raises(DataError, match="--template llama_9: unknown; expected one of auto, default"):
         convert(ConvertConfig(*map(str, flags[1::2]), template="llama_9"))
+
+
+def test_a_model_with_qwen_vls_tower_is_refused_in_a_sentence(tmp_path):
+    """By the name of its resampler's queries, as the original's `qwen_clip.py` calls them."""
+    (tmp_path / "old").mkdir()
+    weights = {
+        "vis_encoder.attn_pool.query": torch.zeros(256, 8),
+        "vis_encoder.ln_pre.weight": torch.zeros(8),
+    }
+    torch.save(weights, tmp_path / "old" / "pytorch_model.bin")
+    with pytest.raises(DataError, match="hold Qwen-VL's vision tower .* which is not converted"):
+        read_legacy(tmp_path / "old")
+    (tmp_path / "qwen-clip").mkdir()
+    lm, _ = write_parts(tmp_path)
+    with pytest.raises(DataError, match="qwen-clip: holds no config.json; .* the tower of Qwen-VL alone"):
+        assemble(AssembleConfig(lm, str(tmp_path / "qwen-clip"), "baseline"), str(tmp_path / "new"), seed=0)
 
 
 def test_samples_in_a_row_and_branches_do_not_meet():

@@ -57,7 +57,10 @@ def assemble(parts: PartsConfig, folder: str, seed: int) -> None:
         if path.startswith(OPEN_CLIP):
             continue
         if not (Path(path) / "config.json").is_file():
-            raise DataError(f"--{name} {path}: holds no config.json; expected a model folder")
+            tower = (
+                "" if name.startswith("lm_") else "; the tower of Qwen-VL alone, which has none, is not built"
+            )
+            raise DataError(f"--{name} {path}: holds no config.json; expected a model folder{tower}")
         read_config(path)
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(parts.lm_model_name_or_path)

@@ -14,8 +14,10 @@ from transformers import (
 )
 
 from ..data.tree import Batch
-from . import legacy_mmca, mmca, open_clip_tower  # noqa: F401  (they register themselves with transformers)
+from . import open_clip_tower  # noqa: F401  (registers itself with transformers)
 from .family import Family
+from .legacy_mmca import legacy_attention
+from .mmca import mmca_attention
 from .projectors import LEGACY_PROJECTORS, PROJECTORS
 
 
@@ -46,8 +48,8 @@ class FromScratchModel(LlavaModel):
         projectors = LEGACY_PROJECTORS if config.legacy_projector else PROJECTORS
         self.multi_modal_projector = projectors[config.projector](config)
         if config.enable_mmca_attention:
-            attention = legacy_mmca if config.legacy_attention else mmca
-            self.language_model.set_attn_implementation(attention.NAME)
+            attention = legacy_attention if config.legacy_attention else mmca_attention
+            self.language_model.set_attn_implementation(attention.name)
         self.post_init()
 
     def forward(self, input_ids: Tensor | None = None, past_key_values=None, **kwargs: Any):

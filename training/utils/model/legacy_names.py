@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ..data.record import DataError
+
 HEAD = "v_head."
 BACKBONE = "rwtranrsformer."  # as the original spells it
 PROJECTOR, NEW_PROJECTOR = "projection.", "model.multi_modal_projector."
+QWEN_TOWER = "vis_encoder.attn_pool."  # its resampler, which no other tower has
 FROM_SCRATCH = {
     "vis_encoder.": "model.vision_tower.",
     PROJECTOR: NEW_PROJECTOR,
@@ -27,7 +30,17 @@ PERCEIVER = {
 
 
 def renamed(backbone: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a from-scratch model by the names of a LLaVA; those of any other model are left as they are."""
+    """The weights of a from-scratch model by the names of a LLaVA; those of any other model are left as they are.
+
+    Raises:
+        DataError: its tower is Qwen-VL's.
+    """
+    if f"{QWEN_TOWER}query" in backbone:
+        raise DataError(
+            f"--weights: hold Qwen-VL's vision tower ({QWEN_TOWER}*), which is not converted: transformers has no "
+            "such tower (a ViT-bigG at 448 pixels with a resampler); expected a CLIP. Use the original for this model, or "
+            "train one with another tower anew"
+        )
     parts = PERCEIVER if f"{PROJECTOR}query" in backbone else VIT
     names = {PROJECTOR + old: NEW_PROJECTOR + new for old, new in parts.items()} | FROM_SCRATCH
     return {_rename(key, names): tensor for key, tensor in backbone.items()}

@@ -1,14 +1,22 @@
 """The seven command lines of Vision-LLM-Alignment, with the flags that its scripts pass."""
 
 import json
+import math
+import shutil
 
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoModelForImageTextToText
 
 from eval import predict
 from eval.score import ScoreConfig, report
-from training.reward_model import score
+from tests import tiny_families
+from tests.tiny_families import build_tiny, write_parts
+from training.dpo import train_dpo
+from training.ppo import train_ppo
+from training.reward_model import score, train_rm
+from training.sft import train_sft
 from training.utils.arguments import parse_args
 from training.utils.checkpoint import write_extras
 from training.utils.data.record import DataError
@@ -84,6 +92,9 @@ COMMANDS = {
 }
 
 
+PLACES = {name: "PARTS" if PARTS in flags else "MODEL" for name, (_, flags) in COMMANDS.items()}
+
+
 def parsed(name, **paths):
     config_class, flags = COMMANDS[name]
     return parse_args(config_class, [str(paths.get(flag, flag)) for flag in flags.split()])
@@ -122,6 +133,79 @@ def pairs(tmp_path):
     ]
     (tmp_path / "pairs.json").write_text(json.dumps(records))
     return tmp_path
+
+
+@pytest.fixture
+def short(pairs):
+    """As `pairs`, short enough for the DPO script's 256 tokens; and with one answer each."""
+    records = json.loads((pairs / "pairs.json").read_text())
+    for number, record in enumerate(records):
+        record["conversations"][0]["value"] = f"<image>\nWhat is picture {number}?"
+    (pairs / "ranked.json").write_text(json.dumps(records))
+    for record in records:
+        record["conversations"][1]["value"] = record["conversations"][1]["value"][0]
+    (pairs / "answers.json").write_text(json.dumps(records))
+    return pairs
+
+
+LLAMA_3 = {  # what its templates are written with
+    "end": "<|eot_id|>",
+    "header": "<|start_header_id|>",
+    "header_end": "<|end_header_id|>",
+    "begin": "<|begin_of_text|>",
+}
+# What makes them tiny, and in fp32, where a small step shows: of a flag that stands twice the last counts.
+FEW = "--precision fp32 --max_steps 2 --per_device_train_batch_size 1 --gradient_accumulation_steps 1"
+FEW_SAMPLES = (
+    "--precision fp32 --max_training_step 2 --max_generation_length_of_sampling 4 --skip_actor_model 0"
+)
+STAGES = {
+    "run_pre_training.sh": (train_sft, "answers.json", FEW),
+    "run_sft.sh": (train_sft, "answers.json", FEW),
+    "run_rm_training.sh": (train_rm, "ranked.json", FEW),
+    "run_dpo_training.sh": (train_dpo, "ranked.json", FEW),
+    "run_ppo_training.sh": (train_ppo, "answers.json", FEW_SAMPLES),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_training_line_trains(name, short, tiny_llava, tmp_path, monkeypatch):
+    """On tiny models of the named architectures: the line itself, its weights move, its figures are numbers."""
+    stage, data, few = STAGES[name]
+    build_tokenizer = tiny_families.build_tokenizer
+    monkeypatch.setattr(
+        tiny_families, "build_tokenizer", lambda at, more: build_tokenizer(at, LLAMA_3 | more)
+    )
+    model = build_tiny("llama-3.2-vision", tmp_path) if name == "run_rm_training.sh" else tiny_llava
+    lm, clip = write_parts(tmp_path) if "PARTS" in PLACES[name] else ("", "")
+    paths = {
+        "DATA": short / data,
+        "TEST": short / data,
+        "IMAGES": short,
+        "OUT": tmp_path / "out",
+        "MODEL": model,
+        "RM": tmp_path / "rm",
+        "llama-3-8b-Instruct": lm,
+        "clip-vit-large-patch14": clip,
+    }
+    if name == "run_ppo_training.sh":
+        shutil.copytree(tiny_llava, tmp_path / "rm")
+        write_extras(tmp_path / "rm", {"weight": torch.randn(1, 48)}, {"template": "llava"})
+    config_class, flags = COMMANDS[name]
+    given = [str(paths.get(flag, flag)) for flag in f"{flags} {few}".split()]
+    stage.main(parse_args(config_class, given))
+    out = tmp_path / "out"
+    steps = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    losses = [value for step in steps for figure, value in step.items() if figure.endswith("loss")]
+    assert len(losses) >= 2 and all(map(math.isfinite, losses))
+    before = out / "assembled" if "PARTS" in PLACES[name] else model
+    old, new = (
+        AutoModelForImageTextToText.from_pretrained(folder).state_dict()
+        for folder in (before, out / (out / "latest").read_text().strip())
+    )
+    moved = {key for key in new if not torch.equal(old[key], new[key])}
+    assert any("projector" in key for key in moved)
+    assert any("language_model.layers" in key for key in moved) == (name != "run_pre_training.sh")
 
 
 def test_dpo_on_records_that_are_too_long_names_the_length_that_holds_all(pairs, tiny_llava):

@@ -4,7 +4,7 @@
 It differs from the paper's rule (`mmca.py`) in two ways. A token of an image attends to the text so far too. And
 where one of the two softmaxes has no key, as that over the images has none before the first image, all its masked
 scores are equal, so it is uniform: over the keys so far that are of the other kind, and over the keys to come that
-are of its own. So the text before an image sees that image. Masks of trees and of several samples in a row are kept to.
+are of its own. So the text before an image sees that image. Masks of trees and of samples in a row are kept to.
 """
 
 from collections.abc import Iterator

@@ -38,8 +38,8 @@ def renamed(backbone: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if f"{QWEN_TOWER}query" in backbone:
         raise DataError(
             f"--weights: hold Qwen-VL's vision tower ({QWEN_TOWER}*), which is not converted: transformers has no "
-            "such tower (a ViT-bigG at 448 pixels with a resampler); expected a CLIP. Use the original for this model, or "
-            "train one with another tower anew"
+            "such tower (a ViT-bigG at 448 pixels with a resampler); expected a CLIP. Use the original for this "
+            "model, or train one with another tower anew"
         )
     parts = PERCEIVER if f"{PROJECTOR}query" in backbone else VIT
     names = {PROJECTOR + old: NEW_PROJECTOR + new for old, new in parts.items()} | FROM_SCRATCH

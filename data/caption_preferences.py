@@ -21,6 +21,7 @@ from training.utils.command import run_command
 from training.utils.data.entries import read_entries
 from training.utils.data.formats import Spelled, normalise
 from training.utils.data.record import MARKER, DataError
+from training.utils.flags import flag
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class CaptionConfig:
     captions: list[str] = field(
         metadata={"help": "Captions files; where several know an image, the first one counts."}
     )
-    output: str = field(metadata={"help": "LLaVA-format file of text-only records to write."})
+    output: str = flag(help="LLaVA-format file of text-only records to write.", writes="file")
 
 
 def captioned(spelled: Spelled, captions: Mapping[str, str]) -> dict:

@@ -58,7 +58,7 @@ class CheckConfig(DataConfig, ModelConfig):
     """A look at the data."""
 
     stage: str = flag("sft", f"Stage that the data are for: {', '.join(STAGES)}.")
-    output: str = flag("", "HTML file to write; none: only print.")
+    output: str = flag("", "HTML file to write; none: only print.", writes="file")
     samples: int = flag(100_000, "Most records to look at, drawn at random by --seed; 0: all.")
     strict: bool = flag(False, "End with status 2 if there are bad records.")
     # What decides how a run goes on is of no use here.

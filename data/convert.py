@@ -10,11 +10,13 @@ template is applied in training, so the files serve any model.
 
 import json
 import random
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import HfArgumentParser
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
+from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 
 class ConvertError(ValueError):
@@ -23,11 +25,11 @@ class ConvertError(ValueError):
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    output: str = field(metadata={"help": "JSON file to write."})
-    num_test: int = field(
-        default=0, metadata={"help": "Records to put into a file of their own, OUTPUT.test.json."}
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of the split."})
+    kind: str = flag(help="`preferences` or `prompts`.", positional=True)
+    input: str = flag(help="JSON file to read.", positional=True)
+    output: str = flag(help="JSON file to write.", writes="file")
+    num_test: int = flag(0, "Records to put into a file of their own, OUTPUT.test.json.")
+    seed: int = flag(0, "Seed of the split.")
 
 
 def preference(entry: dict) -> dict:
@@ -63,18 +65,19 @@ def named(entry: dict) -> dict:
 CONVERSIONS = {"preferences": preference, "prompts": prompt}
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) < 2 or argv[0] not in CONVERSIONS:
-        sys.exit(f"usage: python -m data.convert {{{','.join(CONVERSIONS)}}} FILE --output FILE")
-    convert, source = CONVERSIONS[argv[0]], Path(argv[1])
-    (config,) = HfArgumentParser(ConvertConfig).parse_args_into_dataclasses(argv[2:])
+def main(config: ConvertConfig) -> None:
+    if config.kind not in CONVERSIONS:
+        raise DataError(f"--kind {config.kind}: unknown; expected one of {', '.join(CONVERSIONS)}")
+    entries = read_json(Path(config.input))
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DataError(f"{config.input}: expected a JSON list of objects")
     records = []
-    for index, entry in enumerate(json.loads(source.read_text())):
+    for index, entry in enumerate(entries):
         try:
-            records.append(convert(entry))
-        except (KeyError, ConvertError) as error:
+            records.append(CONVERSIONS[config.kind](entry))
+        except (KeyError, ConvertError, TypeError, IndexError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else error
-            sys.exit(f"error: {source}[{index}] id={entry.get('id')}: {what}")
+            raise DataError(f"{config.input}[{index}] id={entry.get('id')}: {what}") from None
     test = set(random.Random(config.seed).sample(range(len(records)), min(config.num_test, len(records))))
     parts = {Path(config.output): [record for i, record in enumerate(records) if i not in test]}
     if test:
@@ -85,4 +88,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main, ConvertConfig)

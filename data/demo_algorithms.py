@@ -3,13 +3,14 @@
 python -m data.demo_algorithms --demos models/demo-0 models/demo-1 --output models/demo-algorithms.md
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from data.demo_table import row, spread
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
+from training.utils.data.record import DataError
+from training.utils.flags import flag
 from training.utils.picture import drawn
 
 NAMES = {
@@ -51,17 +52,17 @@ HEAD = (
 @dataclass(frozen=True)
 class AlgorithmsConfig:
     demos: list[str] = field(metadata={"help": "Output folders of scripts/demo.sh, one for each seed."})
-    output: str = field(
-        metadata={"help": "Markdown file to write; a picture of the same name comes beside it."}
+    output: str = flag(
+        help="Markdown file to write; a picture of the same name comes beside it.", writes="file"
     )
 
 
 def figures(run: Path) -> dict[str, float]:
     """The figures of one run."""
-    drift = json.loads((run / "drift.json").read_text())
+    drift = read_json(run / "drift.json", "reward", "kl")
     found = {name: drift[name]["mean"] for name in ("reward", "kl")}
     for decoding, file in (("greedy", "greedy"), ("sampled", "drift")):
-        metrics = json.loads((run / f"{file}-scores.json").read_text())["metrics"]
+        metrics = read_json(run / f"{file}-scores.json", "metrics")["metrics"]
         found |= {f"{name} {decoding}": metrics[name] for name in ("Hal", "Cover")}
     return found
 
@@ -87,6 +88,10 @@ def main(config: AlgorithmsConfig) -> None:
         seeds = [figures(folder) for folder in folders if (folder / "drift.json").is_file()]
         if seeds:
             runs[name] = seeds
+    if not runs:
+        raise DataError(
+            f"--demos {' '.join(config.demos)}: hold no algorithms/*/drift.json of scripts/algorithms.sh"
+        )
     keys = ("Hal greedy", "Cover greedy", "Hal sampled", "Cover sampled", "reward", "kl")
     lines = [row(*HEAD), row(*["---"] * len(HEAD))]
     for name, seeds in runs.items():
@@ -99,4 +104,4 @@ def main(config: AlgorithmsConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(AlgorithmsConfig).parse_args_into_dataclasses()[0])
+    run_command(main, AlgorithmsConfig)

@@ -3,7 +3,6 @@
 python -m data.demo_model --output models/tiny-llava --texts data/samples
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,16 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 
-import training  # noqa: F401  (repairs torchvision before transformers needs it)
+import training.utils.model  # noqa: F401  (repairs torchvision before transformers needs it)
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
+from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 from transformers import (  # isort: skip
     CLIPImageProcessor,
     CLIPVisionConfig,
     GenerationConfig,
-    HfArgumentParser,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -42,7 +44,7 @@ CHAT_TEMPLATE = (
 class TinyConfig:
     """Sizes of the model."""
 
-    output: str = field(metadata={"help": "Folder to write into."})
+    output: str = flag(help="Folder to write into.", writes="folder")
     texts: str = field(metadata={"help": "Folder of JSON files whose texts the tokenizer is trained on."})
     picture_px: int = field(default=96, metadata={"help": "Width and height of a picture."})
     patch_px: int = field(default=32, metadata={"help": "Width and height of a patch: one image token."})
@@ -58,9 +60,16 @@ class TinyConfig:
 
 
 def texts_in(folder: Path) -> Iterator[str]:
-    """All turns of the LLaVA-format files of a folder."""
-    for file in sorted(folder.glob("*.json")):
-        entries = json.loads(file.read_text())
+    """All turns of the LLaVA-format files of a folder.
+
+    Raises:
+        DataError: it holds none, or one that does not parse.
+    """
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise DataError(f"{folder}: holds no *.json; expected a folder of records")
+    for file in files:
+        entries = read_json(file)
         for entry in entries if isinstance(entries, list) else []:
             for turn in entry["conversations"]:
                 values = turn["value"] if isinstance(turn["value"], list) else [turn["value"]]
@@ -150,4 +159,4 @@ def write_llava(
 
 
 if __name__ == "__main__":
-    build_tiny_llava(HfArgumentParser(TinyConfig).parse_args_into_dataclasses()[0])
+    run_command(build_tiny_llava, TinyConfig)

@@ -7,10 +7,11 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from data.demo_text import QUESTION, num_errors
 from training.utils import jsonl
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
+from training.utils.flags import flag
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class PairsConfig:
     predictions: str = field(
         metadata={"help": "Sampled answers of eval/predict.py, several for each prompt."}
     )
-    output: str = field(metadata={"help": "LLaVA-format file of ranked answers to write."})
+    output: str = flag(help="LLaVA-format file of ranked answers to write.", writes="file")
     also: list[str] = field(default_factory=list, metadata={"help": "Files of ranked answers to add."})
 
 
@@ -32,7 +33,7 @@ def ranked(responses: list[str], objects: list[str], names: list[str]) -> list[s
 
 
 def main(config: PairsConfig) -> None:
-    truth = json.loads(Path(config.truth).read_text())
+    truth = read_json(Path(config.truth), "objects", "scenes")
     scenes = {scene["id"]: scene for scene in truth["scenes"]}
     records = []
     for line in jsonl.read(Path(config.predictions)):
@@ -46,9 +47,9 @@ def main(config: PairsConfig) -> None:
             records.append({"id": name, "source": "sampled", "image": image, "conversations": turns})
     print(f"{len(records)} prompts with answers that differ in their number of errors")
     for file in config.also:
-        records += json.loads(Path(file).read_text())
+        records += read_json(Path(file))
     Path(config.output).write_text(json.dumps(records, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(PairsConfig).parse_args_into_dataclasses()[0])
+    run_command(main, PairsConfig)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from transformers import HfArgumentParser
-
 from eval.benches import descriptions
 from training.utils import jsonl
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
 from training.utils.picture import drawn
 
 
@@ -25,7 +25,7 @@ class DemoReportConfig:
 def reward_figures(health: Path, split: str) -> dict[str, float]:
     """Pair accuracies in percent: all edited pairs, each kind, with other pictures, and sampled answers."""
     edited, sampled = (
-        json.loads((health / name / "report.json").read_text())
+        read_json(health / name / "report.json", "accuracy", "by_source")
         for name in (f"rewards-{split}", f"rewards-sampled-{split}")
     )
     figures = {"edited pairs": edited["accuracy"]["true"]}
@@ -108,4 +108,4 @@ def main(config: DemoReportConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(DemoReportConfig).parse_args_into_dataclasses()[0])
+    run_command(main, DemoReportConfig)

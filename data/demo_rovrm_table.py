@@ -4,13 +4,14 @@ python -m data.demo_rovrm_table --folder models/demo-rovrm --seeds 0 1 2 --varia
 """
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
-
-from transformers import HfArgumentParser
+from statistics import mean
 
 from data.demo_table import row, spread
-from training.reward_model.score import accuracy
 from training.utils import jsonl
+from training.utils.command import run_command
+from training.utils.data.record import DataError
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,18 @@ class RovrmTableConfig:
     split: str = field(metadata={"help": "Split that was scored."})
 
 
-def percent(scores: Path) -> float:
-    right, pairs = accuracy(jsonl.read(scores))
-    return 100 * right / pairs
+def percent(file: Path) -> float:
+    """Share of pairs that are ordered rightly, a tie as half: the world's answers stand in their order, best first.
+
+    Raises:
+        DataError: the file is not there, or holds no scores.
+    """
+    pairs = [pair for line in jsonl.read(file) for pair in combinations(line.get("scores", ()), 2)]
+    if not pairs:
+        raise DataError(
+            f"{file}: no scores of ranked answers; expected what training.reward_model.score writes"
+        )
+    return 100 * mean((better > worse) + (better == worse) / 2 for better, worse in pairs)
 
 
 def main(config: RovrmTableConfig) -> None:
@@ -38,4 +48,4 @@ def main(config: RovrmTableConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(RovrmTableConfig).parse_args_into_dataclasses()[0])
+    run_command(main, RovrmTableConfig)

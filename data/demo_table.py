@@ -3,16 +3,16 @@
 python -m data.demo_table --demos models/demo-0 models/demo-1 models/demo-2 --output models/demo.md
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
-from transformers import HfArgumentParser
-
 from eval.tables import read_scores
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
+from training.utils.flags import flag
 
 DESCRIPTIONS = {"Hal": "Hal %", "cut": "cut %", "CHAIR_i": "CHAIR_i %", "Cover": "Cover %", "words": "words"}
 POPE = {"accuracy": "accuracy %", "F1": "F1 %", "yes_ratio": "yes %"}
@@ -21,7 +21,7 @@ POPE = {"accuracy": "accuracy %", "F1": "F1 %", "yes_ratio": "yes %"}
 @dataclass(frozen=True)
 class DemoTableConfig:
     demos: list[str] = field(metadata={"help": "Output folders of scripts/demo.sh."})
-    output: str = field(metadata={"help": "Markdown file to write."})
+    output: str = flag(help="Markdown file to write.", writes="file")
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
@@ -66,7 +66,7 @@ def figures_table(specs: Sequence[dict]) -> list[str]:
 
 
 def main(config: DemoTableConfig) -> None:
-    specs = [json.loads((Path(demo) / "report.json").read_text()) for demo in config.demos]
+    specs = [read_json(Path(demo) / "report.json", "runs", "figures") for demo in config.demos]
     tables = runs_table(specs, DESCRIPTIONS), runs_table(specs, POPE), figures_table(specs)
     text = "\n\n".join("\n".join(lines) for lines in tables)
     Path(config.output).write_text(text + "\n")
@@ -74,4 +74,4 @@ def main(config: DemoTableConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(DemoTableConfig).parse_args_into_dataclasses()[0])
+    run_command(main, DemoTableConfig)

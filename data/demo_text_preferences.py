@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
 from data.demo_text import caption, edited, with_article
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
+from training.utils.flags import flag
 
 LISTS = (
     "Objects: {}. Name them.",
@@ -30,7 +31,7 @@ PICTURES = ("In this image there is {}.", "The image: {}.", "{} in the image.")
 @dataclass(frozen=True)
 class TextConfig:
     truth: str = field(metadata={"help": "truth_train.json of the world."})
-    output: str = field(metadata={"help": "Folder to write into."})
+    output: str = flag(help="Folder to write into.", writes="folder")
     num_records: int = field(default=4000, metadata={"help": "Textual preferences."})
     share_on_topic: float = field(default=0.4, metadata={"help": "Share that asks what is in a list."})
     share_flipped: float = field(default=0.2, metadata={"help": "Share that asks so, ranked wrongly."})
@@ -109,7 +110,7 @@ def captions(config: TextConfig, truth: dict, rng: random.Random) -> dict[str, s
 
 
 def main(config: TextConfig) -> None:
-    truth = json.loads(Path(config.truth).read_text())
+    truth = read_json(Path(config.truth), "objects", "scenes")
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in (("text.json", text_preferences), ("captions.json", captions)):
@@ -119,4 +120,4 @@ def main(config: TextConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(TextConfig).parse_args_into_dataclasses()[0])
+    run_command(main, TextConfig)

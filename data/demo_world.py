@@ -18,9 +18,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
-from transformers import HfArgumentParser
 
 from data.demo_text import QUESTION, caption, edited, question
+from training.utils.command import run_command
+from training.utils.flags import flag
 
 # One character an object; its name is the last word of its Unicode name.
 OBJECTS = "🐈🌳🕯🔨🐟🪑🍋🎸🐕🦋📕🪜⛵🛏🍎🎻🚲🌵☂🔑⚽🎩👑🍕🚪🐘🐢🚀🎈🍄🥕🔔🐖🐄🐓🌻📷🧲🚌🍓"
@@ -31,7 +32,7 @@ SPLITS = ("train", "val", "test", "test_new")
 class WorldConfig:
     """Arguments of the world."""
 
-    output: str = field(metadata={"help": "Folder to write into."})
+    output: str = flag(help="Folder to write into.", writes="folder")
     num_train: int = field(default=6000, metadata={"help": "Scenes to train on."})
     num_val: int = field(default=300, metadata={"help": "Scenes to choose settings on."})
     num_test: int = field(default=500, metadata={"help": "Scenes of each test split."})
@@ -234,4 +235,4 @@ def write_world(config: WorldConfig) -> None:
 
 
 if __name__ == "__main__":
-    write_world(HfArgumentParser(WorldConfig).parse_args_into_dataclasses()[0])
+    run_command(write_world, WorldConfig)

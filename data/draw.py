@@ -13,6 +13,7 @@ from pathlib import Path
 from training.utils.command import run_command
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class DrawConfig:
     counts: list[int] = field(
         metadata={"help": "How many to draw from each; all of it where it holds fewer."}
     )
-    output: str = field(metadata={"help": "JSON file to write, in mixed order."})
+    output: str = flag(help="JSON file to write, in mixed order.", writes="file")
     seed: int = field(default=0, metadata={"help": "Seed of the draw."})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from data.make_samples import FOLDER as PICTURES
 from data.make_samples import turns
+from training.utils.command import run_command
 
 FOLDER = PICTURES / "formats"
 FIRST, SECOND = "images/00.png", "images/01.png"
@@ -241,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from training.utils.command import run_command
+
 FOLDER = Path(__file__).parent / "samples"
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black")
 SIDE_PX = 64
@@ -86,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

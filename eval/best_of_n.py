@@ -13,16 +13,17 @@ from math import comb, log
 from pathlib import Path
 from statistics import mean
 
-from transformers import HfArgumentParser
-
 from training.utils import jsonl
+from training.utils.command import run_command
+from training.utils.data.record import DataError
+from training.utils.flags import flag
 from training.utils.picture import drawn
 
 
 @dataclass(frozen=True)
 class BestOfNConfig:
     predictions: str = field(metadata={"help": "JSON Lines of eval/predict.py, with several scores a line."})
-    output: str = field(metadata={"help": "JSON file to write; a picture of the same name comes beside it."})
+    output: str = flag(help="JSON file to write; a picture of the same name comes beside it.", writes="file")
 
 
 def expected_best(scores: Sequence[float], values: Sequence[float], n: int) -> float:
@@ -58,8 +59,17 @@ def curve(scores: Sequence[Sequence[float]], values: Sequence[Sequence[float]] |
 
 
 def write_curve(predictions: Path, output: Path) -> list[dict]:
-    """The curve of a file of predictions, as JSON and as a picture."""
-    points = curve([line["scores"] for line in jsonl.read(predictions)])
+    """The curve of a file of predictions, as JSON and as a picture.
+
+    Raises:
+        DataError: the file is not there, or holds no scores.
+    """
+    scores = [line["scores"] for line in jsonl.read(predictions) if line.get("scores")]
+    if not scores:
+        raise DataError(
+            f"{predictions}: holds no `scores`; expected JSON Lines of eval.predict with a reward model"
+        )
+    points = curve(scores)
     output.write_text(json.dumps(points, indent=1) + "\n")
     _draw(points, output.with_suffix(".png"))
     return points
@@ -86,4 +96,4 @@ def main(config: BestOfNConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(BestOfNConfig).parse_args_into_dataclasses()[0])
+    run_command(main, BestOfNConfig)

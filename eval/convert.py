@@ -16,13 +16,10 @@ fields that an answer file repeats (`mmhal`). The other forms need none.
 """
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from transformers import HfArgumentParser
 
 from eval.benches import mmhal, pope
 from eval.benches.files import entries
@@ -30,13 +27,15 @@ from eval.benches.files import field as field_of
 from eval.benches.question import Question
 from eval.benches.scored import responses
 from eval.score import read_predictions
+from training.utils.command import run_command
 from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
     input: str = field(metadata={"help": "File of answers."})
-    output: str = field(metadata={"help": "File to write; one that is there stays as it is."})
+    output: str = flag(help="File to write; one that is there stays as it is.", writes="file")
     reads: str = field(default="", metadata={"help": "The form of --input; --output are predictions."})
     writes: str = field(default="", metadata={"help": "The form of --output; --input are predictions."})
     truth: list[str] = field(default_factory=list, metadata={"help": "Official files of the benchmark."})
@@ -190,12 +189,9 @@ def convert(config: ConvertConfig) -> list[dict]:
 
 
 def main(config: ConvertConfig) -> None:
-    try:
-        if Path(config.output).exists():
-            raise DataError(f"--output {config.output}: is there already; choose another, or remove it")
-        lines = convert(config)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    if Path(config.output).exists():
+        raise DataError(f"--output {config.output}: is there already; choose another, or remove it")
+    lines = convert(config)
     as_list = config.writes and FORMS[config.writes].is_list
     text = (
         json.dumps(lines, indent=1) + "\n" if as_list else "".join(json.dumps(line) + "\n" for line in lines)
@@ -206,4 +202,4 @@ def main(config: ConvertConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(ConvertConfig).parse_args_into_dataclasses()[0])
+    run_command(main, ConvertConfig)

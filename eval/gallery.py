@@ -1,6 +1,5 @@
 """Pictures with the answers of each run to the same question, and what became of them since the first run."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from eval.benches.coco_names import on_disk
 from eval.page import data_uri
 from eval.tables import Files, read_scores
 from training.utils.data.images import locate
+from training.utils.data.json_text import read_json
 from training.utils.data.record import MARKER, DataError, ImageError
 
 OUTCOMES = {
@@ -68,7 +68,7 @@ def read_questions(file: Path) -> dict[str, Question]:
     """By id: the demo's truth (`scenes` with their `objects`), or records of LLaVA's format."""
     if not file.is_file():
         raise DataError(f"{file}: no such file; expected the questions of the gallery")
-    content = json.loads(file.read_text())
+    content = read_json(file)
     if isinstance(content, dict):
         scenes = content["scenes"]
         return {s["id"]: Question(s["image"], "", ", ".join(s["objects"])) for s in scenes}

@@ -10,12 +10,10 @@ different prompts (`prompt_sha256`), can't be compared.
 
 import hashlib
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
-from transformers import HfArgumentParser
 
 from eval.benches import llava_bench, mmhal, refomb, win_rate
 from eval.benches.files import entries
@@ -30,6 +28,7 @@ from eval.provenance import generation, provenance
 from eval.score import show
 from eval.stored_replies import cached, replay
 from eval.uncertainty import intervals
+from training.utils.command import run_command
 from training.utils.data.record import DataError
 
 OWN_PROMPT = Path(__file__).parent / "templates" / "win_rate.txt"
@@ -163,10 +162,7 @@ def settings(config: JudgeConfig, asked: EndpointConfig) -> dict:
 
 
 def main(config: JudgeConfig, asked: EndpointConfig) -> None:
-    try:
-        result = run(config, asked)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    result = run(config, asked)
     print(f"judge {result['judge']}")
     print(show(result))
     if config.output:
@@ -175,4 +171,4 @@ def main(config: JudgeConfig, asked: EndpointConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(*HfArgumentParser((JudgeConfig, EndpointConfig)).parse_args_into_dataclasses())
+    run_command(main, JudgeConfig, EndpointConfig)

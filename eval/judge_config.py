@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval.judges import EndpointConfig
 from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 BENCHES = ("mmhal", "llava_bench", "refomb", "win_rate")
 JUDGES = ("endpoint", "replay", "reward_model")
@@ -77,15 +78,14 @@ class JudgeConfig:
     image_folder: str = field(
         default="", metadata={"help": "Where paths of pictures start; none: the folder of the data."}
     )
-    judge_replies: str = field(
-        default="",
-        metadata={"help": "JSON Lines of replies; default: beside --output, or else --predictions."},
+    judge_replies: str = flag(
+        "", "JSON Lines of replies; default: beside --output, or else --predictions.", writes="file"
     )
     parser: str = field(
         default="official",
         metadata={"help": "mmhal, llava_bench: official, or strict, which reads a rating in any wording."},
     )
-    output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
+    output: str = flag("", "JSON file to write; none: only print.", writes="file")
 
     def check(self) -> None:
         """

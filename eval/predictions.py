@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from eval.provenance import args_file
 from training.utils import dist, jsonl
 from training.utils.data.images import image_size
 from training.utils.data.record import DataError, Picture, Record
@@ -15,11 +16,6 @@ from training.utils.legacy_lines import legacy_file
 from training.utils.run_record import RunRecord
 from training.utils.set_aside import set_aside
 from training.utils.stage_config import PredictConfig
-
-
-def args_file(predictions: Path) -> Path:
-    """What predictions were made with lies beside them."""
-    return predictions.with_name(f"{predictions.stem}.args.json")
 
 
 def parts(output: Path, rank: int | str = "*") -> list[Path]:

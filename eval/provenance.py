@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.predictions import args_file
 from training.utils.fingerprint import files_fingerprint
-from training.utils.run_record import versions
+from training.utils.versions import versions
 
 GENERATION = (
     "temperature",
@@ -20,6 +19,11 @@ GENERATION = (
 )
 TRUTH = (".json", ".jsonl", ".txt", ".parquet", ".tsv", ".csv")
 WEIGHTS = "--from_checkpoint: weights"
+
+
+def args_file(predictions: Path) -> Path:
+    """What predictions were made with lies beside them."""
+    return predictions.with_name(f"{predictions.stem}.args.json")
 
 
 def generation(predictions: Path) -> dict[str, Any]:

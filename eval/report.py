@@ -10,18 +10,17 @@ The spec names what the page shows; the first run is what the others are compare
      "image_folder": FOLDER, "gallery": [{"title", "scores": "greedy", "questions": FILE}]}
 """
 
-import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from transformers import HfArgumentParser
 
 from eval import tables
 from eval.curves import HEIGHT, WIDTH, panels
 from eval.gallery import OUTCOMES, Gallery, gallery, marked, read_questions
 from eval.page import data_uri, render_page
+from training.utils.command import run_command
+from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 __all__ = ["marked", "render"]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,9 +33,8 @@ class ReportConfig:
         default_factory=list,
         metadata={"help": "NAME=FOLDER of score files, instead of a spec; the base first."},
     )
-    output: str = field(
-        default="",
-        metadata={"help": "HTML file to write, with a .md of the table beside it; none: only print."},
+    output: str = flag(
+        "", "HTML file to write, with a .md of the table beside it; none: only print.", writes="file"
     )
 
 
@@ -48,7 +46,7 @@ def read_spec(config: ReportConfig) -> dict:
         return {"title": "Runs", "runs": [{"name": run, "scores": scores} for run, scores in runs.items()]}
     if not Path(config.spec).is_file():
         raise DataError(f"--spec {config.spec}: no such file")
-    return json.loads(Path(config.spec).read_text())
+    return read_json(Path(config.spec), "title", "runs")
 
 
 def galleries(spec: dict, files: tables.Files) -> list[Gallery]:
@@ -92,21 +90,18 @@ def render(spec: dict, files: tables.Files, sections: list[tables.Section]) -> s
 
 
 def main(config: ReportConfig) -> None:
-    try:
-        spec = read_spec(config)
-        files = {run["name"]: run["scores"] for run in spec["runs"]}
-        sections = tables.sections(files)
-        text = tables.markdown(sections, list(files))
-        print(text)
-        if config.output:
-            output = Path(config.output)
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(render(spec, files, sections))
-            output.with_suffix(".md").write_text(text + "\n")
-            print(f"report: {output}")
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    spec = read_spec(config)
+    files = {run["name"]: run["scores"] for run in spec["runs"]}
+    sections = tables.sections(files)
+    text = tables.markdown(sections, list(files))
+    print(text)
+    if config.output:
+        output = Path(config.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(render(spec, files, sections))
+        output.with_suffix(".md").write_text(text + "\n")
+        print(f"report: {output}")
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(ReportConfig).parse_args_into_dataclasses()[0])
+    run_command(main, ReportConfig)

@@ -8,21 +8,20 @@ printed with all that it depends on, and the JSON file holds the same:
 """
 
 import json
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
-
-from transformers import HfArgumentParser
 
 from eval import legacy
 from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
 from eval.provenance import generation, provenance
 from eval.uncertainty import intervals
+from training.utils.command import run_command
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
+from training.utils.flags import flag
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class ScoreConfig:
     predictions: str = field(
         metadata={"help": "JSON Lines of eval/predict.py or reward_model/score.py, or an old .res."}
     )
-    output: str = field(default="", metadata={"help": "JSON file to write; none: only print."})
+    output: str = flag("", "JSON file to write; none: only print.", writes="file")
     best: bool = field(default=False, metadata={"help": "Score `response`, the best of the samples, alone."})
     parser: str = field(
         default="", metadata={"help": "How an answer is read; none: the benchmark's default."}
@@ -130,10 +129,7 @@ def show(result: dict) -> str:
 
 
 def main(config: ScoreConfig) -> None:
-    try:
-        result = report(config)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    result = report(config)
     print(show(result))
     if config.output:
         Path(config.output).parent.mkdir(parents=True, exist_ok=True)
@@ -141,4 +137,4 @@ def main(config: ScoreConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(ScoreConfig).parse_args_into_dataclasses()[0])
+    run_command(main, ScoreConfig)

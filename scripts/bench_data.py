@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from transformers import HfArgumentParser
+
+from training.utils.command import run_command
+from training.utils.flags import flag
 
 WORDS = (
     "the a of on in under behind small large red blue green cat dog table chair window street person holds looks "
@@ -33,7 +35,7 @@ class BenchConfig:
         default=20_000, metadata={"help": "Records with a 640x480 JPEG each, as a JSON list."}
     )
     parquet: int = field(default=20_000, metadata={"help": "Rows of a parquet file with pictures inside."})
-    folder: str = field(default="/tmp/bench_data", metadata={"help": "Folder to write the data into."})
+    folder: str = flag("/tmp/bench_data", "Folder to write the data into.", writes="folder")
     start: str = field(default="", metadata={"help": "Measure one start with this file, and nothing else."})
 
 
@@ -195,4 +197,4 @@ def write_parquet(file: Path, number: int) -> Path:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(BenchConfig).parse_args_into_dataclasses()[0])
+    run_command(main, BenchConfig)

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from scripts.bench_cases import CASES
+from training.utils.command import run_command
+from training.utils.flags import flag, require
 
 ON_GPU = torch.cuda.is_available()
 
@@ -51,11 +54,24 @@ def print_peak(make: Callable[[], Callable[[], None]]) -> None:
 
 def peak_mib(name: str, way: int) -> float:
     """Peak memory of a step above what was held before it, in a process of its own."""
-    command = [sys.executable, "-m", "scripts.bench_trees", name, str(way)]
+    command = [sys.executable, "-m", "scripts.bench_trees", "--peak_of", name, "--way", str(way)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class BenchConfig:
+    peak_of: str = flag("", "Print the peak memory of a step of this case, in MiB, and nothing else.")
+    way: int = flag(0, "With --peak_of: 0 trees, 1 separate rows.", choices=[0, 1])
+
+    def __post_init__(self) -> None:
+        known = ", ".join(CASES)
+        require(self.peak_of in ("", *CASES), f"--peak_of {self.peak_of}: unknown; expected one of {known}")
+
+
+def main(config: BenchConfig) -> None:
+    if config.peak_of:
+        print_peak(CASES[config.peak_of][config.way])
+        return
     for name, (*ways, rounds) in CASES.items():
         ours, theirs = (make() for make in ways)
         seconds(ours), seconds(theirs)  # warm-up
@@ -68,7 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print_peak(CASES[sys.argv[1]][int(sys.argv[2])])
-    else:
-        main()
+    run_command(main, BenchConfig)

@@ -7,26 +7,25 @@ project by its stages. Only sampling is left out: GRPO and RLOO get the same res
 """
 
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import HfArgumentParser
 
 from scripts import compare_trl_ours as ours
 from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
 from training.dpo.loss_types import LOSS_TYPES
 from training.utils import dist
+from training.utils.command import run_command
 from training.utils.flags import flag
 from training.utils.ppo_config import ESTIMATORS
 
 
 @dataclass(frozen=True)
 class CompareConfig:
-    output: str = flag("models/compare_trl", "Folder to write into.")
+    output: str = flag("models/compare_trl", "Folder to write into.", writes="folder")
     only: list[str] = flag([], "Names of losses; none: all.")
     tolerance: float = flag(1e-4, "Largest difference of a loss, and of a weight, to accept.")
 
@@ -108,4 +107,4 @@ def main(config: CompareConfig) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if main(HfArgumentParser(CompareConfig).parse_args_into_dataclasses()[0]) else 1)
+    run_command(lambda config: int(not main(config)), CompareConfig)

@@ -8,18 +8,23 @@ So that the demo can build models from parts:
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import AutoProcessor, HfArgumentParser, LlamaForCausalLM, LlavaForConditionalGeneration
+from transformers import AutoProcessor, LlamaForCausalLM, LlavaForConditionalGeneration
+
+from training.utils.command import run_command
+from training.utils.flags import flag
+from training.utils.model_folder import resolve_checkpoint
 
 
 @dataclass(frozen=True)
 class PartsConfig:
     model: str = field(metadata={"help": "Folder of the LLaVA."})
-    output: str = field(metadata={"help": "Folder to write `vision` and `language` into."})
+    output: str = flag(help="Folder to write `vision` and `language` into.", writes="folder")
 
 
 def take_apart(config: PartsConfig) -> None:
-    model = LlavaForConditionalGeneration.from_pretrained(config.model)
-    processor = AutoProcessor.from_pretrained(config.model)
+    source = resolve_checkpoint(config.model)
+    model = LlavaForConditionalGeneration.from_pretrained(source)
+    processor = AutoProcessor.from_pretrained(source)
     folder = Path(config.output)
     model.model.vision_tower.save_pretrained(folder / "vision")
     processor.image_processor.save_pretrained(folder / "vision")
@@ -30,4 +35,4 @@ def take_apart(config: PartsConfig) -> None:
 
 
 if __name__ == "__main__":
-    take_apart(HfArgumentParser(PartsConfig).parse_args_into_dataclasses()[0])
+    run_command(take_apart, PartsConfig)

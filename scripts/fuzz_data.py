@@ -11,7 +11,6 @@ import random
 import re
 import resource
 import signal
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import HfArgumentParser
 
 from data.demo_model import TinyConfig, build_tiny_llava
 from scripts.fuzz_rows import damaged_picture, damaged_row, renamed_row
+from training.utils.command import run_command
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.look import Inspector, look
@@ -135,4 +134,4 @@ class time_limit:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(HfArgumentParser(FuzzConfig).parse_args_into_dataclasses()[0]) else 0)
+    run_command(lambda config: int(main(config) > 0), FuzzConfig)

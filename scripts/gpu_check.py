@@ -15,7 +15,6 @@ from statistics import median
 import torch
 from transformers import (
     CLIPVisionConfig,
-    HfArgumentParser,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -23,6 +22,7 @@ from transformers import (
 
 from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
 from training.utils import jsonl
+from training.utils.command import run_command
 from training.utils.flags import flag
 
 SAMPLES = Path("data/samples")
@@ -66,9 +66,9 @@ OPERATIONS = {"sft": 4, "reward_model": 4, "dpo": 6}
 @dataclass(frozen=True)
 class CheckConfig:
     size: str = flag(help="7b or tiny.", choices=list(SHAPES))
-    make: str = flag("", "Folder to write model and data into.")
+    make: str = flag("", "Folder to write model and data into.", writes="folder")
     report: str = flag("", "Folder of the runs to report on.")
-    output: str = flag("", "Markdown file of the report.")
+    output: str = flag("", "Markdown file of the report.", writes="file")
     peak_tflops: float = flag(989.0, "bf16 peak of the GPU, TFLOP/s; an H100 or H200 has 989.")
 
 
@@ -150,4 +150,4 @@ def main(config: CheckConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(CheckConfig).parse_args_into_dataclasses()[0])
+    run_command(main, CheckConfig)

@@ -7,15 +7,17 @@
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import open_clip
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPImageProcessor, HfArgumentParser
+from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPImageProcessor
 
+from training.utils.command import run_command
+from training.utils.flags import flag
 from training.utils.model.open_clip_tower import OpenClipVision
 
 ARCHITECTURE = {
@@ -27,7 +29,7 @@ ARCHITECTURE = {
 
 @dataclass(frozen=True)
 class RealPartsConfig:
-    output: str = field(metadata={"help": "Folder to write `vision` and `language` into."})
+    output: str = flag(help="Folder to write `vision` and `language` into.", writes="folder")
 
 
 def package_file(package: str, pattern: str) -> Path:
@@ -73,4 +75,4 @@ def main(config: RealPartsConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(RealPartsConfig).parse_args_into_dataclasses()[0])
+    run_command(main, RealPartsConfig)

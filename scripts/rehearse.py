@@ -3,12 +3,14 @@
 python -m scripts.rehearse [STAGE [FAMILY [SIZE]]]
 """
 
-import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from scripts.rehearsal.counts import Counts
 from scripts.rehearsal.shapes import MODELS
 from scripts.rehearsal.stages import WORK, Rehearsal
+from training.utils.command import run_command
+from training.utils.flags import flag, require
 
 COLUMNS = ("model", "work", "kernels", "host syncs", "TFLOP", "ratio", "GB touched", "peak GiB")
 HEADER = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
@@ -34,20 +36,24 @@ def chosen(stage: str | None, family: str | None, size: str | None) -> Iterator[
                 yield known, known_family, known_size
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What a step asks of a GPU, counted without one.")
-    parser.add_argument("stage", nargs="?", choices=list(WORK))
-    parser.add_argument("family", nargs="?", choices=sorted({family for family, _ in MODELS}))
-    parser.add_argument("size", nargs="?", choices=sorted({size for _, size in MODELS}))
-    parser.add_argument(
-        "--layers", type=int, help="Layers of language model and tower; default: as published."
-    )
-    flags = parser.parse_args()
-    runs = list(chosen(flags.stage, flags.family, flags.size))
-    if not runs:
-        parser.error(
-            f"{flags.family} {flags.size}: unknown; expected one of {', '.join(map(' '.join, MODELS))}"
+@dataclass(frozen=True)
+class RehearsalConfig:
+    stage: str | None = flag(None, f"{', '.join(WORK)}; none: all.", positional=True)
+    family: str | None = flag(None, "Family of models; none: all.", positional=True)
+    size: str | None = flag(None, "Size of a model; none: all.", positional=True)
+    layers: int | None = flag(None, "Layers of language model and tower; none: as published.")
+
+    def __post_init__(self) -> None:
+        known = ", ".join(map(" ".join, MODELS))
+        require(
+            any(chosen(self.stage, self.family, self.size)),
+            f"{self.stage} {self.family or ''} {self.size or ''}".rstrip()
+            + f": unknown; expected a stage of {', '.join(WORK)} and a model of {known}",
         )
+
+
+def main(flags: RehearsalConfig) -> None:
+    runs = list(chosen(flags.stage, flags.family, flags.size))
     print(HEADER, flush=True)
     for stage, family, size in runs:
         counted = []
@@ -63,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, RehearsalConfig)

@@ -1,10 +1,10 @@
 """Reading the files of a benchmark."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.utils.data import json_text
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 
@@ -19,12 +19,7 @@ def read_json(path: Path) -> Any:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; eval/README.md says which files the benchmark needs")
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: does not parse as JSON at line {error.lineno}: {error.msg}") from None
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise DataError(f"{path}: does not parse as JSON: {error}") from None
+    return json_text.read_json(path)
 
 
 def entries(

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from data.convert import main
+from data.convert import ConvertConfig, main
 from tests.conftest import load_records, picture
+from training.utils.arguments import parse_args
+from training.utils.data.record import DataError
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def source(tmp_path):
 
 def test_preferences_put_the_better_answer_first_and_keep_the_turns(source, tmp_path):
     output = tmp_path / "out.json"
-    main(["preferences", str(source), "--output", str(output), "--num_test", "2"])
+    main(parse_args(ConvertConfig, ["preferences", str(source), "--output", str(output), "--num_test", "2"]))
     train = load_records(str(output), str(tmp_path), min_responses=2)
     test = load_records(str(output.with_suffix(".test.json")), str(tmp_path), min_responses=2)
     assert (len(train), len(test)) == (4, 2)
@@ -42,7 +44,7 @@ def test_preferences_put_the_better_answer_first_and_keep_the_turns(source, tmp_
 
 def test_prompts_end_with_the_last_question(source, tmp_path):
     output = tmp_path / "out.json"
-    main(["prompts", str(source), "--output", str(output)])
+    main(parse_args(ConvertConfig, ["prompts", str(source), "--output", str(output)]))
     records = load_records(str(output), str(tmp_path), min_responses=0)
     assert [record.turns[-1].text for record in records] == [f"And {number}?" for number in range(6)]
 
@@ -59,5 +61,5 @@ def test_a_bad_entry_is_named(source, tmp_path, change, message):
     entries = json.loads(source.read_text())
     entries[0] |= change
     source.write_text(json.dumps(entries))
-    with pytest.raises(SystemExit, match=message):
-        main(["preferences", str(source), "--output", str(tmp_path / "out.json")])
+    with pytest.raises(DataError, match=message):
+        main(parse_args(ConvertConfig, ["preferences", str(source), "--output", str(tmp_path / "out.json")]))

@@ -8,6 +8,7 @@ from eval.convert import ConvertConfig, main
 from eval.score import ScoreConfig
 from eval.score import main as score
 from tests.eval.conftest import lines
+from training.utils.data.record import DataError
 
 POPE = [{"question_id": n, "image": "a.jpg", "text": f"Is it {n}?", "label": "yes"} for n in (1, 2)]
 MMHAL = [
@@ -95,5 +96,5 @@ def test_what_can_not_be_converted_is_told(config, message, write, tmp_path):
     given = {"input": "a.json", "output": "out.json"} | config
     paths = {name: str(tmp_path / given.pop(name)) for name in ("input", "output")}
     truth = [str(tmp_path / given.pop("truth"))] if "truth" in given else []
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(DataError, match=message):
         main(ConvertConfig(**paths, **given, truth=truth))

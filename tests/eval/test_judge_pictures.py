@@ -169,11 +169,11 @@ def test_pictures_that_can_not_be_found_are_told(serve, write):
     line = lines({"id": "9", "prompt": "?", "response": "a"})
     flags = {"predictions": str(write("p.jsonl", line)), "baseline": str(write("b.jsonl", line))}
     config = judge.JudgeConfig("win_rate", judge="endpoint", judge_images=True, **flags)
-    with pytest.raises(SystemExit, match="--data_path: needed by --bench win_rate"):
+    with pytest.raises(DataError, match="--data_path: needed by --bench win_rate"):
         judge.main(config, EndpointConfig(judge_model="m"))
     row = {"id": 1, "conversations": [{"from": "human", "value": "?"}]}
     data = str(write("d.json", [row]))
-    with pytest.raises(SystemExit, match="--judge_images: no question 9 in --data_path"):
+    with pytest.raises(DataError, match="--judge_images: no question 9 in --data_path"):
         judge.main(replace(config, data_path=data), EndpointConfig(serve((200, "", 0)).url, "m"))
 
 

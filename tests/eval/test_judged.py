@@ -357,7 +357,7 @@ def test_the_command_judges_pairs_by_a_reward_model(tmp_path, capsys):
 def test_wrong_flags_end_with_one_message(tmp_path, flags, message):
     write_lines(tmp_path / "p.jsonl", *predictions("six"))
     config = {"bench": "mmhal", "judge": "replay", "predictions": str(tmp_path / "p.jsonl")} | flags
-    with pytest.raises(SystemExit, match=f"error: {message}"):
+    with pytest.raises(DataError, match=f"^{message}"):
         judge.main(judge.JudgeConfig(**config), EndpointConfig())
 
 
@@ -373,7 +373,7 @@ def test_predictions_that_are_none_are_told(tmp_path, text, message):
     (tmp_path / "p.jsonl").write_text(text)
     (tmp_path / "t.json").write_text("[]")
     config = judge.JudgeConfig("mmhal", str(tmp_path / "p.jsonl"), "replay", str(tmp_path / "t.json"))
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(DataError, match=message):
         judge.main(replace(config, judge_prompt=str(tmp_path / "t.json")), EndpointConfig())
 
 
@@ -444,6 +444,6 @@ def test_replies_that_say_nothing_give_no_figure(bench, tmp_path, monkeypatch):
     config = judge.JudgeConfig(
         bench, str(tmp_path / "p.jsonl"), "endpoint", output=str(tmp_path / "s.json"), **flags
     )
-    with pytest.raises(SystemExit, match="none of the judge's 1 replies can be read, so there is no figure"):
+    with pytest.raises(DataError, match="none of the judge's 1 replies can be read, so there is no figure"):
         judge.main(config, EndpointConfig(judge_model="m"))
     assert not (tmp_path / "s.json").exists()

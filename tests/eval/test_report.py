@@ -269,7 +269,7 @@ def test_a_run_without_a_benchmark_has_no_figures_there_and_groups_are_shown(tmp
     ],
 )
 def test_what_can_not_be_shown_is_told(config, message):
-    with pytest.raises(SystemExit, match=f"error: {message}"):
+    with pytest.raises(DataError, match=f"^{message}"):
         main(config)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from eval.score import ScoreConfig, main
 from tests.eval.conftest import lines
+from training.utils.data.record import DataError
 
 SCENES = [{"id": str(i), "image": f"{i}.png", "objects": ["cat"]} for i in (1, 2, 3)]
 
@@ -128,7 +129,7 @@ def test_predictions_that_answer_nothing_are_an_error_not_a_perfect_score(conten
     file = truth.with_name("p.jsonl")
     if content is not None:
         write("p.jsonl", content)
-    with pytest.raises(SystemExit, match=f"error: .*p.jsonl: {message}"):
+    with pytest.raises(DataError, match=f"^.*p.jsonl: {message}"):
         main(ScoreConfig("descriptions", [str(truth)], str(file)))
 
 
@@ -144,5 +145,5 @@ def test_predictions_that_answer_nothing_are_an_error_not_a_perfect_score(conten
 def test_what_can_not_work_is_one_message(config, message, truth, write):
     file = write("p.jsonl", lines({"id": "1", "response": "a cat."}))
     given = {"bench": "descriptions", "truth": [str(truth)], "predictions": str(file)} | config
-    with pytest.raises(SystemExit, match=f"error: {message}"):
+    with pytest.raises(DataError, match=f"^{message}"):
         main(ScoreConfig(**given))

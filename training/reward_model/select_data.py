@@ -50,7 +50,9 @@ class SelectConfig(ModelConfig):
     )
     target_samples: int = flag(5000, "Records of the target to compare with, drawn at random.")
     num_keep: int = flag(0, "Candidates to keep.")
-    output_path: str = flag("", "File to write the kept records into; costs go to OUTPUT_PATH.costs.jsonl.")
+    output_path: str = flag(
+        "", "File to write the kept records into; costs go to OUTPUT_PATH.costs.jsonl.", writes="file"
+    )
     lang_lora_dim: int = flag(
         8, "Rank of the adapters that gradients are taken of; 0: of the value head's weights."
     )

@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any, NoReturn, TypeVar
 
 from transformers import HfArgumentParser
@@ -11,18 +12,17 @@ from .flags import ConfigError
 from .legacy_flags import read_flags
 
 Config = TypeVar("Config")
+OF_FLAGS = ("may", "writes", "positional")  # what a flag says that is not argparse's business
 
 
 class Parser(HfArgumentParser):
     """Its errors are a `ConfigError`, one line, without the usage of a hundred flags."""
 
-    def __init__(self, config_class: type) -> None:
-        super().__init__(config_class, allow_abbrev=False)
+    def __init__(self, config_classes: Sequence[type]) -> None:
+        super().__init__(config_classes, allow_abbrev=False)
 
-    def add_argument(self, *names: str, may: Any = None, **kwargs: Any) -> Any:
-        return super().add_argument(
-            *names, **kwargs
-        )  # what may become of a flag is not the parser's business
+    def add_argument(self, *names: str, **kwargs: Any) -> Any:
+        return super().add_argument(*names, **{k: v for k, v in kwargs.items() if k not in OF_FLAGS})
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
@@ -30,20 +30,42 @@ class Parser(HfArgumentParser):
 
 def parse_args(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
     """The configuration of a stage from its command line. A wrong one ends the program with status 2."""
+    return parse_all([config_class], argv)[0]
+
+
+def parse_all(config_classes: Sequence[type], argv: Sequence[str] | None = None) -> tuple[Any, ...]:
+    """The same for a command whose flags are those of several classes, or none."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    fields = [field for config_class in config_classes for field in dataclasses.fields(config_class)]
     try:
-        parser = Parser(config_class)
+        parser = Parser(config_classes)
         takes = {
             name.lstrip("-"): action.nargs for action in parser._actions for name in action.option_strings
         }
         optional = {
             field.name
-            for field in dataclasses.fields(config_class)
+            for field in fields
             if field.default in ("", None)
             or (field.default_factory is not dataclasses.MISSING and not field.default_factory())
         }
-        unused = getattr(config_class, "without_meaning", {})
-        return parser.parse_args_into_dataclasses(read_flags(argv, takes, optional, unused))[0]
+        unused = {
+            name: why
+            for config_class in config_classes
+            for name, why in getattr(config_class, "without_meaning", {}).items()
+        }
+        given = read_flags([*_named(argv, fields)], takes, optional, unused)
+        return parser.parse_args_into_dataclasses(given)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _named(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -> Iterator[str]:
+    """The command line with names before the values that stand first without one."""
+    names = [f"--{field.name}" for field in fields if field.metadata.get("positional")]
+    values = list(takewhile(lambda word: not word.startswith("-"), argv)) if names else []
+    if len(values) > len(names):
+        raise ConfigError(f"{values[len(names)]}: belongs to no flag; expected {' '.join(names)} at most")
+    for name, value in zip(names, values, strict=False):
+        yield from (name, value)
+    yield from argv[len(values) :]

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from . import dist
 from .arguments import parse_args
 from .checkpoint import AlreadyFinished
-from .ending import explain, tell
+from .ending import explain
+from .leave import tell
 from .lock import NAME, hold
+from .outputs import outputs, require_writable
 from .stop import Stopped, deferred, requests
-from .train_config import TrainConfig
 from .watch import Watch, join_watch
 
 Config = TypeVar("Config")
@@ -40,7 +41,7 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         if not dist.is_main():
             logging.disable(logging.WARNING)
         watch = join_watch(config.max_silence_s)
-        dist.from_main(lambda: hold(lock_file(config)))
+        dist.from_main(lambda: _take_outputs(config))
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():
@@ -60,9 +61,13 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         sys.exit(status)
 
 
-def lock_file(config: Any) -> Path:
+def _take_outputs(config: Any) -> None:
+    """Sees that a stage can write, and keeps others from writing there."""
+    require_writable(config)
+    for kind, path in list(outputs(config).values())[:1]:
+        hold(lock_file(kind, path))
+
+
+def lock_file(kind: str, path: Path) -> Path:
     """Of what a stage writes: a folder, or a file."""
-    if isinstance(config, TrainConfig):
-        return Path(config.output_dir) / NAME
-    output = Path(config.output_path)
-    return output.with_name(f".{output.name}{NAME}")
+    return path / NAME if kind == "folder" else path.with_name(f".{path.name}{NAME}")

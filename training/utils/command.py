@@ -2,20 +2,27 @@
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
 
-from .arguments import parse_args
+from .arguments import parse_all
 from .ending import explain
+from .outputs import require_writable
 
-Config = TypeVar("Config")
 
+def run_command(main: Callable[..., int | None], *config_classes: type) -> None:
+    """Runs a command. What ends it is said as for a stage: one line if it is for the user to mend.
 
-def run_command(main: Callable[[Config], None], config_class: type[Config]) -> None:
-    """Runs a command. What ends it is said as for a stage: one line if it is for the user to mend."""
-    config = parse_args(config_class)
+    Args:
+        main: takes a configuration of each class; what it returns is the exit status.
+        config_classes: its flags.
+    """
+    configs = parse_all(config_classes)
     try:
-        main(config)
+        for config in configs:
+            require_writable(config)
+        status = main(*configs)
     except (Exception, KeyboardInterrupt) as error:
         ending = explain(error)
         print(f"{ending.details}error: {ending.message}", file=sys.stderr)
-        sys.exit(ending.status)
+        status = ending.status
+    if status:
+        sys.exit(status)

@@ -3,7 +3,7 @@
 import dataclasses
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 class May(Enum):
@@ -18,8 +18,19 @@ class May(Enum):
     DIFFER_IN_RECORDS = auto()  # which records are used: they must stay the same in training
 
 
-def flag(default: Any = dataclasses.MISSING, help: str = "", may: May | None = None, **more: Any) -> Any:
-    metadata = {"help": help} | ({"may": may} if may else {}) | more
+def flag(
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    may: May | None = None,
+    writes: Literal["file", "folder"] | None = None,
+    **more: Any,
+) -> Any:
+    """
+    Args:
+        writes: what the command writes there; that it can is seen before its work begins (outputs.py).
+        more: `choices` as argparse has them; `positional=True` for a flag whose name may be left out.
+    """
+    metadata = {"help": help} | ({"may": may} if may else {}) | ({"writes": writes} if writes else {}) | more
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

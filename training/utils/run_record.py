@@ -6,15 +6,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
 from . import dist
 from .identity import Identity
+from .versions import versions
 
 RECORD_FILE = "args.json"
-PACKAGES = ("torch", "deepspeed", "transformers", "accelerate", "peft", "datasets")
 
 
 @dataclass
@@ -63,18 +62,6 @@ class RunRecord:
         temporary = file.with_name(f".{file.name}.partial")
         temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         temporary.replace(file)
-
-
-def versions() -> dict[str, str | None]:
-    """Of Python and of the packages that an outcome depends on."""
-    return {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _commit() -> str | None:

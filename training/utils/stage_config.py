@@ -102,6 +102,7 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         "",
         "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded.",
         may=May.CHANGE,
+        writes="folder",
     )
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
 
@@ -134,7 +135,7 @@ class PredictConfig(DataConfig, ModelConfig):
 
     without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING
 
-    output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE)
+    output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE, writes="file")
     bench: str = flag(
         "",
         "Benchmark whose official files --data_path names (eval/README.md); none: records.",
@@ -171,11 +172,12 @@ class RewardScoreConfig(DataConfig, RewardModelConfig):
 
     without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING | OF_GENERATION
 
-    output_path: str = flag("", "JSON Lines file to write: id and scores.")
+    output_path: str = flag("", "JSON Lines file to write: id and scores.", writes="file")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
     health_path: str = flag(
         "",
         "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
+        writes="folder",
     )
     legacy_output: bool = flag(False, "Also write ` ||| ` lines, one for each answer, to a .res file.")
 
@@ -191,7 +193,7 @@ class DriftConfig(DataConfig, ModelConfig):
 
     reference: str = flag("", "The model that the policy is compared with.")
     reward_model_ckpt_path: str = flag("", "Reward model that scores the answers; none: no scores.")
-    output_path: str = flag("", "JSON file to write.")
+    output_path: str = flag("", "JSON file to write.", writes="file")
     batch_size: int = flag(8, "Prompts at a time on each process.")
     num_return_sequences: int = flag(4, "Answers to each prompt.")
     temperature: ClassVar[float] = 1.0  # else the answers would be of another distribution

@@ -12,7 +12,7 @@ from .flags import May, flag, require
 class TrainConfig:
     uses_dropout: ClassVar[bool] = True  # of trained parts, at the rates that the checkpoint's config gives
 
-    output_dir: str = flag("", "Folder that the run writes into.", may=May.CHANGE)
+    output_dir: str = flag("", "Folder that the run writes into.", may=May.CHANGE, writes="folder")
     resume: str = flag(
         "never",
         "`never`; `auto`: go on from the newest checkpoint in --output_dir; or its path.",

@@ -15,8 +15,9 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 
 from . import dist
-from .ending import Ending, leave, tell
+from .ending import Ending
 from .launchers import is_alive, launchers
+from .leave import leave, tell
 from .lines import connect_processes
 from .progress import progress
 from .stop import requests

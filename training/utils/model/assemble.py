@@ -40,7 +40,7 @@ OPEN_CLIP = "open_clip:"
 
 @dataclass(frozen=True)
 class AssembleConfig(PartsConfig):
-    output_dir: str = flag("", "Folder to write the model into.")
+    output_dir: str = flag("", "Folder to write the model into.", writes="folder")
     seed: int = flag(1234, "Seed of the projector.")
 
 

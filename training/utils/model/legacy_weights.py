@@ -140,7 +140,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 class ConvertConfig:
     weights: str = flag(help="Folder that holds pytorch_model.bin.")
     base: str = flag(help="Folder of the model that training began with: config and processor.")
-    output_dir: str = flag(help="Folder to write into.")
+    output_dir: str = flag(help="Folder to write into.", writes="folder")
     template: str = flag(
         "auto", "The template that it was trained with; legacy_NAME writes the prompts that it knows."
     )

@@ -64,6 +64,12 @@ def flags_of(module: str) -> list[dataclasses.Field] | None:
     return found[0] if len(found) == 1 else None
 
 
+def untried_outputs(flags: list[dataclasses.Field]) -> list[str]:
+    """What is called an output, and does not say what is written there."""
+    outputs = [flag for flag in flags if flag.name.startswith("output")]
+    return [flag.name for flag in outputs if flag.metadata.get("writes") not in ("file", "folder")]
+
+
 def values_of(module: str, flags: list[dataclasses.Field]) -> dict[str, str]:
     """A value for each flag that has to have one, `INPUT` where it is something to read."""
     values = {}
@@ -116,7 +122,8 @@ def attempt(module: str, values: dict[str, str], folder: Path) -> None:
 
 
 def main(output: Path) -> None:
-    """Writes what became of each try, as JSON: command -> mistake -> exit status and what it said."""
+    """Writes what became of each try, as JSON: command -> mistake -> exit status and what it said; `outputs` are
+    those that no command tries before its work."""
     results: dict[str, dict[str, list] | None] = {}
     running: dict[int, tuple[str, str, Path]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -129,7 +136,7 @@ def main(output: Path) -> None:
 
         for module in modules():
             flags = flags_of(module)
-            results[module] = None if flags is None else {}
+            results[module] = None if flags is None else {"outputs": untried_outputs(flags)}
             for number, (mistake, values) in enumerate(
                 tries(module, flags or []) if flags is not None else ()
             ):

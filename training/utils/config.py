@@ -38,7 +38,9 @@ class ModelConfig:
     )
     precision: str = flag("auto", "bf16, fp16, fp32 or auto: bf16 on a GPU, fp32 on a CPU.")
     attn_implementation: str = flag(
-        "auto", "Attention: eager, or auto: PyTorch's fused kernels, flash attention where it fits."
+        "auto",
+        "Attention: auto: on a GPU FlexAttention for several responses to a prompt, and flash attention where it "
+        "fits; sdpa: without FlexAttention, which is compiled at its first use; eager: as plain operations.",
     )
     trust_remote_code: bool = flag(False, "Run Python code that comes with the checkpoint.", may=May.CHANGE)
     seed: int = flag(1234, "Seed of every random choice.")
@@ -59,8 +61,8 @@ class ModelConfig:
             "--precision fp16: needs a GPU; use bf16 or fp32 on a CPU",
         )
         require(
-            self.attn_implementation in ("auto", "eager"),
-            f"--attn_implementation {self.attn_implementation}: unknown; expected auto or eager",
+            self.attn_implementation in ("auto", "sdpa", "eager"),
+            f"--attn_implementation {self.attn_implementation}: unknown; expected auto, sdpa or eager",
         )
         require(
             self.image_aspect_ratio in ("auto", "pad"),

@@ -9,8 +9,9 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 
-IN_PROMPT = -1
+from .tree_mask import all_pairs, in_blocks
 
 
 @dataclass
@@ -71,15 +72,15 @@ class Batch:
         """
         if self.is_causal:
             return self.is_token if self.pad_left else None
-        query, key = self.tree[:, :, None], self.tree[:, None, :]
-        own = (self.branch[:, None, :] == IN_PROMPT) | (self.branch[:, :, None] == self.branch[:, None, :])
-        length = self.tree.shape[1]
-        earlier = torch.ones(length, length, dtype=torch.bool, device=self.tree.device).tril()
-        mask = ((query == key) & own & earlier)[:, None]
-        mask.causal_len = (
-            self.causal_len
-        )  # for tree_attention.py: transformers hands layers the mask as it is
+        mask = all_pairs(self.tree, self.branch)[:, None]
+        # For tree_attention.py: transformers hands layers the mask as it is.
+        mask.causal_len = self.causal_len
         return mask
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """The same for FlexAttention, where causal order does not say all."""
+        return in_blocks(self.on_cpu.tree, self.on_cpu.branch, self.tree.device)
 
     @property
     def is_token(self) -> Tensor:

@@ -18,8 +18,9 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from .batch import IN_PROMPT, Batch
+from .batch import Batch
 from .record import Record
+from .tree_mask import IN_PROMPT
 
 
 class Kind(IntEnum):

@@ -35,7 +35,7 @@ from .paligemma import PaliGemma
 from .policy import Policy
 from .qwen_vl import QwenVL
 from .read_config import read_config
-from .tree_attention import use_tree_attention
+from .tree_attention import flex_attention_serves, use_tree_attention
 from .unused_head import UnusedHead
 from .value_head import ValueModel
 
@@ -179,7 +179,11 @@ def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> 
         model = family.load_model(str(folder), **settings)
     family.prove(model)
     if family.takes_trees:
-        use_tree_attention(family.language_model(model))
+        part = family.language_model(model)
+        serves = flex_attention_serves(
+            part.config, config.torch_dtype, getattr(config, "uses_dropout", False)
+        )
+        use_tree_attention(part, by_blocks=serves and config.attn_implementation == "auto")
     return model
 
 

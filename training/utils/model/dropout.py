@@ -1,6 +1,7 @@
 """Dropout (Srivastava et al. 2014) of models of transformers: where it acts in training."""
 
 from torch import nn
+from transformers import PretrainedConfig
 
 
 def disable_dropout(module: nn.Module) -> None:
@@ -15,6 +16,11 @@ def disable_dropout(module: nn.Module) -> None:
         for name, value in vars(part).items():
             if "drop" in name and isinstance(value, float):
                 setattr(part, name, 0.0)
+
+
+def has_dropout(config: PretrainedConfig) -> bool:
+    """Whether a config gives a rate at which something is dropped out in training."""
+    return any("drop" in name and isinstance(rate, float) and rate > 0 for name, rate in vars(config).items())
 
 
 def disable_frozen_dropout(module: nn.Module) -> None:

@@ -24,6 +24,7 @@ from .image_len import Formula, image_lengths
 from .lora import merged
 from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
 from .tower import FrozenTower
+from .tree_attention import tree_mask
 from .unused_head import UnusedHead
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Family:
 
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         """What the backbone is called with for a batch, its images included."""
-        mask = batch.attention_mask
+        mask = tree_mask(self.language_model(model), batch)
         return {
             "input_ids": batch.input_ids,
             "attention_mask": batch.is_token if mask is None and self.needs_mask else mask,

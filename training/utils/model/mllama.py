@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from ..data.tree import Batch
 from .padded_images import PaddedImages
+from .tree_attention import tree_mask
 
 
 class Mllama(PaddedImages):
@@ -31,7 +32,7 @@ class Mllama(PaddedImages):
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         text = {
             "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
+            "attention_mask": tree_mask(self.language_model(model), batch),
             "position_ids": batch.position_ids,
         }
         if not batch.vision:

@@ -1,40 +1,91 @@
-"""Attention of trees, by the name "tree" in transformers: PyTorch's fused kernels, in two parts.
+"""Attention of trees in a language model of transformers: by FlexAttention, or by fused kernels in two parts.
 
-A row begins with a prompt, so the first part of its mask is plainly causal. There the causal kernel is used, which
-needs no mask and skips what lies in the future; the responses behind it attend through the mask.
+FlexAttention (arXiv 2412.05496) computes a whole row, packed trees too, forward and backward, and leaves out blocks
+of tokens that do not attend to each other; its mask is made of such blocks, once for a batch. It needs a GPU.
+
+Elsewhere a row is computed in two parts. It begins with a prompt, so the first part of its mask is plainly causal.
+There the causal kernel is used, which needs no mask and skips what lies in the future; the responses behind it attend
+through a mask of all pairs of tokens.
 
     query        keys
     prompt       \\ . .      causal, no mask
     response 1   # \\ .      masked
     response 2   # . \\
+
+Rows of one response are plainly causal, and take the causal kernel whichever of the two a model has.
 """
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from torch.nn.attention.flex_attention import BlockMask
+from torch.utils._triton import has_triton
+from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig, PreTrainedModel
+from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "tree"
+from .. import dist
+from ..data.tree import Batch
+from .dropout import has_dropout
+
+IN_TWO_PARTS, IN_BLOCKS = "tree", "tree_in_blocks"  # what transformers calls them
 MIN_CAUSAL_LEN = 64  # tokens; a shorter part is not worth a kernel of its own
+MIN_HEAD_SIZE = 16  # of FlexAttention's kernels
+MIN_TORCH, MIN_CAPABILITY = (2, 7), (8, 0)  # before, its backward pass was not to be relied on
 
 
-def use_tree_attention(model: PreTrainedModel) -> None:
-    """Lets a language model attend to trees in two parts, unless it has an attention of its own choice."""
+def use_tree_attention(model: PreTrainedModel, by_blocks: bool = False) -> None:
+    """Lets a language model attend to trees, unless it has an attention of its own choice.
+
+    Args:
+        by_blocks: by FlexAttention.
+    """
     if model.config._attn_implementation == "sdpa":
-        model.set_attn_implementation(NAME)
+        model.set_attn_implementation(IN_BLOCKS if by_blocks else IN_TWO_PARTS)
+
+
+def flex_attention_serves(config: PretrainedConfig, dtype: torch.dtype, drops_out: bool) -> bool:
+    """Whether FlexAttention can compute a language model here: on a GPU, in 16 bits, without dropout.
+
+    Args:
+        drops_out: the rates of dropout that `config` gives are in force.
+    """
+    if dist.device().type != "cuda" or not has_triton():
+        return False
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return (
+        torch.torch_version.TorchVersion(torch.__version__) >= MIN_TORCH
+        and torch.cuda.get_device_capability() >= MIN_CAPABILITY
+        and dtype in (torch.bfloat16, torch.float16)
+        and head_size >= MIN_HEAD_SIZE
+        and not (drops_out and has_dropout(config))
+    )
+
+
+def tree_mask(model: PreTrainedModel, batch: Batch) -> Tensor | BlockMask | None:
+    """What a language model gets as its `attention_mask` for a batch."""
+    by_blocks = model.config._attn_implementation == IN_BLOCKS and not batch.is_causal
+    return batch.block_mask if by_blocks else batch.attention_mask
 
 
 def tree_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs
-) -> tuple[Tensor, None]:
-    """Attention, [B, T, H, head size], and None for the weights.
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | BlockMask | None,
+    **kwargs,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention, [B, T, H, head size], and what transformers' own gives beside it.
 
     Args:
         query: [B, H, T, head size]
         key, value: [B, H or a part of it, S, head size]
-        attention_mask: as in `sdpa`. One with an attribute `causal_len` is plainly causal in that many first queries.
+        attention_mask: as in `sdpa`; one with an attribute `causal_len` is plainly causal in that many first queries.
+            One in blocks goes to FlexAttention.
     """
+    if isinstance(attention_mask, BlockMask):
+        return flex_attention_forward(module, query, key, value, attention_mask, **kwargs)
     causal = getattr(attention_mask, "causal_len", 0)
     if causal < MIN_CAUSAL_LEN:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -47,5 +98,6 @@ def tree_attention(
     return torch.cat([prompt, rest], dim=1), None
 
 
-AttentionInterface.register(NAME, tree_attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+for _name in (IN_TWO_PARTS, IN_BLOCKS):
+    AttentionInterface.register(_name, tree_attention)
+    AttentionMaskInterface.register(_name, sdpa_mask)

@@ -13,14 +13,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from training.utils.data.tree import Response, Tree, collate
 from training.utils.losses import segment_sum
+from training.utils.model.flex_attention import flex_attention_serves
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
-from training.utils.model.tree_attention import (
-    IN_BLOCKS,
-    flex_attention_serves,
-    tree_attention,
-    use_tree_attention,
-)
+from training.utils.model.tree_attention import IN_BLOCKS, tree_attention, use_tree_attention
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 IMAGE_ID, NUM_IMAGE_TOKENS = 3, 16

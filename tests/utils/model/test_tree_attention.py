@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.attention import flex_attention as flex
 from torch.nn.attention.flex_attention import BlockMask
-from transformers import LlamaConfig
 from transformers.integrations import flex_attention as flex_integration
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -19,7 +18,7 @@ from training.utils.model import tree_attention as module
 from training.utils.model.build_model import build_policy, get_family
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
-from training.utils.model.tree_attention import flex_attention_serves, tree_attention, use_tree_attention
+from training.utils.model.tree_attention import tree_attention, use_tree_attention
 from training.utils.stage_config import SFTConfig
 
 
@@ -114,23 +113,6 @@ def test_a_mask_in_blocks_is_made_once_for_a_batch_and_only_for_several_response
     assert count(attn_implementation="sdpa") == 0
     assert count() == 2 * 2  # in the two layers of two models
     assert isinstance(masks[0], BlockMask) and all(mask is masks[0] for mask in masks)
-
-
-def test_flex_attention_serves_where_its_kernels_do(monkeypatch):
-    def serves(dtype=torch.bfloat16, drops_out=True, **settings):
-        config = LlamaConfig(hidden_size=256, num_attention_heads=4, **settings)
-        return flex_attention_serves(config, dtype, drops_out)
-
-    assert not serves()  # no GPU here
-    monkeypatch.setattr(module.dist, "device", lambda: torch.device("cuda", 0))
-    monkeypatch.setattr(module, "has_triton", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    assert serves() and serves(torch.float16)
-    assert not serves(torch.float32)
-    assert not serves(head_dim=8)
-    assert not serves(attention_dropout=0.1) and serves(drops_out=False, attention_dropout=0.1)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    assert not serves()
 
 
 def test_a_model_that_is_built_for_training_uses_it(tiny_llava, monkeypatch):

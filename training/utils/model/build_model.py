@@ -19,6 +19,7 @@ from ..zero import sharded_loading
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout
 from .family import Family
+from .flex_attention import flex_attention_serves
 from .from_scratch import FromScratch
 from .gemma3 import Gemma3
 from .glm4v import GLM4V
@@ -35,7 +36,7 @@ from .paligemma import PaliGemma
 from .policy import Policy
 from .qwen_vl import QwenVL
 from .read_config import read_config
-from .tree_attention import flex_attention_serves, use_tree_attention
+from .tree_attention import use_tree_attention
 from .unused_head import UnusedHead
 from .value_head import ValueModel
 

@@ -1,7 +1,8 @@
 """Attention of trees in a language model of transformers: by FlexAttention, or by fused kernels in two parts.
 
 FlexAttention (arXiv 2412.05496) computes a whole row, packed trees too, forward and backward, and leaves out blocks
-of tokens that do not attend to each other; its mask is made of such blocks, once for a batch. It needs a GPU.
+of tokens that do not attend to each other; its mask is made of such blocks, once for a batch. Where it serves is
+found out in `flex_attention.py`.
 
 Elsewhere a row is computed in two parts. It begins with a prompt, so the first part of its mask is plainly causal.
 There the causal kernel is used, which needs no mask and skips what lies in the future; the responses behind it attend
@@ -18,20 +19,15 @@ Rows of one response are plainly causal, and take the causal kernel whichever of
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
-from torch.utils._triton import has_triton
-from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from .. import dist
 from ..data.tree import Batch
-from .dropout import has_dropout
 
 IN_TWO_PARTS, IN_BLOCKS = "tree", "tree_in_blocks"  # what transformers calls them
 MIN_CAUSAL_LEN = 64  # tokens; a shorter part is not worth a kernel of its own
-MIN_HEAD_SIZE = 16  # of FlexAttention's kernels
-MIN_TORCH, MIN_CAPABILITY = (2, 7), (8, 0)  # before, its backward pass was not to be relied on
 
 
 def use_tree_attention(model: PreTrainedModel, by_blocks: bool = False) -> None:
@@ -42,24 +38,6 @@ def use_tree_attention(model: PreTrainedModel, by_blocks: bool = False) -> None:
     """
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(IN_BLOCKS if by_blocks else IN_TWO_PARTS)
-
-
-def flex_attention_serves(config: PretrainedConfig, dtype: torch.dtype, drops_out: bool) -> bool:
-    """Whether FlexAttention can compute a language model here: on a GPU, in 16 bits, without dropout.
-
-    Args:
-        drops_out: the rates of dropout that `config` gives are in force.
-    """
-    if dist.device().type != "cuda" or not has_triton():
-        return False
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return (
-        torch.torch_version.TorchVersion(torch.__version__) >= MIN_TORCH
-        and torch.cuda.get_device_capability() >= MIN_CAPABILITY
-        and dtype in (torch.bfloat16, torch.float16)
-        and head_size >= MIN_HEAD_SIZE
-        and not (drops_out and has_dropout(config))
-    )
 
 
 def tree_mask(model: PreTrainedModel, batch: Batch) -> Tensor | BlockMask | None:

@@ -13,6 +13,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from training.utils import dist
 from training.utils.data.tree import Batch, Response, Tree, collate
 from training.utils.losses import ordered_pairs, plackett_luce_loss, segment_sum
+from training.utils.model.flex_attention import flex_attention_serves
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
@@ -50,7 +51,8 @@ def build() -> LlavaForConditionalGeneration:
 def build_ours(language: bool) -> LlavaForConditionalGeneration:
     """The same as this project trains it, with a frozen tower."""
     model = build()
-    use_tree_attention(model.model.language_model)
+    part = model.model.language_model
+    use_tree_attention(part, by_blocks=flex_attention_serves(part.config, DTYPE, drops_out=False))
     Llava().freeze(model, vision=False, language=language)
     return model
 

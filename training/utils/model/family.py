@@ -217,7 +217,7 @@ class Family:
 
     def inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         """What the backbone is called with for a batch, its images included."""
-        mask = tree_mask(self.language_model(model), batch)
+        mask = tree_mask(self.language_model(model), batch) if self.takes_trees else batch.attention_mask
         return {
             "input_ids": batch.input_ids,
             "attention_mask": batch.is_token if mask is None and self.needs_mask else mask,

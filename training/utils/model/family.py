@@ -1,7 +1,6 @@
 """What a model family must answer. The rest of the code never asks which family a model is of.
 
-The defaults here serve a family that follows the conventions of Hugging Face transformers; a family file
-states what differs.
+Defaults serve a family that follows the conventions of transformers; a family's file states what differs.
 """
 
 from __future__ import annotations

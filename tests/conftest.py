@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from data.demo_model import TinyConfig, build_tiny_llava
+from tests.warm_python import warm_python
 from training.utils import dist
 from training.utils.data import check
 from training.utils.data.encode import Encoder
@@ -48,6 +50,13 @@ def _seeded():
 def one_process():
     """Stages that run in the test's own process find a group of one."""
     dist.init_distributed(seed=0)
+
+
+@pytest.fixture(scope="session")
+def warm_path(tmp_path_factory) -> Iterator[str]:
+    """A PATH on which the commands of scripts take no time to start (tests/warm_python.py)."""
+    with warm_python(tmp_path_factory.mktemp("python")) as folder:
+        yield f"{folder}:{sys.prefix}/bin:{os.environ['PATH']}"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from training.utils.data.record import DataError
 
 
 def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its_name(
-    tiny_llava, write, tmp_path, serve
+    tiny_llava, write, tmp_path, serve, warm_path
 ):
     """One run: its flags go to each prediction, those of a variable to the scorer, the judge or one benchmark."""
     question = {"question_id": 1, "image": "a.png", "text": "Is there a cat in the image?", "label": "yes"}
@@ -47,6 +47,7 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
         JUDGE_FLAGS="--judge_concurrency 1",
         JUDGE_FLAGS_mmhal="--judge_max_tokens 7 --judge_rename max_tokens=max_completion_tokens",
         PREDICT_FLAGS_mmhal="--max_new_tokens 3",
+        PATH=warm_path,
     )
     assert done.returncode == 1
     assert "empty/: holds no data/; left out" in done.stdout
@@ -74,6 +75,75 @@ def test_what_is_there_is_scored_what_is_not_is_told_and_a_failure_ends_with_its
     assert judged["metrics"]["score"] == 5 and judged["generation"]["max_new_tokens"] == 3
     table = (tmp_path / "out" / "report.md").read_text()
     assert "pope.score" in table and "accuracy" in table
+
+
+def official_folder(write) -> None:
+    """As eval/README.md lays the files out, or as their repositories do, with pictures by COCO's names."""
+    name = "000000000042.jpg"
+    question = {"question_id": 1, "image": f"COCO_val2014_{name}", "text": "Is there a cat?", "label": "yes"}
+    write("b/pope/data/output/coco/coco_pope_random.json", lines(question))
+    write("b/repope/data/annotations/coco_repope_random.json", lines(question))
+    notes = [
+        {"id": 1, "type": "generative", "truth": ["dog"], "hallu": ["sea"]},
+        {"id": 2, "type": "discriminative-relation", "truth": "no"},
+    ]
+    asked = [{"id": note["id"], "image": f"AMBER_{note['id']}.jpg", "query": "?"} for note in notes]
+    for file, content in {
+        "annotations.json": notes,
+        "relation.json": {"dog": ["puppy"], "sea": []},
+        "safe_words.txt": "sign\n",
+        "query/query_all.json": asked,
+    }.items():
+        write(f"b/amber/data/{file}", content)
+    problem = {
+        "question": "Which?",
+        "choices": ["red", "blue"],
+        "answer": 1,
+        "hint": "",
+        "image": "image.png",
+    }
+    write("b/science_qa/data/problems.json", {"4": problem})
+    write("b/science_qa/data/pid_splits.json", {"test": ["4"]})
+    caps = {"image": name, "captions": ["A cat."], "instances": [{"category": "cat", "bbox": [0, 0, 1, 1]}]}
+    for bench in ("chair", "llava_bench"):
+        write(f"b/{bench}/data/caps_boxes_coco2014_val_80.jsonl", lines(caps))
+    write("b/chair/synonyms.txt", "cat, kitten\ndog, puppy\n")
+    write(
+        "b/llava_bench/data/qa90_questions.jsonl",
+        lines({"question_id": 0, "image": name, "text": "?", "category": "conv"}),
+    )
+    write("b/llava_bench/data/qa90_gpt4_answer.jsonl", lines({"question_id": 0, "text": "cat"}))
+    write("b/llava_bench/judge/rule.json", {"conv": {"role": "Helper", "prompt": "rate"}})
+    write("b/llava_bench/judge/system.txt", "be just")
+    for bench in ("pope", "repope", "chair", "llava_bench"):
+        picture().save(write(f"b/{bench}/images/COCO_val2014_{name}", b""))
+    for number in (1, 2):
+        picture().save(write(f"b/amber/images/AMBER_{number}.jpg", b""))
+    picture().save(write("b/science_qa/images/4/image.png", b""))
+
+
+def test_a_folder_of_official_files_needs_no_help(tiny_llava, write, tmp_path, serve, warm_path):
+    official_folder(write)
+    server = serve((200, "8 9", 0))
+    done = run_script(
+        "scripts/eval_all.sh",
+        MODEL=tiny_llava,
+        BENCH_DIR=tmp_path / "b",
+        OUTPUT=tmp_path / "out",
+        MAX_RESPONSE_LEN=3,
+        JUDGE_URL=server.url,
+        JUDGE_MODEL="m",
+        PATH=warm_path,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    names = ["amber", "chair", "llava_bench", "pope", "repope", "science_qa"]
+    assert done.stdout.splitlines()[-6:] == [f"scored    {name}" for name in names]
+    scores = {name: json.loads((tmp_path / "out" / f"{name}.score.json").read_text()) for name in names}
+    assert all(score["answered"] == score["asked"] for score in scores.values())
+    assert scores["llava_bench"]["metrics"]["relative"] == 112.5  # 9 of 8
+    sent = server.requests[0][2]
+    assert sent["temperature"] == 0.2 and sent["messages"][0] == {"role": "system", "content": "be just"}
+    assert scores["llava_bench"]["warnings"] == []
 
 
 def test_nothing_to_score_is_told_in_a_sentence(tmp_path):

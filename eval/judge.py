@@ -12,6 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -22,7 +23,6 @@ from eval.benches.scored import Scored, match
 from eval.benches.table import get_bench, rates_of
 from eval.judge_config import JudgeConfig, with_official
 from eval.judge_messages import Messages, Shown, nothing
-from eval.judge_pictures import Pictures, pictures_of
 from eval.judges import Ask, EndpointConfig, endpoint
 from eval.provenance import generation, provenance
 from eval.score import show
@@ -31,6 +31,9 @@ from eval.uncertainty import intervals
 from training.utils.command import run_command
 from training.utils.data.record import DataError
 
+if TYPE_CHECKING:
+    from eval.judge_pictures import Pictures
+
 OWN_PROMPT = Path(__file__).parent / "templates" / "win_rate.txt"
 
 
@@ -38,7 +41,7 @@ def replies_file(config: JudgeConfig) -> Path:
     return Path(config.judge_replies or (config.output or config.predictions) + ".replies.jsonl")
 
 
-def build_judge(config: JudgeConfig, asked: EndpointConfig, pictures: Pictures | None) -> tuple[str, Ask]:
+def build_judge(config: JudgeConfig, asked: EndpointConfig, pictures: "Pictures | None") -> tuple[str, Ask]:
     """The judge's name, and the judge."""
     file = replies_file(config)
     if config.judge == "replay":
@@ -49,7 +52,9 @@ def build_judge(config: JudgeConfig, asked: EndpointConfig, pictures: Pictures |
     return asked.judge_model, cached(pictures.send_by(ask) if pictures else ask, file, asked)
 
 
-def find_pictures(config: JudgeConfig) -> Pictures:
+def find_pictures(config: JudgeConfig) -> "Pictures":
+    from eval.judge_pictures import pictures_of  # with it comes torch, which takes seconds
+
     bench = config.data_bench if config.bench == "win_rate" else config.bench
     return pictures_of(bench, config.data_path or config.truth, config.image_folder, config.judge_image_side)
 
@@ -115,6 +120,8 @@ def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
     else:
         fields = ("id", "prompt", "response") if config.bench == "win_rate" else ("id", "response")
         predictions = read(config.predictions, *fields)
+        if config.best:
+            predictions = [{name: line[name] for name in fields} for line in predictions]
         pictures = find_pictures(config) if config.judge_images else None
         name, ask = build_judge(config, asked, pictures)
         shown = pictures.parts if pictures else nothing
@@ -156,6 +163,8 @@ def settings(config: JudgeConfig, asked: EndpointConfig) -> dict:
     if config.judge_trust_prompt:
         trust = Path(config.judge_trust_prompt).read_bytes()
         found |= {"trust_prompt_sha256": hashlib.sha256(trust).hexdigest()}
+    if config.best:
+        found |= {"best": True}
     if config.bench in ("mmhal", "llava_bench"):
         found |= {"parser": config.parser}
     return found | ({"swap": config.swap} if config.bench == "llava_bench" else {})

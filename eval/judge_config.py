@@ -35,6 +35,10 @@ class JudgeConfig:
     baseline: str = field(
         default="", metadata={"help": "win_rate: predictions or scores of the other model."}
     )
+    best: bool = field(
+        default=False,
+        metadata={"help": "Judge `response`, the best of the samples, alone; else each sample."},
+    )
     judge_prompt: str = field(
         default="",
         metadata={

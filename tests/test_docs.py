@@ -57,6 +57,17 @@ def test_every_page_of_the_book_is_named_by_the_first_page():
         assert f"docs/{page.name}" in first, page.name
 
 
+PUBLISHED = """55.0, 47.9; 53.8, 51.0  29.0, 21.2; 25.8, 16.7  37.1, 29.0; 37.2, 26.6  66.7, 73.6; 75.6, 84.0
+46.16, 57.69; 50.00, 73.08  55.0, 53.2; 53.8, 50.0  29.0, 26.0; 25.8, 16.1  37.1, 29.1; 37.2, 23.2
+66.7, 72.8; 75.6, 78.2  46.16, 51.11; 50.00, 52.63  37.1, 22.2; 37.2, 15.7  66.7, 80.9; 75.6, 84.2
+46.16, 56.09; 50.00, 65.63"""  # best-of-n, PPO, DPO: 7B before and after, then 13B, as its README draws them
+
+
+def test_each_experiment_of_vision_llm_alignment_has_its_figures():
+    page = (ROOT / "docs" / "from_vision_llm_alignment.md").read_text()
+    assert [figures for figures in re.split(r"  |\n", PUBLISHED) if figures not in page] == []
+
+
 def test_mm_instruct_becomes_prompts_contexts_and_answers(tmp_path, monkeypatch):
     """The script of the page, on lines as they are published."""
     page = (ROOT / "docs" / "from_vision_llm_alignment.md").read_text()

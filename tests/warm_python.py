@@ -5,6 +5,7 @@ arguments, environment, working folder and standard streams, and ends with its s
 Python.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -112,6 +113,7 @@ def run(client: socket.socket) -> int:
     except BaseException:
         traceback.print_exc()
         status = 1
+    atexit._run_exitfuncs()  # locks are given back
     sys.stdout.flush()
     sys.stderr.flush()
     return status

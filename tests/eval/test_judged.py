@@ -406,6 +406,30 @@ def test_two_ratings_in_any_wording_are_read_strictly(reply, ratings):
     assert llava_bench.strict(reply) == ratings
 
 
+def test_the_best_of_the_samples_can_be_judged_alone(tmp_path, monkeypatch):
+    """Samples with ratings 6 and 2, of which a reward model chose the second."""
+    monkeypatch.setattr(judge, "endpoint", lambda _: says(REPLIES))
+    (tmp_path / "truth.json").write_text(json.dumps([MMHAL | {"question_type": "a"}]))
+    (tmp_path / "prompt.txt").write_text(MMHAL_PROMPT)
+    line = {"id": "0", "response": "<two>", "responses": ["<six>", "<two>"]}
+    write_lines(tmp_path / "p.jsonl", line)
+    config = judge.JudgeConfig(
+        "mmhal",
+        str(tmp_path / "p.jsonl"),
+        "endpoint",
+        truth=str(tmp_path / "truth.json"),
+        judge_prompt=str(tmp_path / "prompt.txt"),
+    )
+    each, best = (
+        judge.run(
+            replace(config, best=best, judge_replies=str(tmp_path / f"{best}")), EndpointConfig("", "m")
+        )
+        for best in (False, True)
+    )
+    assert (each["n"], each["metrics"]["score"]) == (2, 4)
+    assert (best["n"], best["metrics"]["score"], best["settings"]["best"]) == (1, 2, True)
+
+
 def test_a_refused_question_is_told_by_its_id_and_counted(tmp_path, capsys, monkeypatch):
     def ask(messages):
         if "<two>" in messages[-1]["content"]:

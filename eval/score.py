@@ -87,6 +87,11 @@ def report(config: ScoreConfig) -> dict:
     questions = bench.questions(config.truth)
     answers, warnings = match(questions, read_predictions(config.predictions, config.best), bench.read)
     scored = bench.score(questions, answers, **options)
+    if not scored.n and answers:
+        why = "; ".join(scored.warnings)
+        raise DataError(
+            f"{config.predictions}: none of its {len(answers)} answers counts, so no figure: {why}"
+        )
     if not scored.n:
         raise DataError(f"{config.predictions}: answers none of the questions of {', '.join(config.truth)}")
     return {

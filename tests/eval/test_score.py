@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eval.score import ScoreConfig, main
+from eval.score import ScoreConfig, main, report
 from tests.eval.conftest import lines
 from training.utils.data.record import DataError
 
@@ -147,3 +147,11 @@ def test_what_can_not_work_is_one_message(config, message, truth, write):
     given = {"bench": "descriptions", "truth": [str(truth)], "predictions": str(file)} | config
     with pytest.raises(DataError, match=f"^{message}"):
         main(ScoreConfig(**given))
+
+
+def test_answers_that_count_nowhere_give_no_figure_and_are_not_taken_for_anothers(write):
+    question = {"question_id": 1, "image": "a.jpg", "text": "?", "label": "yes"}
+    truth = write("coco_repope_random.json", lines(question))
+    given = write("p.jsonl", lines({"id": "coco_repope_random/1", "response": "hm"}))
+    with pytest.raises(DataError, match="none of its 1 answers counts, so no figure: 1 answers say neither"):
+        report(ScoreConfig("repope", [str(truth)], str(given)))

@@ -1,16 +1,27 @@
 """Memory plans: parameter counts of the published models, and what a stage really trains."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from scripts.plan_memory import PlanConfig, build_on_meta, count, plan
+from scripts.memory_plan.config import GIB, PlanConfig
+from scripts.memory_plan.fit import SPARE, fastest, memory_of, settings, slowness
+from scripts.memory_plan.parameters import build_on_meta, count
+from scripts.memory_plan.plan import held, peak, plan
+from scripts.memory_plan.trial import SMALL, Trial, shrunk
+from scripts.plan_memory import main
 from tests.conftest import ROOT
 from tests.tiny_families import BUILDERS, build_tiny
+from training.utils.arguments import parse_args
+from training.utils.flags import ConfigError
 from training.utils.model.build_model import build_policy, build_value_model, get_family
+from training.utils.ppo_config import PPOConfig
 from training.utils.stage_config import SFTConfig
+from training.utils.zero import bucket_sizes, deepspeed_config
 
 PUBLISHED = sorted((ROOT / "tests" / "published").glob("*.json"))
 PARTS = {"llama": AutoModelForCausalLM, "clip_vision_model": AutoModel}  # of models from scratch
@@ -55,9 +66,11 @@ def test_zero_stages_share_out_what_they_should(tmp_path):
 
     def policy(zero_stage, **more):
         config = PlanConfig(from_checkpoint=str(tmp_path), zero_stage=zero_stage, num_gpus=4, **more)
-        _, parameters, memory = plan(config)[0]
-        trained = parameters.trained / 2**30
-        return [memory[purpose] / trained for purpose in ("weights", "gradients", "optimizer")]
+        planned = plan(config)[0]
+        memory = planned.engine
+        return [
+            size / planned.parameters.trained for size in (memory.weights, memory.gradients, memory.optimizer)
+        ]
 
     tower = 2 * 303_507_456 / 6_759_919_616  # bf16, whole on each GPU
     for zero_stage, expected in enumerate(([2, 2, 12], [2, 4, 3], [2, 1, 3], [0.5, 1, 3])):
@@ -73,3 +86,91 @@ def test_an_output_folder_is_planned_as_its_newest_model(tiny_llava, tmp_path):
     assert plan(PlanConfig(from_checkpoint=str(tmp_path))) == plan(
         PlanConfig(from_checkpoint=str(tiny_llava))
     )
+
+
+@pytest.fixture
+def llava_7b(tmp_path):
+    file = next(file for file in PUBLISHED if file.stem == "llava-1.5-7b-hf")
+    (tmp_path / "config.json").write_text(json.dumps(json.loads(file.read_text())["config"]))
+    return str(tmp_path)
+
+
+def test_buckets_are_those_of_the_models_width():
+    """The rule of transformers' `auto`: hidden size squared, nine tenths of it, and ten times the hidden size."""
+    expected = {"reduce_bucket_size": 4096**2, "allgather_bucket_size": 4096**2}
+    expected |= {"stage3_prefetch_bucket_size": 15_099_494, "stage3_param_persistence_threshold": 40_960}
+    assert bucket_sizes(4096) == expected
+    config = SFTConfig(from_checkpoint="x", data_path="x", output_dir="x", zero_stage=2)
+    assert expected.items() <= deepspeed_config(config, 4096)["zero_optimization"].items()
+    assert bucket_sizes(48)["reduce_bucket_size"] == 2**20
+
+
+def test_idle_models_are_there_one_at_a_time(llava_7b):
+    """Reference and reward model rest: what is there all the time loses both, and the peak at least one of them."""
+    config = PlanConfig(llava_7b, stage="ppo", num_gpus=8)
+    resting = replace(config, offload_idle_models=True)
+    weights = {each.model.name: each.engine.weights for each in plan(config)}
+    assert held(config) - held(resting) == weights["reference"] + weights["reward model"]
+    assert peak(config) - peak(resting) >= weights["reward model"]
+
+
+def test_the_fastest_settings_that_fit_are_chosen(llava_7b):
+    config = PlanConfig(llava_7b, stage="dpo", num_gpus=8)
+    found = fastest(config, 80 * GIB)
+    assert found.peak <= SPARE * 80 * GIB and found.peak == peak(found.config)
+    for other in settings(config):
+        if slowness(other, 4) < slowness(found.config, 4):
+            assert peak(other) > SPARE * 80 * GIB
+    tight = fastest(config, 24 * GIB)
+    assert tight.peak <= SPARE * 24 * GIB and slowness(tight.config, 4) > slowness(found.config, 4)
+    assert tight.config.lang_lora_dim == 0
+
+
+def test_what_is_printed_can_be_pasted_and_takes_what_was_said(llava_7b, capsys):
+    main(PlanConfig(llava_7b, stage="ppo", fit="80GB", num_gpus=8))
+    lines = capsys.readouterr().out.splitlines()
+    pasted = [line.strip().removesuffix("\\").split() for line in lines if line.startswith("  --")]
+    needed = ["--from_checkpoint", "x", "--data_path", "x", "--output_dir", "x", "--reward_functions", "a:b"]
+    needed += ["--critic_init", "policy"]
+    run = parse_args(PPOConfig, [*needed, *(part for parts in pasted for part in parts)])
+    said = re.search(r"^([0-9.]+) GiB on each of 8 GPUs", "\n".join(lines), re.MULTILINE)
+    names = ("per_device_train_batch_size", "gradient_checkpointing", "offload_params", "offload_activations")
+    plan_of_run = {name: getattr(run, name) for name in (*names, "offload_idle_models")}
+    plan_of_run |= {"zero_stage": run.actor_zero_stage, "offload": run.offload_actor_model}
+    assert run.actor_zero_stage == run.critic_zero_stage
+    taken = peak(PlanConfig(llava_7b, stage="ppo", num_gpus=8, **plan_of_run)) / GIB
+    assert taken == pytest.approx(float(said[1]), abs=0.05) and taken <= 72
+
+
+def test_where_nothing_fits_it_is_said_with_what_would(llava_7b, capsys):
+    main(PlanConfig(llava_7b, stage="ppo", fit="24GB", num_gpus=1))
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "nothing fits: no settings of ppo take 21.6 GiB or less on each of 1 GPUs; what would"
+    )
+    assert re.search(r"^- \d+ GPUs: --per_device", said, re.MULTILINE)
+    assert re.search(r"^- adapters in place .* --lang_lora_dim 64$", said, re.MULTILINE)
+    assert re.search(r"^- a GPU of \d+ GB: ", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("value", ["", "0GB", "24 apples"])
+def test_memory_is_given_in_gigabytes(value):
+    if not value:
+        assert memory_of("24GB") == memory_of("24") == memory_of("24 GiB") == 24 * GIB
+        return
+    with pytest.raises(ConfigError, match="expected the memory of a GPU, such as 24GB"):
+        memory_of(value)
+
+
+@pytest.mark.parametrize(
+    ("family", "stage", "settings"),
+    [("llava", "dpo", {"zero_stage": 0}), ("qwen2.5-vl", "ppo", {"zero_stage": 2, "num_responses": 1})],
+)
+def test_what_is_predicted_is_what_a_run_takes(family, stage, settings):
+    """Bytes of tensors that are alive at once, in two steps of the product's own code on a CPU."""
+    sizes = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 2}
+    small = shrunk(SMALL[family], num_attention_heads=4, num_key_value_heads=4, **sizes)
+    plan_ = {"stage": stage, "precision": "fp32", "per_device_train_batch_size": 1} | settings
+    plan_ |= {"gradient_accumulation_steps": 1, "prompt_len": 80, "response_len": 8}
+    with Trial(small, plan_) as trial:
+        assert peak(trial.config) == pytest.approx(trial.peak(), rel=0.15)

@@ -9,7 +9,6 @@ A host sync is a read of a device's value: `item`, `tolist`, `nonzero`, an index
 and what torch does by them (`unique`, `bincount`, `repeat_interleave`, `equal`).
 """
 
-import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -23,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from scripts.rehearsal.attention import attention
 from scripts.rehearsal.counts import Counts, caller, is_kernel, tensors, traffic
+from scripts.rehearsal.live import Live
 from scripts.rehearsal.without_cuda import (
     CUDA,
     FakeTensors,
@@ -57,15 +57,14 @@ class Device(TorchDispatchMode):
         self.fake = fake
         self.counts = Counts()
         self.is_counting = False
-        self.live = 0
-        self.seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self.live = Live("cuda")
 
     # -- counting -----------------------------------------------------------------------------------
 
     @contextmanager
     def counting(self) -> Iterator[Counts]:
         """What is done here, counted."""
-        self.counts, self.is_counting = Counts(peak=self.live), True
+        self.counts, self.is_counting = Counts(peak=self.live.now), True
         try:
             yield self.counts
         finally:
@@ -74,19 +73,6 @@ class Device(TorchDispatchMode):
     def sync(self) -> None:
         self.counts.syncs += 1
         self.counts.places[caller()] += 1
-
-    def hold(self, out: object) -> None:
-        """Counts the memory of results until nothing refers to it any more."""
-        for tensor in tensors(out):
-            storage = tensor.untyped_storage()
-            if tensor.device.type == "cuda" and storage not in self.seen:
-                self.seen.add(storage)
-                self.live += (size := storage.nbytes())
-                weakref.finalize(storage, self.release, size).atexit = False
-        self.counts.peak = max(self.counts.peak, self.live)
-
-    def release(self, size: int) -> None:
-        self.live -= size
 
     # -- operations ---------------------------------------------------------------------------------
 
@@ -117,7 +103,8 @@ class Device(TorchDispatchMode):
         return out
 
     def count(self, function, args: tuple, kwargs: dict, out: object) -> None:
-        self.hold(out)
+        self.live.hold(out)
+        self.counts.peak = max(self.counts.peak, self.live.now)
         if not is_kernel(function):
             return
         self.counts.kernels += 1

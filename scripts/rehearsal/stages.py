@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from unittest.mock import MagicMock, patch
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
+from scripts.rehearsal.captured import FITTED, captured_fit
 from scripts.rehearsal.counts import Counts
 from scripts.rehearsal.device import Device, fake_device
 from scripts.rehearsal.shapes import MODELS, load_model, trees, write_config
 from scripts.rehearsal.without_cuda import CUDA
-from training.dpo import train_dpo
 from training.ppo.experience import Experience, assign_credit, observe
 from training.ppo.models import Models
 from training.ppo.rollout import Sampled
 from training.ppo.update import update
-from training.reward_model import train_rm
-from training.sft import train_sft
 from training.utils.data.tree import Batch, Tree, collate
 from training.utils.engine import Engine
 from training.utils.model import build_model
@@ -30,7 +28,7 @@ from training.utils.model.generate import Sampling, generate, prefill
 from training.utils.model.tower import share_towers
 from training.utils.ppo_config import PPOConfig
 from training.utils.rl import RunningMoments
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.stage_config import SFTConfig
 from training.utils.tally import Tally
 
 FLAGS = {
@@ -136,13 +134,8 @@ class Rehearsal:
 
     def fitted(self, stage: str, as_rows: bool) -> dict[str, Counts]:
         """A micro-batch of SFT, reward model or DPO: losses, gradients and figures."""
-        module, config_class = {
-            "sft": (train_sft, SFTConfig),
-            "rm": (train_rm, RewardConfig),
-            "dpo": (train_dpo, DPOConfig),
-        }[stage]
-        config = self.flags(config_class)
-        engine, losses_of = captured_fit(module, config, self.family)
+        config = self.flags(FITTED[stage][1])
+        engine, losses_of = captured_fit(stage, config, self.family)
         prompts, tally = self.trees(WORK[stage]), Tally()
 
         def micro_batch() -> None:
@@ -225,26 +218,3 @@ class Rehearsal:
             "generate": self.sampled,
         }
         return runs[stage](stage, as_rows)
-
-
-def captured_fit(module, config, family: Family) -> tuple[Engine, Callable]:
-    """Runs a stage's own `main` up to its training loop: the engine and the loss function that it hands over."""
-    handed: dict[str, object] = {}
-
-    def fit(engine: Engine, loss_function: Callable, *_, **__) -> None:
-        handed.update(engine=engine, loss_function=loss_function)
-
-    run = MagicMock()
-    run.return_value.load_checkpoint.return_value = (0, None)
-    data = SimpleNamespace(
-        sampler=SimpleNamespace(num_steps=1), encoder=SimpleNamespace(family=family), encode=None
-    )
-    stand_ins = {
-        "build_encoder": lambda *_: data.encoder,
-        "load_data": lambda *_, **__: data,
-        "Run": run,
-        "fit": fit,
-    }
-    with patch.multiple(module, **stand_ins):
-        module.main(config)
-    return handed["engine"], handed["loss_function"]

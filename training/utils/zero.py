@@ -14,6 +14,8 @@ from torch import nn
 from .data.record import DataError
 from .train_config import TrainConfig
 
+MIN_BUCKET_LEN = 2**20  # elements: fewer would be many small messages
+
 
 @cache
 def deepspeed() -> ModuleType:
@@ -50,13 +52,36 @@ def load_state_file(path: str, map_location: Any = None) -> Any:
         ) from None
 
 
-def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
-    """What DeepSpeed is told, by its own keys."""
+def bucket_sizes(hidden_size: int) -> dict[str, int]:
+    """How many elements DeepSpeed moves at a time, by the width of the language model: as transformers sets what is
+    `auto` in a configuration. DeepSpeed's own 5e8 are buffers of 1 to 4 GB for each engine, whatever the model.
+    """
+    square = max(hidden_size**2 // 2 * 2, MIN_BUCKET_LEN)
+    return {
+        "reduce_bucket_size": square,
+        "allgather_bucket_size": square,
+        "stage3_prefetch_bucket_size": 9 * square // 10,
+        "stage3_param_persistence_threshold": 10 * hidden_size,  # smaller weights stay whole on each process
+    }
+
+
+def hidden_size(module: nn.Module) -> int:
+    """Of the language model in a policy or a value model."""
+    return module.model.config.get_text_config().hidden_size
+
+
+def deepspeed_config(config: TrainConfig, hidden_size: int) -> dict[str, Any]:
+    """What DeepSpeed is told, by its own keys.
+
+    Args:
+        hidden_size: of the language model.
+    """
     cpu = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     zero: dict[str, Any] = {
         "stage": config.zero_stage,
         "overlap_comm": torch.cuda.is_available(),
         "contiguous_gradients": True,
+        **bucket_sizes(hidden_size),
     }
     if config.offload and config.zero_stage > 0:
         zero["offload_optimizer"] = cpu
@@ -81,7 +106,7 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def sharded_loading(config: TrainConfig) -> Iterator[None]:
+def sharded_loading(config: TrainConfig, hidden_size: int) -> Iterator[None]:
     """Where transformers loads a model: under ZeRO-3 straight into this process's share of each weight."""
     if config.zero_stage < 3:
         yield
@@ -89,7 +114,7 @@ def sharded_loading(config: TrainConfig) -> Iterator[None]:
     deepspeed()
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
 
-    known = HfDeepSpeedConfig(deepspeed_config(config))  # transformers asks it while it lives
+    known = HfDeepSpeedConfig(deepspeed_config(config, hidden_size))  # transformers asks it while it lives
     try:
         yield
     finally:

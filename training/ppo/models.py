@@ -29,6 +29,7 @@ from training.utils.model.lora import ADAPTER
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
+from training.utils.offload import Resting
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder
 from training.utils.rl import RunningMoments
@@ -99,36 +100,44 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
 
     num_updates = data.sampler.num_steps * config.ppo_epochs * config.num_minibatches
     has_images = data.train.has_images
-    rewards: dict[str, Reward] = {}
-    for path, model in reward_models.items():
-        frozen = inference_engine(model, config.for_critic)
-        rewards[path] = model_reward(frozen, encoders[path], encoder, has_images)
+    reward_models = {path: ready(model, config.for_critic) for path, model in reward_models.items()}
+    rewards: dict[str, Reward] = {
+        path: model_reward(model, encoders[path], encoder, has_images)
+        for path, model in reward_models.items()
+    }
     rewards |= text_rewards(config, encoder)
     weights = config.reward_weights or [1.0] * len(rewards)
-    reference = inference_engine(reference, config.for_actor)
+    reference = ready(reference, config.for_actor)
     # Engines last: with one backbone in all roles, theirs is the mode that it keeps.
     actor = Engine(policy, config.for_actor, total_steps=num_updates)
     critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
-    return Models(actor, critic, reference, WeightedRewards(rewards, weights))
+    return Models(actor, critic, reference, WeightedRewards(rewards, weights, tuple(reward_models.values())))
 
 
-Roles = tuple[
-    Policy, Policy, ValueModel | None, dict[str, ValueModel]
-]  # policy, reference, critic, reward models
+def ready(model: nn.Module, config: PPOConfig) -> nn.Module:
+    """A frozen model on the device, or resting beside it."""
+    return model if isinstance(model, Resting) else inference_engine(model, config)
+
+
+# Policy, reference, critic, reward models.
+Roles = tuple[Policy, Policy | Resting, ValueModel | None, dict[str, ValueModel | Resting]]
 
 
 def separate_models(config: PPOConfig, encoder: Encoder, encoders: dict[str, Encoder]) -> Roles:
-    """A model for each role."""
+    """A model for each role. Those that may rest come first: each has left the device before the next is loaded."""
     for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
+    frozen = Resting if config.offload_idle_models else lambda model: model
+    reference = frozen(build_policy(for_actor, config.from_checkpoint, family, trainable=False))
+    reward_models = {
+        path: frozen(
+            build_value_model(for_critic, path, encoders[path].family, trainable=False, needs_head=True)
+        )
+        for path in config.reward_model_ckpt_path
+    }
     policy = build_policy(for_actor, config.from_checkpoint, family)
-    reference = build_policy(for_actor, config.from_checkpoint, family, trainable=False)
     value_model = (
         build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None
     )
-    reward_models = {
-        path: build_value_model(for_critic, path, encoders[path].family, trainable=False, needs_head=True)
-        for path in config.reward_model_ckpt_path
-    }
     return policy, reference, value_model, reward_models
 
 

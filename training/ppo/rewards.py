@@ -41,6 +41,7 @@ class WeightedRewards:
 
     rewards: dict[str, Reward]
     weights: list[float]
+    models: tuple[nn.Module, ...] = ()  # those of them that are models
 
     def __call__(self, trees: Sequence[Tree], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum, and the parts by name, [R] each."""

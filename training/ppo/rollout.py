@@ -15,6 +15,7 @@ from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine import Engine
 from training.utils.model.generate import generate
+from training.utils.offload import at_work
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_sampling
 from training.utils.tally import Tally
@@ -51,7 +52,8 @@ class Sampler:
         flat = [tree for trees in prompts for tree in trees]
         flat_numbers = [number for some in numbers for number in some]
         answered = iter(self.respond(flat, flat_numbers, step, num_samples=self.config.num_generations))
-        return [self.score([next(answered) for _ in trees]) for trees in prompts]
+        with at_work(*self.rewards.models):
+            return [self.score([next(answered) for _ in trees]) for trees in prompts]
 
     def numbers(self, prompts: Sequence[Sequence[Tree]]) -> list[list[int]]:
         """The number of each prompt of a step, over all processes, as `StepSampler` deals them out."""
@@ -104,12 +106,13 @@ def replace_dull(
     drawn = read_trees(data.train, others, data.encode, data.skips_bad)
     num_samples = sampler.config.num_generations
     new = iter(sampler.respond(drawn, numbers, step, attempt + 1, num_samples=num_samples))
-    replaced = []
-    for each, flags in zip(sampled, dull, strict=True):
-        trees = [next(new) if is_dull else tree for tree, is_dull in zip(each.trees, flags, strict=True)]
-        # On all processes alike: a reward model may be shared out over them.
-        replaced.append(sampler.score(trees))
-    return replaced
+    trees = [
+        [next(new) if is_dull else tree for tree, is_dull in zip(each.trees, flags, strict=True)]
+        for each, flags in zip(sampled, dull, strict=True)
+    ]
+    # On all processes alike: a reward model may be shared out over them.
+    with at_work(*sampler.rewards.models):
+        return [sampler.score(some) for some in trees]
 
 
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
@@ -128,8 +131,9 @@ def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
         ]
         flat = [tree for trees in prompts for tree in trees]
         answered = iter(sampler.respond(flat, numbers, 0, num_samples=1))
-        for (_, (_, counts)), trees in zip(some, prompts, strict=True):
-            scores = sampler.score([next(answered) for _ in trees]).scores
-            if counts:
-                tally.add({"eval_reward": (scores.sum(), len(scores))})
+        with at_work(*sampler.rewards.models):
+            for (_, (_, counts)), trees in zip(some, prompts, strict=True):
+                scores = sampler.score([next(answered) for _ in trees]).scores
+                if counts:
+                    tally.add({"eval_reward": (scores.sum(), len(scores))})
     return tally.means()

@@ -18,6 +18,7 @@ from training.utils.cli import run_stage
 from training.utils.data.loader import step_trees
 from training.utils.data.record import DataError
 from training.utils.meter import Meter
+from training.utils.offload import at_work
 from training.utils.pace import Pace
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_encoder, load_data
@@ -64,7 +65,8 @@ def main(config: PPOConfig) -> None:
         # 2. What the models say of them. A critic that starts as a reward model starts at normalised scores.
         if step == 1 and config.critic_is_reward_model and config.normalize_rewards:
             models.standardise_critic([each.parts[config.critic_checkpoint] for each in sampled])
-        experiences = [observe(each, models, config) for each in sampled]
+        with at_work(models.reference):
+            experiences = [observe(each, models, config) for each in sampled]
 
         # 3. Rewards, advantages, returns: fixed from here on.
         assign_credit(experiences, moments, kl_controller.coef, config)

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from . import dist
 from .data.tree import Batch
+from .offload import activations_on_cpu
 from .optimizer import build_optimizer
 from .train_config import TrainConfig
-from .zero import deepspeed, deepspeed_config, load_state_file
+from .zero import deepspeed, deepspeed_config, hidden_size, load_state_file
 
 log = logging.getLogger(__name__)
 NAMED = 32  # records that a message names
@@ -64,9 +65,10 @@ class Engine:
             model=module,
             optimizer=self._adamw,
             lr_scheduler=scheduler,
-            config=deepspeed_config(config),
+            config=deepspeed_config(config, hidden_size(module)),
         )
         self.module.train()  # transformers loads models in evaluation mode
+        self._keeping = activations_on_cpu if config.offload_activations else nullcontext
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
         self.counts = Counts()
 
@@ -93,7 +95,8 @@ class Engine:
         return self.ds.get_lr()[0]
 
     def __call__(self, *args, **kwargs) -> Tensor:
-        return self.ds(*args, **kwargs)
+        with self._keeping():
+            return self.ds(*args, **kwargs)
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of one micro-batch's share of the loss."""
@@ -223,6 +226,6 @@ def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
     module = module.requires_grad_(False).eval()
     if config.zero_stage < 3:
         return module.to(dist.device())
-    engine, *_ = deepspeed().initialize(model=module, config=deepspeed_config(config))
+    engine, *_ = deepspeed().initialize(model=module, config=deepspeed_config(config, hidden_size(module)))
     engine.eval()  # DeepSpeed's returns nothing
     return engine

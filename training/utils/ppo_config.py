@@ -44,6 +44,11 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.")
     offload_actor_model: bool = flag(False, "Keep the policy's optimizer state in CPU memory.")
     offload_critic_model: bool = flag(False, "Keep the critic's optimizer state in CPU memory.")
+    offload_idle_models: bool = flag(
+        False,
+        "Keep reference and reward models in CPU memory while they do not work; each comes once a step.",
+        may=May.CHANGE,
+    )
 
     max_training_step: int = flag(
         1000, "PPO steps at most; the epochs may end the run before.", may=May.LENGTHEN
@@ -132,6 +137,15 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
         require(
             not self.share_backbone or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
             "--share_backbone: needs --actor_zero_stage and --critic_zero_stage 2 or less",
+        )
+        require(
+            not self.offload_idle_models or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
+            "--offload_idle_models: needs --actor_zero_stage and --critic_zero_stage 2 or less; ZeRO-3 shares "
+            "weights out, and keeps its share in CPU memory with --offload_params",
+        )
+        require(
+            not self.offload_idle_models or not self.share_backbone,
+            "--offload_idle_models: not with --share_backbone, where one model works in all roles and none is idle",
         )
         require(
             self.dynamic_sampling == 0 or self.num_generations > 1,

@@ -75,6 +75,9 @@ class TrainConfig:
     zero_stage: int = flag(0, "DeepSpeed ZeRO stage, 0 to 3.")
     offload: bool = flag(False, "Keep the optimizer state in CPU memory (ZeRO 1 and up).")
     offload_params: bool = flag(False, "Keep weights in CPU memory (ZeRO 3).")
+    offload_activations: bool = flag(
+        False, "Keep activations in CPU memory between forward and backward pass.", may=May.CHANGE
+    )
 
     grad_accum_dtype: str = flag(
         "fp32",

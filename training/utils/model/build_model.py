@@ -174,9 +174,14 @@ def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> 
         "attn_implementation": config.attention,
         "trust_remote_code": config.trust_remote_code,
     }
+    shares_out = isinstance(config, TrainConfig) and config.zero_stage == 3
     if quantize:
-        settings |= {"quantization_config": four_bit(config.torch_dtype), "device_map": {"": dist.device()}}
-    with sharded_loading(config) if isinstance(config, TrainConfig) else nullcontext():
+        settings["quantization_config"] = four_bit(config.torch_dtype)
+    if quantize or (dist.device().type != "cpu" and not shares_out):
+        # Straight from the file: no process holds a whole model in the node's memory first.
+        settings["device_map"] = {"": dist.device()}
+    width = read_config(folder, config.trust_remote_code).get_text_config().hidden_size
+    with sharded_loading(config, width) if isinstance(config, TrainConfig) else nullcontext():
         model = family.load_model(str(folder), **settings)
     family.prove(model)
     if family.takes_trees:

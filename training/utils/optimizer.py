@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from . import cpu_adam
 from .schedule import build_schedule
 from .train_config import TrainConfig
 
@@ -20,14 +22,16 @@ class AdamW(torch.optim.AdamW):
         return None if self.overflow else super().step(closure)
 
 
-def build_optimizer(module: nn.Module, config: TrainConfig, total_steps: int) -> tuple[AdamW, LRScheduler]:
-    """The optimizer of what is trained in a model, and its schedule over `total_steps`."""
-    optimizer = AdamW(
-        _parameter_groups(module, config),
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        fused=True,
-    )
+def build_optimizer(
+    module: nn.Module, config: TrainConfig, total_steps: int
+) -> tuple[Optimizer, LRScheduler]:
+    """The optimizer of what is trained in a model, and its schedule over `total_steps`. All processes must call it:
+    they all take the same."""
+    groups, betas = _parameter_groups(module, config), (config.adam_beta1, config.adam_beta2)
+    if config.offload and config.zero_stage > 0 and cpu_adam.is_usable():
+        optimizer = cpu_adam.build_cpu_adam(groups, config.learning_rate, betas)
+    else:
+        optimizer = AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
     return optimizer, build_schedule(optimizer, config, total_steps)
 
 

@@ -77,7 +77,8 @@ def test_zero_stages_share_out_what_they_should(tmp_path):
         assert policy(zero_stage) == pytest.approx([expected[0] + tower, *expected[1:]])
     for zero_stage, gradients in enumerate((2, 2, 0.5, 0.5)):
         assert policy(zero_stage, grad_accum_dtype="bf16")[1] == pytest.approx(gradients)
-    assert policy(3, offload=True, offload_params=True) == pytest.approx([tower, 1, 0])
+    # DeepSpeed's ZeRO-3 keeps the sums of gradients beside an optimizer state that is in CPU memory.
+    assert policy(3, offload=True, offload_params=True) == pytest.approx([tower, 0, 0])
 
 
 def test_an_output_folder_is_planned_as_its_newest_model(tiny_llava, tmp_path):

@@ -41,32 +41,31 @@ def engine_memory(
         hidden_size: of the language model.
     """
     stage, size, share = config.zero_stage, config.weight_bytes, config.num_gpus
-    accumulator = WEIGHT_BYTES[config.grad_accum_dtype]
-    bucket = size * bucket_sizes(hidden_size)["reduce_bucket_size"]
     offload = config.offload and stage > 0
-    optimizer = 0 if offload else MASTER + MOMENTS
-    copied = min(trained, ALL_REDUCED)
+    sums = WEIGHT_BYTES[config.grad_accum_dtype] * trained
+    state = 0 if offload else (MASTER + MOMENTS) * trained / share
+    bucket = size * bucket_sizes(hidden_size)["reduce_bucket_size"]
     if stage == 3:
-        weights = 0 if config.offload_params else size * shared / share
+        weights = size * (whole + (0 if config.offload_params else shared / share))
         gathered = size * min(shared, LIVE) if share > 1 or config.offload_params else 0
-        held = [size * whole + weights, accumulator * trained / share, optimizer * trained / share]
         if not trained:
-            return EngineMemory(*held, passing=gathered)
-        return EngineMemory(*held, passing=gathered + bucket, stepping=4 * trained / share)
+            return EngineMemory(weights, passing=gathered)
+        passing = gathered + bucket
+        if offload:  # the sums of gradients are there too
+            return EngineMemory(weights, passing=passing)
+        return EngineMemory(weights, sums / share, state, passing=passing, stepping=4 * trained / share)
     weights = size * (whole + shared)
     if not trained:
         return EngineMemory(weights)
-    if stage == 0 and size == 4:
-        return EngineMemory(weights, size * trained, MOMENTS * trained, stepping=size * copied)
     if stage == 0:
-        return EngineMemory(weights, size * trained, optimizer * trained, stepping=4 * trained)
-    half = (
-        size < accumulator
-    )  # 16-bit weights whose gradients are added up in fp32 need no copy of them to step
-    stepping = (size if half else 4) * trained / share
+        fp32 = size == 4  # then the weights are their own master copy
+        state = (MOMENTS if fp32 else MASTER + MOMENTS) * trained
+        stepping = size * min(trained, ALL_REDUCED) if fp32 else 4 * trained
+        return EngineMemory(weights, size * trained, state, stepping=stepping)
+    half = size * trained < sums  # then a step has no fp32 copy of the gradients to make
+    stepping = 0 if offload else (size if half else 4) * trained / share
     if stage == 1 and half and not offload:
-        held = (weights, accumulator * trained, optimizer * trained / share)
-        return EngineMemory(*held, stepping=stepping)
+        return EngineMemory(weights, sums, state, stepping=stepping)
+    gradients = sums if stage == 1 else 0 if offload else sums / share
     buckets = (2 if share > 1 else 1) * bucket  # one is sent while the other is filled
-    gradients = 0 if offload else accumulator * trained / (share if stage == 2 else 1)
-    return EngineMemory(weights, gradients, optimizer * trained / share, passing=buckets, stepping=stepping)
+    return EngineMemory(weights, gradients, state, passing=buckets, stepping=stepping)

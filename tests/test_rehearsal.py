@@ -44,6 +44,15 @@ def test_a_micro_batch_hardly_ever_waits(rehearsal, stage):
     assert counts.syncs <= MAX_SYNCS, counts.places
 
 
+@pytest.mark.parametrize(
+    "family, size, stage", [("qwen2.5-vl", "7b", "sft"), ("llama-3.2-vision", "11b", "dpo")]
+)
+def test_towers_of_other_shapes_hardly_ever_make_it_wait(family, size, stage):
+    with Rehearsal(family, size, num_layers=1) as rehearsal:
+        counts = rehearsal.count(stage)[stage]
+    assert counts.syncs <= MAX_SYNCS, counts.places
+
+
 def test_generation_waits_once_a_token(rehearsal):
     counted = rehearsal.count("generate")
     assert counted["one token"].syncs <= 1, counted["one token"].places

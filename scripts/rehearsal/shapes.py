@@ -64,7 +64,7 @@ def write_config(name: str, folder: Path, num_layers: int | None = None) -> None
             (vision, "fullatt_block_indexes"),
         ):
             if key in settings:
-                settings[key] = [layer for layer in settings[key] if layer < num_layers]
+                settings[key] = [layer for layer in settings[key] if layer < num_layers] or [num_layers - 1]
         if "vision_output_dim" in vision:
             states = 1 + len(vision["intermediate_layers_indices"])
             vision["vision_output_dim"] = states * vision["hidden_size"]

@@ -18,7 +18,7 @@ from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tree_attention import IN_BLOCKS, tree_attention, use_tree_attention
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 IMAGE_ID, NUM_IMAGE_TOKENS = 3, 16
 
 

@@ -22,6 +22,9 @@ from .dropout import has_dropout
 MIN_TORCH, MIN_CAPABILITY = (2, 7), (8, 0)
 MIN_HEAD_SIZE = 16
 TOLERANCE = 0.02  # of the norm of each result, in 16 bits
+# Kernels of a process: by heads, with and without gradients, one row or more, one block or more. Past torch's own
+# limit of 8 it would go on with plain operations, and all pairs of tokens in memory.
+MAX_KERNELS = 64
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ def flex_attention_serves(config: PretrainedConfig, dtype: torch.dtype, drops_ou
     if head_size < MIN_HEAD_SIZE or (drops_out and has_dropout(config)):
         return False
     num_key_heads = getattr(config, "num_key_value_heads", None) or num_heads
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_KERNELS)
     return is_right(num_heads, num_key_heads, head_size, dtype, device)
 
 

@@ -60,4 +60,5 @@ def on_device(batch: Batch) -> Batch:
             moved[item.name] = value.as_subclass(OnDevice)
         elif isinstance(value, dict):
             moved[item.name] = {name: tensor.as_subclass(OnDevice) for name, tensor in value.items()}
+    moved["input_ids"].on_cpu = batch.input_ids
     return replace(batch, **moved, _on_cpu=batch)

@@ -10,6 +10,7 @@ from training.dpo.ranked import ranked_responses
 from training.dpo.reference import response_logps
 from training.dpo.train_dpo import preference_figures
 from training.reward_model.train_rm import response_losses
+from training.utils.model.placeholders import find_places_on_the_cpu
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
@@ -51,6 +52,7 @@ def test_a_micro_batch_reads_at_most_three_values_of_the_device(name, stage, tin
     models = []
     for _ in range(number):
         model = tiny.model
+        find_places_on_the_cpu(model)
         tiny.family.freeze(model, vision=False, language=True)
         models.append(wrap(model, tiny.family))
     share_towers(*models)

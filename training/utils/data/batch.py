@@ -88,7 +88,12 @@ class Batch:
         return self.tree >= 0
 
     def to(self, device: torch.device | str) -> "Batch":
-        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True), _on_cpu=self.on_cpu)
+        moved = self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True), _on_cpu=self.on_cpu)
+        known = self.on_cpu.input_ids
+        if moved.input_ids is not known:
+            # For model/placeholders.py: transformers hands token ids on as they are.
+            moved.input_ids.on_cpu = known
+        return moved
 
     def pin_memory(self) -> "Batch":
         """The same in memory that a device can read while the process goes on; a DataLoader asks for it."""

@@ -33,6 +33,7 @@ from .lora import add_lora, four_bit, load_adapter
 from .mllama import Mllama
 from .other import OtherFamily
 from .paligemma import PaliGemma
+from .placeholders import find_places_on_the_cpu
 from .policy import Policy
 from .qwen_vl import QwenVL
 from .read_config import read_config
@@ -183,6 +184,7 @@ def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> 
     width = read_config(folder, config.trust_remote_code).get_text_config().hidden_size
     with sharded_loading(config, width) if isinstance(config, TrainConfig) else nullcontext():
         model = family.load_model(str(folder), **settings)
+    find_places_on_the_cpu(model)
     family.prove(model)
     if family.takes_trees:
         part = family.language_model(model)

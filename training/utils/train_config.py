@@ -57,6 +57,18 @@ class TrainConfig:
     gradient_checkpointing: bool = flag(
         False, "Recompute activations in the backward pass: less memory.", may=May.CHANGE
     )
+    compile: bool = flag(
+        False,
+        "Compile decoder layers (torch.compile; ZeRO 2 or less): takes a minute or two at the first steps. Sampling "
+        "runs without.",
+        may=May.CHANGE,
+    )
+    fused_kernels: str = flag(
+        "auto",
+        "liger-kernel's norms, rotary positions and gates: on, off, or auto: on a GPU where it is installed and "
+        "knows the model, without --compile.",
+        may=May.CHANGE,
+    )
 
     per_device_train_batch_size: int = flag(2, "Records of a micro-batch on each process.", may=May.RESHAPE)
     per_device_eval_batch_size: int = flag(2, "Records of a micro-batch in evaluation.", may=May.CHANGE)
@@ -139,6 +151,18 @@ class TrainConfig:
         require(
             not self.only_optimize_lora or self.lang_lora_dim + self.vis_lora_dim > 0,
             "--only_optimize_lora: needs --lang_lora_dim or --vis_lora_dim above 0",
+        )
+        require(
+            self.fused_kernels in ("auto", "on", "off"),
+            f"--fused_kernels {self.fused_kernels}: unknown; expected auto, on or off",
+        )
+        require(
+            not self.compile or self.fused_kernels != "on",
+            "--compile: not with --fused_kernels on, which replaces what it would compile; leave one of them out",
+        )
+        require(
+            not self.compile or (self.zero_stage < 3 and not self.load_in_4bit),
+            "--compile: not with --zero_stage 3 or --load_in_4bit, which put weights together within a layer",
         )
         require(
             not self.cache_image_features or not (self.vis_encoder_update or self.vis_lora_dim),

@@ -26,6 +26,7 @@ from .glm4v import GLM4V
 from .idefics import Idefics
 from .idefics2 import Idefics2
 from .internvl import InternVL
+from .kernels import fuse_kernels
 from .llava import Llava, Mistral3
 from .llava_next import LlavaNext
 from .llava_onevision import LlavaOnevision
@@ -192,6 +193,8 @@ def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> 
             part.config, config.torch_dtype, getattr(config, "uses_dropout", False)
         )
         use_tree_attention(part, by_blocks=serves and config.attn_implementation == "auto")
+    if isinstance(config, TrainConfig):
+        fuse_kernels(family.language_model(model), config)
     return model
 
 

@@ -95,7 +95,7 @@ def look_at_damaged(
                 and "\n" not in str(each)
             ):
                 outcomes.wrong.append(str(each)[:300])
-        records = Records(entries, reader, verdict.places, verdict.of("images"))
+        records = Records(entries, reader, verdict.places, verdict.facts)
         for place in range(len(records)):
             try:
                 encoder.encode(records[place])

@@ -76,8 +76,7 @@ class FakeDeepSpeed:
     def backward(self, loss: Tensor, **_) -> None:
         loss.backward()
 
-    def is_gradient_accumulation_boundary(self) -> bool:
-        return True
+    def set_gradient_accumulation_boundary(self, is_boundary: bool) -> None: ...
 
     def step(self) -> None: ...
 

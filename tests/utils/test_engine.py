@@ -164,6 +164,32 @@ def test_a_sum_of_many_bf16_gradients_is_as_exact_as_one(zero_stage, tiny_llava,
     assert error(128) <= error(1)
 
 
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_each_step_takes_as_many_micro_batches_as_it_is_told(zero_stage, tiny_llava, encoder):
+    """Steps of 2, 1 and 3 micro-batches move the weights as steps of one do."""
+    trees = encoder.encode_all(RECORDS)
+    collate = Collator(encoder, has_images=True)
+
+    def trained(cuts):
+        engine = build_engine(SFTConfig(**settings(tiny_llava, zero_stage=zero_stage, learning_rate=1e-3)))
+        total = sum(len(response.ids) for tree in trees for response in tree.responses)
+        figures = []
+        for cut in cuts:
+            engine.accumulation = len(cut)
+            batches = [collate(trees[first:last]) for first, last in cut]
+            for batch in batches:
+                engine.backward(-engine(batch).sum() / total)
+            figures.append(engine.step(batches))
+        return engine.state_dict(), figures
+
+    expected, plain = trained([[(0, 3)]] * 3)
+    found, by_parts = trained([[(0, 2), (2, 3)], [(0, 3)], [(0, 1), (1, 2), (2, 3)]])
+    for one, other in zip(plain, by_parts, strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=name)
+
+
 # -- steps that are not finite ----------------------------------------------------------------------
 
 

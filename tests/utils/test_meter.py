@@ -46,6 +46,17 @@ def test_the_share_of_time_that_a_run_evaluates_is_in_its_log(tmp_path, monkeypa
     assert shares == [5 / 15, 10 / 40]
 
 
+def test_the_share_of_a_step_that_waits_for_data_is_in_the_log(tmp_path, monkeypatch):
+    now = iter([0.0, 10.0, 30.0])
+    monkeypatch.setattr("training.utils.meter.time.monotonic", lambda: next(now))
+    log = meter(tmp_path)
+    log.step(1, tokens=90, padding=0.1, waited_s=1.0)
+    log.step(2, tokens=90, padding=0.1, waited_s=5.0)
+    lines = jsonl.read(tmp_path / "log.jsonl")
+    assert [line["data_wait"] for line in lines] == [0.1, 0.25]
+    assert [line["padding"] for line in lines] == [0.1, 0.1]
+
+
 def test_a_resumed_run_has_no_step_twice(tmp_path):
     log = meter(tmp_path)
     for step in (1, 2, 3):

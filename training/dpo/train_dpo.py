@@ -25,8 +25,10 @@ def main(config: DPOConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     max_responses = config.ranked_candidate_num or None
     min_responses, need_labels = weighted_losses.min_responses, weighted_losses.need_labels
-    data = load_data(config, encoder, min_responses, max_responses, needs_labels=need_labels)
     compares_images = weighted_losses.compare_with(Kind.OTHER_IMAGE)
+    data = load_data(
+        config, encoder, min_responses, max_responses, 1 + compares_images, needs_labels=need_labels
+    )
     data.encode = Contrasts(
         encoder,
         borrow=weighted_losses.compare_with(Kind.BORROWED),

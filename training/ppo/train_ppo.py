@@ -12,10 +12,9 @@ from training.ppo.models import build_models
 from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
-from training.utils import dist
 from training.utils.checkpoint import Run
 from training.utils.cli import run_stage
-from training.utils.data.loader import step_trees
+from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError
 from training.utils.meter import Meter
 from training.utils.offload import at_work
@@ -84,7 +83,7 @@ def main(config: PPOConfig) -> None:
             tally.add(rollout_figures(experience))
         figures = tally.means()
         rollouts.write(step, experiences)
-        num_tokens = float(dist.sum_over_ranks(sum(each.batch.num_tokens for each in experiences)))
+        taken = flow([each.batch for each in experiences], data.waited_s)
         epoch = step / data.sampler.steps_per_epoch
         shown = {
             "lr": models.actor.learning_rate,
@@ -94,7 +93,7 @@ def main(config: PPOConfig) -> None:
             **step_figures(experiences),
             **models.passed_over,
         }
-        meter.step(step, epoch=epoch, tokens=num_tokens, **shown)
+        meter.step(step, epoch=epoch, **taken, **shown)
         kl_controller.update(figures["kl"], data.sampler.global_batch * config.num_generations)
 
         due = pace.after(step)

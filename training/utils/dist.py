@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -89,6 +89,13 @@ def sum_over_ranks(value: float | torch.Tensor) -> torch.Tensor:
         total = total.to(device())
         torch_dist.all_reduce(total)
     return total.cpu()
+
+
+def gather_numbers(numbers: Sequence[float]) -> torch.Tensor:
+    """The numbers of each process in rank order, [W, N], in float64 on the CPU."""
+    table = torch.zeros(world_size(), len(numbers), dtype=torch.float64)
+    table[rank()] = torch.tensor(numbers, dtype=torch.float64)
+    return sum_over_ranks(table)
 
 
 def gather_objects(value: Any) -> list[Any]:

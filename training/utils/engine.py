@@ -69,6 +69,7 @@ class Engine:
         )
         self.module.train()  # transformers loads models in evaluation mode
         self._keeping = activations_on_cpu if config.offload_activations else nullcontext
+        self.accumulation = config.gradient_accumulation_steps  # micro-batches of an optimizer step
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
         self.counts = Counts()
 
@@ -99,14 +100,13 @@ class Engine:
             return self.ds(*args, **kwargs)
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of one micro-batch's share of the loss."""
+        """Adds the gradients of one micro-batch's share of the loss. A step takes `accumulation` of them."""
         self._losses.append(loss.detach().double())
+        self.ds.set_gradient_accumulation_boundary(len(self._losses) == self.accumulation)
         # DeepSpeed averages over processes; the loss is already divided by the global count. One that is not finite
         # makes each gradient so, whatever its own would have been: then no process moves.
         scale = torch.where(loss.detach().isfinite(), dist.world_size(), math.nan)
         self.ds.backward(loss * scale, scale_wrt_gas=False)
-        if not self.ds.is_gradient_accumulation_boundary():
-            self.ds.step()  # counts the micro-batch, moves nothing
 
     def step(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Moves the weights, unless the loss or the gradient is not finite: all processes decide alike.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from . import dist
 from .checkpoint import Run
-from .data.loader import Data, eval_batches, step_batches
+from .data.loader import Data, eval_batches, flow, step_batches
 from .data.tree import Batch
 from .engine import Engine
 from .image_effect import image_effect
@@ -52,14 +52,14 @@ def fit(
     pace = Pace(config, sampler)
     for step, micro_batches in pace.steps(step_batches(data, config.packing, config.workers)):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))
+        engine.accumulation = len(micro_batches)
         for batch in micro_batches:
-            losses, figures = loss_function(batch)
+            losses, figures = loss_function(batch.to(dist.device()))
             engine.backward(losses.sum() / total)
             tally.add(figures)
         moved = engine.step(micro_batches)
-        num_tokens = float(dist.sum_over_ranks(sum(batch.num_tokens for batch in micro_batches)))
         epoch = step / sampler.steps_per_epoch
-        meter.step(step, epoch=epoch, tokens=num_tokens, **moved, **tally.means())
+        meter.step(step, epoch=epoch, **flow(micro_batches, data.waited_s), **moved, **tally.means())
 
         due = pace.after(step)
         if due.evaluation:

@@ -31,6 +31,8 @@ HIDDEN = {
     "grad_norm",
     "tokens_per_s",
     "eval_share",
+    "padding",
+    "data_wait",
 }  # not in the bar
 QUIET_S = 10.0  # seconds between lines where there is no terminal
 
@@ -71,16 +73,18 @@ class Meter:
             maxinterval=QUIET_S,
         )
 
-    def step(self, step: int, tokens: float, **figures: float) -> None:
+    def step(self, step: int, tokens: float, waited_s: float = 0.0, **figures: float) -> None:
         """Figures of an optimizer step, averaged over all processes.
 
         Args:
             tokens: how many tokens all processes computed on, prompts and images included.
+            waited_s: how long the process waited for its data that waited longest, seconds.
         """
         if self._bar is None:
             return
         now = time.monotonic()
         figures["tokens_per_s"] = tokens / (now - self.last)
+        figures["data_wait"] = waited_s / (now - self.last)  # of the step's time
         elapsed = now - self.started
         done = step - self.start_step
         figures["elapsed_s"] = elapsed

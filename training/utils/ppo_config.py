@@ -166,6 +166,11 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
             self.rollout_batch_size >= 0,
             f"--rollout_batch_size {self.rollout_batch_size}: expected 1 or more, or 0",
         )
+        require(
+            not self.max_tokens_per_batch,
+            f"--max_tokens_per_batch {self.max_tokens_per_batch}: not in PPO, whose responses have no length before "
+            "they are sampled; set --per_device_train_batch_size",
+        )
         require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
         require(
             self.advantage_estimator in ESTIMATORS,

@@ -18,6 +18,7 @@ from .data.loader import Data
 from .data.record import DataError, Record
 from .data.records import Reader, Records, draw, split
 from .data.sampler import StepSampler, epoch_len, steps_per_epoch
+from .data.token_batches import TokenBatches
 from .data_config import DataConfig
 from .model.build_model import get_family
 from .model.generate import Sampling
@@ -50,6 +51,7 @@ def build_encoder(config: ModelConfig, checkpoint: str | Path) -> Encoder:
         config.max_seq_len,
         word_tokens=[*trained_here.get("word_tokens", ()), *config.word_tokens],
         stop_ids=_stop_ids(folder),
+        pixel_dtype=config.torch_dtype,
     )
     _check_rows(encoder, model_config, folder)
     family.will_prove(encoder)
@@ -87,11 +89,13 @@ def load_data(
     encoder: Encoder,
     min_responses: int,
     max_responses: int | None = None,
+    pictured_trees: int = 1,
     **needs: bool,
 ) -> Data:
     """Training and held-out records, validated and known to fit, and in which order they come.
 
     Args:
+        pictured_trees: trees that the stage makes of a record with pictures.
         needs: what else the stage asks of a record, as `Reader` names it.
     """
     reader = Reader(
@@ -101,7 +105,8 @@ def load_data(
         columns=config.renamed_columns,
         **needs,
     )
-    records = load_checked(config.data_path, reader, config, encoder)
+    by_tokens = config.max_tokens_per_batch > 0
+    records = load_checked(config.data_path, reader, config, encoder, exact=by_tokens)
     if config.eval_data_path:
         train, held_out = records, load_checked(config.eval_data_path, reader, config, encoder)
     else:
@@ -115,7 +120,8 @@ def load_data(
     if dist.is_main():
         part = f", {len(held_out):,} of them for evaluations" if len(held_out) < num_held_out else ""
         print(f"{len(train):,} records to train on, {num_held_out:,} held out{part}", flush=True)
-    sampler = build_sampler(config, len(train), weighted(config, train))
+    cut = token_batches(config, encoder, train, pictured_trees) if by_tokens else None
+    sampler = build_sampler(config, len(train), weighted(config, train), cut)
     return Data(
         train, held_out, sampler, encoder, encoder.encode_all, skips_bad=config.on_bad_record == "skip"
     )
@@ -160,8 +166,10 @@ def write_samples(records: Sequence[Record], encoder: Encoder, folder: Path) -> 
         (folder / f"{name}_text.txt").write_text("\n---\n".join(texts) + "\n")
 
 
-def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder) -> Records:
-    """The records of a path, valid and known to fit into `max_seq_len`."""
+def load_checked(
+    path: str, reader: Reader, config: DataConfig, encoder: Encoder, exact: bool = False
+) -> Records:
+    """The records of a path, valid and known to fit into `max_seq_len`; with `exact` their tokens are counted."""
     records = load_records(
         path,
         reader,
@@ -170,6 +178,7 @@ def load_checked(path: str, reader: Reader, config: DataConfig, encoder: Encoder
         verify_images=config.verify_images,
         samples=config.num_samples,
         seed=config.seed,
+        exact=exact,
     )
     encoder.family.will_prove(encoder, records)
     return records
@@ -197,11 +206,36 @@ def build_sampling(
     )
 
 
+def token_batches(config: TrainConfig, encoder: Encoder, train: Records, pictured_trees: int) -> TokenBatches:
+    """How `--max_tokens_per_batch` cuts a step."""
+    filler_len = len(encoder.filler()) if train.has_images else 0
+    row_len = encoder.max_seq_len if config.packing and encoder.family.takes_trees else 0
+    cut = TokenBatches.of(train, config.max_tokens_per_batch, filler_len, row_len, pictured_trees)
+    if cut.num_longer and dist.is_main():
+        print(
+            f"{cut.num_longer:,} records are longer than --max_tokens_per_batch {cut.max_tokens:,}, up to "
+            f"{int((cut.rows * cut.longest).max()):,} tokens; each gets a micro-batch of its own",
+            flush=True,
+        )
+    return cut
+
+
 def build_sampler(
-    config: TrainConfig, num_records: int, weighted: Sequence[tuple[Sequence[int], float]] = ()
+    config: TrainConfig,
+    num_records: int,
+    weighted: Sequence[tuple[Sequence[int], float]] = (),
+    by_tokens: TokenBatches | None = None,
 ) -> StepSampler:
     """The sampler of a run, and with it the number of its steps."""
     per_device, micro_batches = config.per_device_train_batch_size, config.micro_batches
     visited = epoch_len(num_records, [(len(numbers), weight) for numbers, weight in weighted])
     num_steps = config.num_steps(steps_per_epoch(visited, per_device * micro_batches * dist.world_size()))
-    return StepSampler(num_records, per_device, micro_batches, num_steps, config.seed, weighted=weighted)
+    return StepSampler(
+        num_records,
+        per_device,
+        micro_batches,
+        num_steps,
+        config.seed,
+        weighted=weighted,
+        by_tokens=by_tokens,
+    )

@@ -120,6 +120,10 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
             "--loss_type kto: needs --per_device_train_batch_size 2 or more: it compares with answers to others",
         )
         require(
+            "kto" not in self.loss_type or not self.max_tokens_per_batch,
+            "--max_tokens_per_batch: not with --loss_type kto, which borrows answers within a micro-batch",
+        )
+        require(
             "kto" not in self.loss_type or not self.reference_cache,
             "--reference_cache: not with --loss_type kto, which pairs each prompt with another answer in each epoch",
         )

@@ -34,6 +34,12 @@ class TrainConfig:
         None, "Folder to write the first 10 samples into, as the model sees them.", may=May.CHANGE
     )
     packing: bool = flag(False, "Put several short samples into one row of --max_seq_len tokens.")
+    max_tokens_per_batch: int = flag(
+        0,
+        "Cut a step into micro-batches of up to so many tokens, padding included, from records of like length; 0: of "
+        "--per_device_train_batch_size records. A step has as many records in both cases.",
+        may=May.CHANGE,
+    )
 
     vis_encoder_update: bool = flag(False, "Train the vision tower.")
     lang_decoder_update: bool = flag(False, "Train the language model. The projector is always trained.")
@@ -131,7 +137,12 @@ class TrainConfig:
             self.grad_accum_dtype in ("fp32", "bf16", "fp16"),
             f"--grad_accum_dtype {self.grad_accum_dtype}: unknown; expected fp32, bf16 or fp16",
         )
-        for name in ("max_bad_steps", "eval_samples"):
+        require(
+            not (self.packing and 0 < self.max_tokens_per_batch < self.max_seq_len),
+            f"--max_tokens_per_batch {self.max_tokens_per_batch}: expected at least --max_seq_len {self.max_seq_len} "
+            "with --packing, which makes rows of so many tokens",
+        )
+        for name in ("max_bad_steps", "eval_samples", "max_tokens_per_batch"):
             require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected 0 or more")
         for name in (
             "per_device_train_batch_size",

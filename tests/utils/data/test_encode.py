@@ -158,9 +158,10 @@ def test_what_is_known_of_a_record_is_exact_where_it_comes_near_the_limit(encode
     fit = encoder.fit(one, [])
     far, near = encoder.inspect(one, []), with_room_for(encoder, fit.prompt_len + 8).inspect(one, [])
     assert (far.responses_cut, far.turns_dropped, far.special) == (0, 0, 1)
-    assert far.tokens >= fit.prompt_len + sum(fit.response_lens)
+    assert far.longest > fit.prompt_len + sum(fit.response_lens)
+    assert encoder.inspect(one, [], exact=True).longest == fit.prompt_len + sum(fit.response_lens)
     tight = with_room_for(encoder, fit.prompt_len + 8).encode(one)
-    assert (near.tokens, near.responses_cut, near.turns_dropped) == (len(tight), 1, 2)
+    assert (near.longest, near.responses_cut, near.turns_dropped) == (len(tight), 1, 2)
 
 
 def test_responses_that_differ_only_behind_the_cut_are_refused_like_equal_ones(encoder):

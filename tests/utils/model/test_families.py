@@ -109,6 +109,23 @@ def test_a_prompt_gives_the_logits_that_its_own_processor_leads_to(one, tiny):
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
 
 
+def test_a_record_takes_as_much_of_a_batch_as_was_counted_before(tiny):
+    for one in [*RECORDS, replace(SEVERAL, responses=("A circle.", "No, a blue one."))]:
+        facts = tiny.encoder.inspect(one, [image.size for image in one.images], exact=True)
+        batch = Collator(tiny.encoder, has_images=False)([tiny.encoder.encode(one)])
+        assert (facts.rows, facts.longest) == tuple(batch.input_ids.shape), one.id
+
+
+def test_pictures_in_the_training_precision_are_read_as_before(tiny):
+    model = tiny.family.load_model(str(tiny.folder), dtype=torch.bfloat16).eval()
+    batch = tiny.batch(RECORDS[0], SEVERAL)
+    as_travelling = batch.with_pixels_in(torch.bfloat16)
+    assert {t.dtype for t in as_travelling.vision.values() if t.is_floating_point()} == {torch.bfloat16}
+    with torch.no_grad():
+        said = [tiny.family.hidden_states(model, each) for each in (batch, as_travelling)]
+    assert torch.equal(*said)
+
+
 def answered(tiny, one, answer):
     """A prompt as the family's own processor makes it, with an answer, and the labels of transformers' loss."""
     inputs = processed(tiny, one)

@@ -60,6 +60,11 @@ class Batch:
         return int((self.on_cpu.tree >= 0).sum())
 
     @property
+    def num_places(self) -> int:
+        """Tokens and padding."""
+        return self.input_ids.numel()
+
+    @property
     def on_cpu(self) -> "Batch":
         """The batch as it was collated: what is worked out from it costs no wait for the device."""
         return self._on_cpu or self
@@ -94,6 +99,11 @@ class Batch:
             # For model/placeholders.py: transformers hands token ids on as they are.
             moved.input_ids.on_cpu = known
         return moved
+
+    def with_pixels_in(self, dtype: torch.dtype) -> "Batch":
+        """The batch with the numbers of its pictures in a precision."""
+        vision = {name: t.to(dtype) if t.is_floating_point() else t for name, t in self.vision.items()}
+        return replace(self, vision=vision)
 
     def pin_memory(self) -> "Batch":
         """The same in memory that a device can read while the process goes on; a DataLoader asks for it."""

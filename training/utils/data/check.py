@@ -23,7 +23,7 @@ from .records import Reader, Records, draw
 
 HEADERS_ABOVE = 50_000  # entries: of more, pictures are known by their headers, unless asked otherwise
 KEPT_ABOVE = 5_000  # entries: what was found in fewer is looked for again at each start
-VERSION = 2  # of what is kept
+VERSION = 3  # of what is kept
 
 
 def load_records(
@@ -35,6 +35,7 @@ def load_records(
     verify_images: str = "auto",
     samples: int | None = None,
     seed: int = 0,
+    exact: bool = False,
 ) -> Records:
     """The records of everything that a path names, each looked at. All processes must call it.
 
@@ -44,6 +45,7 @@ def load_records(
         verify_images: "full" decodes each picture, "header" reads its header, "none" trusts it; "auto": full up to
             50,000 records, else header.
         samples: how many records to draw at random; none: all.
+        exact: the tokens of each record are counted, which takes longer than to see that they are few enough.
 
     Raises:
         DataError: a record is bad and `on_bad_record` is "error", or no record is left.
@@ -53,7 +55,7 @@ def load_records(
     require_folder(reader.image_folder)
     if verify_images == "auto":
         verify_images = "full" if len(places) <= HEADERS_ABOVE else "header"
-    verdict = check(data_path, entries, places, reader, Inspector(encoder, verify_images))
+    verdict = check(data_path, entries, places, reader, Inspector(encoder, verify_images, exact))
     settle(verdict.failures, len(places), on_bad_record == "skip")
     if not len(verdict.places):
         raise DataError(f"{data_path}: no usable record among {len(places)}; expected at least one")
@@ -65,7 +67,7 @@ def load_records(
 
 def checked(entries: Entries, reader: Reader, verdict: Verdict) -> Records:
     """The entries that are records."""
-    return Records(entries, reader, verdict.places, verdict.of("images"))
+    return Records(entries, reader, verdict.places, verdict.facts)
 
 
 def require_folder(image_folder: str | None) -> None:
@@ -116,6 +118,7 @@ def _key(data_path: str, places: np.ndarray, reader: Reader, inspector: Inspecto
         asdict(reader),
         inspector.encoder.fingerprint if inspector.encoder else "",
         inspector.verify_images,
+        inspector.exact,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

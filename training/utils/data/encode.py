@@ -5,7 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
+import torch
 from PIL import Image
 
 from ..model.image_settings import is_scaled
@@ -20,11 +22,19 @@ from .tree import Response, Tree
 class Encoder(TextEncoder):
     """Turns records into trees of token ids.
 
+    Args:
+        pixel_dtype: precision that pictures travel in from where they are collated.
+        more: as of `TextEncoder`.
+
     Attributes:
         features: what pictures are read as in place of their pixels, if anything.
     """
 
     features: Features | None = None
+
+    def __init__(self, *args: Any, pixel_dtype: torch.dtype = torch.float32, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.pixel_dtype = pixel_dtype
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,11 +85,12 @@ class Encoder(TextEncoder):
         vision, (ids,) = self.look_at([Image.new("RGB", (64, 64))])
         return Tree(id="", prompt_ids=ids, prompt_learned=[False] * len(ids), vision=vision, new_prompt=False)
 
-    def inspect(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Facts:
+    def inspect(self, record: Record, sizes: Sequence[tuple[int, int]], exact: bool = False) -> Facts:
         """What is known of a record before it is encoded; exact where it comes near `max_seq_len`.
 
         Args:
             sizes: width and height of each picture.
+            exact: tokens are counted in any case, not guessed from above.
 
         Raises:
             DataError: the record can't be encoded, or its prompt and images leave no room for a response.
@@ -90,12 +101,15 @@ class Encoder(TextEncoder):
             special=len(self.special_looking(record)),
             scaled=sum(is_scaled(self.processor, size) for size in sizes),
         )
-        prompt, responses = self.at_most(record, image_lens)
-        if prompt + max(responses, default=1) > self.max_seq_len:
+        prompt, responses = (0, []) if exact else self.at_most(record, image_lens)
+        if exact or prompt + max(responses, default=1) > self.max_seq_len:
             fit = self.fit(record, image_lens)
             prompt, responses = fit.prompt_len, fit.response_lens
             facts.responses_cut, facts.turns_dropped = fit.responses_cut, fit.turns_dropped
-        facts.tokens = prompt + sum(responses)
+        if self.family.takes_trees:
+            facts.longest = prompt + sum(responses)
+        else:
+            facts.rows, facts.longest = max(1, len(responses)), prompt + max(responses, default=0)
         return facts
 
 

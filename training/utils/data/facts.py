@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 
 @dataclass
 class Facts:
-    """Numbers that can be added up over records."""
+    """Numbers of a record."""
 
     images: int = 0
-    tokens: int = 0  # of the prompt and all responses, at most
+    rows: int = 1  # of a batch that it takes: one for each response where a family takes no trees
+    longest: int = 0  # tokens of the longest of them, at most
     responses_cut: int = 0  # that end at max_seq_len
     turns_dropped: int = 0  # the oldest ones, so that an answer fits
     special: int = 0  # stretches of a user's words that look like special tokens

@@ -1,8 +1,11 @@
-"""Records to batches on the device: encoded by worker processes, one list of micro-batches a step."""
+"""Records to batches: encoded by worker processes while others are trained on, one list of micro-batches a step."""
 
+import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import ceil
+from time import monotonic
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
@@ -33,6 +36,7 @@ class Data:
     encode: Encode
     skips_bad: bool = False  # go on without records that can't be read any more
     failures: list[Failure] = field(default_factory=list)  # those of this process
+    waited_s: float = 0.0  # seconds that this process waited for the newest step's data
 
 
 class Trees(Dataset):
@@ -87,14 +91,13 @@ class Collator:
             # Other processes have pictures: this one must run the same modules, or collectives would hang.
             trees = [*trees, self.filler]
         rows = pack(trees, self.encoder.max_seq_len) if self.packing else [[tree] for tree in trees]
-        return collate(rows, self.encoder.tokenizer.pad_token_id, family.stack_vision)
+        batch = collate(rows, self.encoder.tokenizer.pad_token_id, family.stack_vision)
+        return batch.with_pixels_in(self.encoder.pixel_dtype)
 
 
 def step_batches(data: Data, packing: bool, num_workers: int) -> Iterator[list[Batch]]:
-    """For each optimizer step, this process's micro-batches on its device."""
-    collator = Collator(data.encoder, data.train.has_images, packing)
-    for step in _steps(data, collator, num_workers):
-        yield [batch.to(dist.device()) for batch in step]
+    """For each optimizer step, this process's micro-batches, from where a device can take them one by one."""
+    return _steps(data, Collator(data.encoder, data.train.has_images, packing), num_workers)
 
 
 def step_trees(data: Data, num_workers: int) -> Iterator[list[list[Tree]]]:
@@ -118,21 +121,47 @@ def _steps(data: Data, collate_fn: Callable, num_workers: int) -> Iterator:
     Raises:
         DataError: a record can't be read any more, and bad ones are not to be skipped.
     """
+    _allow_open_files()
     sampler = data.sampler
+    steps = range(sampler.start_step, sampler.num_steps)
+    num_first = len(sampler.micro_batches(steps.start)) if steps else 0
     loader = DataLoader(
         Trees(data.train, data.encode),
         batch_sampler=sampler,
         collate_fn=_Collated(collate_fn),
         num_workers=num_workers,
+        # The micro-batches of a whole step are made while one before it is trained on.
+        prefetch_factor=max(2, ceil(num_first / num_workers)) if num_workers else None,
         pin_memory=dist.device().type == "cuda",
         worker_init_fn=outlive_signals,
     )
     micro_batches = iter(loader)
-    while step := list(islice(micro_batches, sampler.accumulation)):
-        failures = [each for _, failures in step for each in failures]
+    for step in steps:
+        started = monotonic()
+        fetched = list(islice(micro_batches, len(sampler.micro_batches(step))))
+        data.waited_s = monotonic() - started
+        failures = [each for _, failures in fetched for each in failures]
         settle(failures, len(data.train), data.skips_bad)
         data.failures += failures
-        yield [micro_batch for micro_batch, _ in step]
+        yield [micro_batch for micro_batch, _ in fetched]
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets: each tensor from a worker is one, and many micro-batches are on the way."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def flow(batches: Sequence[Batch], waited_s: float) -> dict[str, float]:
+    """What a step took from the data, over all processes: tokens, the share of padding, and the seconds that the
+    process waited that waited longest. All processes must call it."""
+    mine = [sum(each.num_tokens for each in batches), sum(each.num_places for each in batches), waited_s]
+    tokens, places, waits = dist.gather_numbers(mine).unbind(1)
+    return {
+        "tokens": float(tokens.sum()),
+        "padding": float(1 - tokens.sum() / places.sum()),
+        "waited_s": float(waits.max()),
+    }
 
 
 def eval_shares(records: Sequence[T], batch_size: int) -> Iterator[tuple[Sequence[T], bool]]:

@@ -42,6 +42,7 @@ class Inspector:
 
     encoder: Encoder | None = None  # none: the texts are not looked at
     verify_images: str = "full"  # or "header", "none"
+    exact: bool = False  # tokens are counted, not only bounded
 
     def __call__(self, record: Record) -> Facts:
         """
@@ -54,7 +55,7 @@ class Inspector:
         if self.verify_images == "none" and self.encoder is None:
             return Facts(images=len(record.images))
         sizes = [image_size(image) for image in record.images]  # the header says it, if it is sound
-        return self.encoder.inspect(record, sizes) if self.encoder else Facts(images=len(sizes))
+        return self.encoder.inspect(record, sizes, self.exact) if self.encoder else Facts(images=len(sizes))
 
 
 def look(

@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 
 from .entries import Entries
+from .facts import FACTS
 from .formats import Spelled, normalise
 from .images import locate
 from .record import MARKER, DataError, Record, Turn
@@ -154,16 +155,16 @@ def _with_markers(turns: Sequence[Turn], num_images: int) -> tuple[Turn, ...]:
 class Records(Sequence[Record]):
     """The records at some places of some entries, each read when it is asked for. Slices are views."""
 
-    def __init__(self, entries: Entries, reader: Reader, places: np.ndarray, num_images: np.ndarray) -> None:
+    def __init__(self, entries: Entries, reader: Reader, places: np.ndarray, facts: np.ndarray) -> None:
         """
         Args:
             places: of the records in the entries, [N].
-            num_images: pictures of each, [N].
+            facts: `Facts` of each, [N, F].
         """
         self.entries = entries
         self.reader = reader
         self.places = places
-        self.num_images = num_images
+        self.facts = facts
 
     def __len__(self) -> int:
         return len(self.places)
@@ -184,11 +185,20 @@ class Records(Sequence[Record]):
     def select(self, which: Sequence[int] | np.ndarray) -> "Records":
         """The records at these places among these, in their order."""
         which = np.asarray(which, dtype=np.int64)
-        return Records(self.entries, self.reader, self.places[which], self.num_images[which])
+        return Records(self.entries, self.reader, self.places[which], self.facts[which])
 
     def where(self, number: int) -> str:
         """ "file[index]" of a record."""
         return self.entries.where(int(self.places[number]))
+
+    def of(self, fact: str) -> np.ndarray:
+        """One fact of each record, [N]."""
+        return self.facts[:, FACTS.index(fact)]
+
+    @property
+    def num_images(self) -> np.ndarray:
+        """Pictures of each record, [N]."""
+        return self.of("images")
 
     @property
     def has_images(self) -> bool:

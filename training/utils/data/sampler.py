@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from .. import dist
+from .token_batches import TokenBatches
+
+STEPS_AHEAD = 16  # of which the loader prepares what it has to know again when they come
 
 
 class StepSampler:
@@ -30,10 +33,12 @@ class StepSampler:
         seed: int,
         start_step: int = 0,
         weighted: Sequence[tuple[Sequence[int], float]] = (),
+        by_tokens: TokenBatches | None = None,
     ) -> None:
         """
         Args:
             weighted: the record numbers of each source, and its weight; none: all records once.
+            by_tokens: cuts a step into micro-batches; none: they are of `per_device` records.
         """
         self.num_records = num_records
         self.per_device = per_device
@@ -42,7 +47,9 @@ class StepSampler:
         self.seed = seed
         self.start_step = start_step
         self.weighted = [(torch.as_tensor(numbers), weight) for numbers, weight in weighted]
+        self.by_tokens = by_tokens
         self._order = lru_cache(maxsize=2)(self._order)  # a step may look at the epoch before it again
+        self.micro_batches = lru_cache(maxsize=STEPS_AHEAD)(self.micro_batches)
 
     @property
     def global_batch(self) -> int:
@@ -64,6 +71,14 @@ class StepSampler:
         first = place * self.global_batch
         return order[torch.arange(first, first + self.global_batch) % len(order)].tolist()
 
+    def micro_batches(self, step: int) -> list[list[int]]:
+        """Record numbers of each micro-batch of this process in an optimizer step."""
+        records, processes, rank = self.step_records(step), dist.world_size(), dist.rank()
+        if self.by_tokens:
+            return self.by_tokens.shared_out(records, processes)[rank]
+        firsts = ((micro * processes + rank) * self.per_device for micro in range(self.accumulation))
+        return [records[first : first + self.per_device] for first in firsts]
+
     def _order(self, epoch: int) -> Tensor:
         """Record numbers in the order of an epoch."""
         generator = torch.Generator().manual_seed(self.seed + epoch)
@@ -80,13 +95,7 @@ class StepSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start_step, self.num_steps):
-            records = self.step_records(step)
-            for micro in range(self.accumulation):
-                first = (micro * dist.world_size() + dist.rank()) * self.per_device
-                yield records[first : first + self.per_device]
-
-    def __len__(self) -> int:
-        return (self.num_steps - self.start_step) * self.accumulation
+            yield from self.micro_batches(step)
 
 
 def epoch_len(num_records: int, weighted: Sequence[tuple[int, float]]) -> int:

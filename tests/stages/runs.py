@@ -1,0 +1,62 @@
+"""Runs of stages, one after the other, on some numbers of processes: `python -m tests.stages.runs RUNS.json`
+
+The file holds, by number of processes, a list of [stage, flags]. Modules are imported once: each process is a fork.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from training.dpo import train_dpo
+from training.reward_model import train_rm
+from training.sft import train_sft
+from training.utils import dist
+from training.utils.arguments import parse_args
+from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+
+STAGES = {
+    "sft": (train_sft.main, SFTConfig),
+    "reward_model": (train_rm.main, RewardConfig),
+    "dpo": (train_dpo.main, DPOConfig),
+}
+
+
+def train(stage: str, flags: list[object]) -> None:
+    main, config_class = STAGES[stage]
+    config = parse_args(config_class, [str(flag) for flag in flags])
+    torch.manual_seed(config.seed)  # a new value head
+    with patch("training.utils.meter.draw_curves"):  # which takes longer than the run
+        main(config)
+
+
+def train_on(processes: int, runs: list[tuple[str, list[object]]]) -> None:
+    """Raises RuntimeError where a process fails."""
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    os.environ |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for rank in range(processes):
+        if not os.fork():
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            status = 1
+            try:
+                dist.init_distributed(seed=0)
+                for one in runs:
+                    train(*one)
+                dist.shutdown()
+                status = 0
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+    if any([os.wait()[1] for _ in range(processes)]):
+        raise RuntimeError(f"runs on {processes} processes failed")
+
+
+if __name__ == "__main__":
+    for number, runs in json.loads(Path(sys.argv[1]).read_text()).items():
+        train_on(int(number), runs)

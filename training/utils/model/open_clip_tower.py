@@ -85,7 +85,7 @@ class OpenClipVision(PreTrainedModel):
         """open_clip has done it."""
 
     def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutput:
-        hidden = _visual().features(self.visual, pixel_values)
+        hidden = _visual().features(self.visual, pixel_values.to(self.dtype))
         return BaseModelOutput(last_hidden_state=hidden[-1], hidden_states=hidden)
 
 

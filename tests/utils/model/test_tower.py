@@ -1,9 +1,13 @@
 """A frozen tower is one for all models, and sees each batch of pictures once."""
 
+from dataclasses import replace
+
 import torch
 
 from tests.conftest import RECORDS
+from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
+from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
@@ -100,4 +104,15 @@ def test_several_batches_are_remembered_and_told_apart(tiny_llava, encoder):
         for record in RECORDS[:2]:  # other tensors of the same values the second time
             batch = batch_of(encoder, record)
             torch.testing.assert_close(policy(batch), whole(batch), atol=1e-6, rtol=0)
+    assert tower(policy).num_images_encoded == 3
+
+
+def test_pictures_are_known_again_after_generation_in_the_training_precision(tiny_llava, encoder):
+    model = Llava().load_model(str(tiny_llava), dtype=torch.bfloat16)
+    Llava().freeze(model, vision=False, language=True)
+    policy, trees = Policy(model, Llava()), encoder.encode_all(RECORDS)
+    reader = Encoder(encoder.processor, encoder.family, "auto", 512, pixel_dtype=torch.bfloat16)
+    with torch.no_grad():
+        generate(policy, [replace(tree, responses=[]) for tree in trees], Sampling(max_new_tokens=1))
+        policy(Collator(reader, True)(trees))
     assert tower(policy).num_images_encoded == 3

@@ -104,7 +104,7 @@ def prefill(
     """The prompts as a batch and as inputs, their keys and values, and logits of the next token [P, V]."""
     model, family = policy.model, policy.family
     batch = collate([[prompt] for prompt in prompts], pad_id, family.stack_vision, pad_left=True)
-    batch = batch.to(model.lm_head.weight.device)
+    batch = batch.with_pixels_in(model.dtype).to(model.lm_head.weight.device)
     inputs = family.inputs(model, batch)
     cache = growing_cache(model.config)
     logits = model.lm_head(family.cached_hidden_states(model, inputs, cache)[:, -1])

@@ -50,14 +50,13 @@ class FrozenTower(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixel_values: Tensor, *args, **kwargs):
-        pixel_values = pixel_values.to(self.tower.dtype)
         if self.takes_features:
-            return self._from_features(pixel_values)
+            return self._from_features(pixel_values.to(self.tower.dtype))
         asked = (pixel_values, *args, *(kwargs[name] for name in sorted(kwargs)))
         if (place := _known(asked, [known for known, _ in self.memory])) is not None:
             return _copied(self.memory[place][1])
         self.num_images_encoded += len(pixel_values)
-        output = self._read(self.tower(pixel_values, *args, **kwargs))
+        output = self._read(self.tower(pixel_values.to(self.tower.dtype), *args, **kwargs))
         if self._is_overheard:
             raise _Said(output)
         self.memory.append((asked, output))

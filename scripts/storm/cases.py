@@ -60,6 +60,7 @@ def training_flags(stage: str, model: Path, steps: int, **more: object) -> list[
     if stage == "ppo":
         settings |= {"reward_functions": "scripts.storm.cases:num_characters", "num_generations": 2}
         settings |= {"max_generation_length_of_sampling": 6, "actor_learning_rate": 1e-3}
+        settings |= {"critic_init": "policy"}
     return flags_of(**settings | more)
 
 

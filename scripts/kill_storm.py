@@ -24,6 +24,7 @@ from scripts.storm.job import Job
 from training.utils.command import run_command
 from training.utils.flags import flag, require
 
+MOST_OF_A_RUN = 6  # kills, so that all cases get theirs
 LONGEST_S = 300.0  # of a run, and of survivors that should notice a death
 COLUMNS = ("case", "processes", "kills", "one of two", "in a write", "starts", "runs", "otherwise")
 
@@ -73,7 +74,8 @@ def main(config: StormConfig) -> int:
         kills, number = 0, 0
         while kills < config.kills:
             target = targets[number % len(targets)]
-            kills += storm(target, folder / f"run-{number}", rng, config.kills - kills)
+            most = min(MOST_OF_A_RUN, config.kills - kills)
+            kills += storm(target, folder / f"run-{number}", rng, most)
             number += 1
             print(f"{kills} of {config.kills} kills", flush=True)
     finally:

@@ -48,7 +48,9 @@ def cut_after(file: Path, step: int) -> None:
     """Drops the lines of steps after `step`: a run that resumes there writes them again."""
     kept = [line for line in read(file) if line.get("step", step + 1) <= step]
     if file.is_file():
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        beside = file.with_name(f".{file.name}.partial")  # a kill between here and there loses no line
+        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        beside.replace(file)
 
 
 def mend(file: Path) -> None:

@@ -1,42 +1,76 @@
-"""A limit to the time of a piece of Python that somebody else wrote, in whichever thread it runs."""
+"""A limit to time and memory of a program that somebody else wrote."""
 
-import ctypes
+import json
+import os
+import resource
+import select
+import signal
 import threading
+import time
+import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from pathlib import Path
 
-AGAIN_S = 1.0  # what runs may have lost an exception that came from nowhere
+MEMORY_BYTES = 1 << 30  # that it may take on top of what is there
 
-Result = TypeVar("Result")
+# No other thread is in the middle of such a program, which may hold a lock, when one is started.
+_one_at_a_time = threading.Lock()
+
+
+class Failed(Exception):
+    """It ended with an error; the message is its own."""
 
 
 class OutOfTime(Exception):
     """It took longer than it may."""
 
 
-def run_within(seconds: float, function: Callable[[], Result]) -> Result:
-    """What `function` gives, or OutOfTime, raised wherever its Python is after this time.
+def run_within(seconds: float, function: Callable[[], str]) -> str:
+    """What `function` gives, worked out by a fork of this process, which can be ended whatever it does.
 
-    Python's own signals reach the main thread alone, and a thread can't be ended from outside; so another one has the
-    interpreter raise the exception there. It comes between two instructions: one that takes for ever is not ended.
+    Raises:
+        OutOfTime: it took longer.
+        Failed: it raised an error, of whatever kind, or its process was ended.
     """
-    thread, done, is_over = ctypes.c_ulong(threading.get_ident()), threading.Event(), [False]
-    raise_there = ctypes.pythonapi.PyThreadState_SetAsyncExc
-
-    def watch() -> None:
-        left = seconds
-        while not done.wait(left) and not is_over[0]:
-            raise_there(thread, ctypes.py_object(OutOfTime))
-            left = AGAIN_S
-
-    watcher = threading.Thread(target=watch, name="time limit", daemon=True)
-    watcher.start()
+    reader, writer = os.pipe()
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the fork has no need of other threads
+        process = os.fork()
+    if not process:
+        _answer(function, writer)
+    os.close(writer)
     try:
-        return function()
+        told = _read(reader, time.monotonic() + seconds)
     finally:
-        # The interpreter raises the exception at calls and jumps alone, so none can keep this line from running. From
-        # here on at most one more comes, if the watcher was just at it: out of the next lines, or it is taken back.
-        is_over[0] = True
-        done.set()
-        watcher.join()
-        raise_there(thread, None)
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    outcome = json.loads(told or '{"error": "its process was ended"}')
+    if "error" in outcome:
+        raise Failed(outcome["error"])
+    return outcome["result"]
+
+
+def _answer(function: Callable[[], str], writer: int) -> None:
+    """In the fork: never returns."""
+    try:
+        here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (here + MEMORY_BYTES, resource.RLIM_INFINITY))
+        outcome = {"result": function()}
+    except BaseException as error:  # whatever it is, this process ends here
+        outcome = {"error": str(error) or type(error).__name__}
+    told = json.dumps(outcome).encode()
+    while told:
+        told = told[os.write(writer, told) :]
+    os._exit(0)
+
+
+def _read(reader: int, until: float) -> bytes:
+    told = bytearray()
+    while select.select([reader], [], [], max(until - time.monotonic(), 0))[0]:
+        if not (part := os.read(reader, 1 << 16)):
+            return bytes(told)
+        told += part
+    raise OutOfTime

@@ -1,0 +1,43 @@
+"""A small storm; `python -m scripts.kill_storm` kills hundreds of times. And what it would notice."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from scripts.storm.cases import Case, differences
+from tests.conftest import ROOT
+
+
+def test_killed_runs_end_as_uninterrupted_ones():
+    command = ["-m", "scripts.kill_storm", "--kills", "12", "--only", "sft", "ppo", "predict", "judge"]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "12 kills in " in done.stdout
+
+
+def write_run(folder, weight=1.0, loss=2.0, answer="a"):
+    (folder / "epoch-0").mkdir(parents=True)
+    (folder / "latest").write_text("epoch-0\n")
+    save_file({"w": torch.tensor([weight])}, folder / "epoch-0" / "model.safetensors")
+    line = {"step": 1, "loss": loss, "elapsed_s": hash(folder), "tokens_per_s": 3.0}
+    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+    (folder / "rollouts.jsonl").write_text(json.dumps({"step": 1, "responses": [answer]}) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "noticed"),
+    [
+        ({}, []),
+        ({"weight": 1.0000001}, ["model.safetensors"]),
+        ({"loss": 2.0000001}, ["log.jsonl"]),
+        ({"answer": "b"}, ["rollouts.jsonl"]),
+    ],
+)
+def test_the_storm_notices_the_smallest_difference(change, noticed, tmp_path):
+    case = Case("ppo", "training.ppo.train_ppo", [])
+    assert differences(case, write_run(tmp_path / "a"), write_run(tmp_path / "b", **change)) == noticed

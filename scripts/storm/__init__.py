@@ -1,1 +1,1 @@
-"""Runs that meet what a cluster does to them: kills and faults."""
+"""Runs that meet what a cluster does to them."""

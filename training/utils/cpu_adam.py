@@ -24,6 +24,7 @@ from unittest.mock import patch
 import torch
 
 from . import dist
+from .command import run_command
 from .zero import deepspeed
 
 NAME = "cpu_adam"  # as DeepSpeed calls it
@@ -156,8 +157,14 @@ def _cpu_adam_class() -> type[torch.optim.Optimizer]:
     return CPUAdam
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Builds it before the first run that needs it; the exit status."""
     if why := build():
         print(f"error: DeepSpeed's CPUAdam: {why}", file=sys.stderr)
-        sys.exit(1)
+        return 1
     print(f"DeepSpeed's CPUAdam is in {build_folder()}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -86,6 +86,20 @@ def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
     assert told.startswith("error: ") and message in told and told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("config_class", "more", "message"),
+    [
+        (SFTConfig, "--packing --max_seq_len 4096", "expected at least --max_seq_len 4096 with --packing"),
+        (PPOConfig, "--reward_functions a:b", "not in PPO, whose responses have no length"),
+        (DPOConfig, "--loss_type kto", "not with --loss_type kto, which borrows answers"),
+    ],
+)
+def test_micro_batches_by_tokens_are_refused_where_they_can_not_be(config_class, more, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(config_class, f"{GIVEN} --max_tokens_per_batch 300 {more}".split())
+    assert message in capsys.readouterr().err
+
+
 def test_one_reward_given_twice_is_one_line(capsys):
     with pytest.raises(SystemExit):
         parse_args(PPOConfig, [*GIVEN.split(), "--reward_model_ckpt_path", "m/rm", "m/rm/"])

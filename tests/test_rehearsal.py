@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._device import _device_constructors
 
 from scripts.rehearsal.device import fake_device
 from scripts.rehearsal.stages import Rehearsal
@@ -30,6 +31,15 @@ def test_the_device_counts_what_is_known_by_hand():
     assert forward.peak == 3 * 8 + 4 * (4 * 8 + 8 * 16 + 4 * 16)
     assert reads.syncs == 3  # tolist, an index of truth values, float
     assert backward.flops == forward.flops  # of the weight alone: zeros have no gradient
+
+
+def test_a_rehearsal_leaves_torch_as_it_was():
+    """Else what is loaded later in the process has values that nobody set."""
+    _device_constructors.cache_clear()
+    with fake_device(), torch.device("meta"):
+        torch.zeros(1)
+    with torch.device("meta"):
+        assert torch.tensor([1]).is_meta
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
@@ -216,6 +217,7 @@ def tensors_on_cpu(values: object) -> bool:
 @contextmanager
 def fake_device() -> Iterator[Device]:
     """Where "cuda" is a device without data, and the project takes it for its own."""
+    _device_constructors()  # torch keeps what it finds at first: it must find its own `torch.tensor`
     fake = FakeTensors(allow_non_fake_inputs=True)
     fake._allow_unsafe_data_ptr_access = True  # the cache asks whether two tensors begin at one place
     device = Device(fake)

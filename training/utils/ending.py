@@ -1,6 +1,7 @@
 """What ended a program, in one sentence, and its exit status."""
 
 import errno
+import re
 import signal
 import traceback
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ DISK = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the disk quota is used up; make room",
     errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EFBIG: "a file may not become that large here; see ulimit -f",
 }
 PATHS = {
     errno.ENOENT: "there is no such file or folder",
@@ -53,13 +55,26 @@ def explain(error: BaseException) -> Ending:
         return Ending("stopped by Ctrl-C", 128 + signal.SIGINT)
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
         return Ending(f"out of memory{f' ({text.splitlines()[0]})' if text else ''}; {OUT_OF_MEMORY}", 1)
-    if isinstance(error, OSError) and error.errno in DISK:
-        return Ending(f"{error.filename or 'a file'}: {DISK[error.errno]}, and start again", 1)
+    if why := _of_disk(error, text):
+        return Ending(f"{getattr(error, 'filename', None) or 'a file'}: {why}, and start again", 1)
     if isinstance(error, OSError) and error.errno in PATHS and error.filename:
         return Ending(f"{error.filename}: {PATHS[error.errno]}", 2)
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return Ending(f"{text.splitlines()[0]} Perhaps memory ran out: try fewer --num_workers", 1)
     return _of_training(error, text)
+
+
+def _of_disk(error: BaseException, text: str) -> str | None:
+    """Why something could not be written; none if that is not what the error says."""
+    if isinstance(error, OSError):
+        return DISK.get(error.errno)
+    if found := re.search(r"\(os error (\d+)\)", text):  # as Rust, of which safetensors is made, words it
+        return DISK.get(int(found[1]))
+    if (
+        "inline_container" in text and "unexpected pos" in text
+    ):  # torch.save, which keeps the reason to itself
+        return "it could not be written whole, as on a full disk; make room"
+    return None
 
 
 def _of_training(error: BaseException, text: str) -> Ending:

@@ -1,0 +1,65 @@
+"""What ends a program, in one sentence: what the writers themselves say of a disk that takes no more."""
+
+import errno
+import multiprocessing
+import resource
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from training.utils.ending import explain
+
+LARGE = torch.zeros(10_000)
+WRITERS = {
+    "plain": lambda file: file.write_text("x" * 10_000),
+    "safetensors": lambda file: save_file({"w": LARGE}, file),
+    "torch": lambda file: torch.save({"w": LARGE}, file),
+}
+
+
+def write_beyond(name, file, results):
+    """A limit to the size of a file stands for the end of a disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+    try:
+        WRITERS[name](file)
+    except Exception as error:
+        ending = explain(error)
+        results.put((ending.message, ending.status, ending.details))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_can_not_be_written_whole_is_one_sentence(name, tmp_path):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    process = context.Process(target=write_beyond, args=(name, tmp_path / "file", results))
+    process.start()
+    message, status, details = results.get(timeout=60)
+    process.join()
+    assert status == 1 and not details
+    assert message.endswith("start again") and ("ulimit -f" in message or "full disk" in message)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (errno.ENOSPC, 1, "x: the disk is full"),
+        (errno.EDQUOT, 1, "x: the disk quota is used up"),
+        (errno.EROFS, 1, "x: the file system is read-only"),
+        (errno.ENOENT, 2, "x: there is no such file or folder"),
+        (errno.EISDIR, 2, "x: is a folder, and a file was expected"),
+        (errno.EACCES, 2, "x: this user may not do that there"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(number, status, said):
+    ending = explain(OSError(number, "some words", "x"))
+    assert (ending.status, ending.details) == (status, "") and ending.message.startswith(said)
+
+
+def test_what_nobody_expected_keeps_its_traceback():
+    assert "Traceback" not in explain(MemoryError()).details
+    try:
+        raise KeyError("surprise")
+    except KeyError as error:
+        ending = explain(error)
+    assert ending.status == 1 and "Traceback" in ending.details

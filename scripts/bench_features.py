@@ -32,7 +32,7 @@ from training.utils.stage_config import SFTConfig
 NUM_RECORDS = 24
 WIDTH, HEIGHT = 640, 480
 QUESTION = "<image>\nWhat do you see, and where does each of the things stand that you see?"
-ANSWER = "There is a red circle on the left, and a blue square stands on the right of a green star. " * 4
+ANSWER = "There is a red circle on the left, and a blue square stands on the right of a green star. " * 3
 
 
 def write_model(folder: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.utils.ending import explain
+from training.utils.ending import Ending, explain
+from training.utils.tensor_store import DamagedFile
 
 LARGE = torch.zeros(10_000)
 WRITERS = {
@@ -63,3 +64,12 @@ def test_what_nobody_expected_keeps_its_traceback():
     except KeyError as error:
         ending = explain(error)
     assert ending.status == 1 and "Traceback" in ending.details
+
+
+def test_what_can_be_made_anew_is_one_sentence_from_a_data_worker_too():
+    damaged = DamagedFile("f.safetensors: is damaged, and was removed; start again")
+    wrapped = DamagedFile(
+        f"Caught DamagedFile in DataLoader worker process 0.\nTraceback: ...\nDamagedFile: {damaged}"
+    )
+    for error in (damaged, wrapped):
+        assert explain(error) == Ending(str(damaged), 1)

@@ -83,9 +83,12 @@ def _of_training(error: BaseException, text: str) -> Ending:
     import torch
 
     from .engine import NonFiniteLoss
+    from .tensor_store import DamagedFile
 
     if isinstance(error, NonFiniteLoss):
         return Ending(text, 2)
+    if isinstance(error, DamagedFile):
+        return Ending(text, 1)
     if isinstance(error, torch.OutOfMemoryError):
         return Ending(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
     names = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")

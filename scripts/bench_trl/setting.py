@@ -1,0 +1,193 @@
+"""What both sides train on, and how each is asked for it."""
+
+import json
+import random
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
+from scripts.compare_trl_cases import SHARED
+from training.utils.ppo_config import PPOConfig
+from training.utils.stage_config import DPOConfig, RewardConfig
+from training.utils.train_config import TrainConfig
+
+from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast  # isort: skip
+
+SAMPLES = Path("data/samples")
+PROMPTS, STEPS = 2, 4  # prompts of an optimizer step, steps of an epoch
+PROMPT_WORDS, ANSWER_WORDS = 40, 119
+NUM_SAMPLES = 8  # of a prompt in GRPO
+KL_COEF = 0.04
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of LLaVA: hidden size of both parts, their layers, side of a picture, rows of the embedding."""
+
+    hidden_size: int = 256
+    num_layers: int = 4
+    tower_layers: int = 6
+    picture_px: int = 336
+    vocab_size: int = 32_064
+
+
+SIZES = {"small": Size(), "tiny": Size(32, 1, 2, 28, 1024)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step of a stage, and the same step taken otherwise."""
+
+    name: str
+    stage: type[TrainConfig]
+    records: str  # file of its records
+    flags: dict[str, Any]
+    trainer: str = ""  # of TRL; else the other side is this project with a row for each answer
+    theirs: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 1
+    caches: tuple[str, ...] = ()  # flags that name a folder
+    theirs_of: str = ""  # the case whose steps TRL takes in place of these
+    aim: float = 0.0
+
+
+def has_flag(stage: type, name: str) -> bool:
+    return name in {flag.name for flag in fields(stage)}
+
+
+DPO_FLAGS = {"loss_type": ["sigmoid"], "beta": 0.1}
+DPO_THEIRS = {"loss_type": ["sigmoid"], "beta": 0.1, "max_length": None}
+CACHES = tuple(name for name in ("reference_cache", "cache_image_features") if has_flag(DPOConfig, name))
+CASES = {
+    "dpo": Case("DPO, 2 answers", DPOConfig, "ranked2", DPO_FLAGS, "DPO", DPO_THEIRS, aim=7),
+    "dpo_cached": Case(
+        f"DPO, second epoch with {' and '.join(f'`--{name}`' for name in CACHES)}",
+        DPOConfig,
+        "ranked2",
+        DPO_FLAGS,
+        "DPO",
+        epochs=2,
+        caches=CACHES,
+        theirs_of="dpo",
+        aim=9,
+    ),
+    "rm": Case("reward model, 4 answers", RewardConfig, "ranked4", {}, aim=4.5),
+    "grpo": Case(
+        f"GRPO, {NUM_SAMPLES} samples of {ANSWER_WORDS + 1} tokens",
+        PPOConfig,
+        "ranked2",
+        {
+            "advantage_estimator": "grpo",
+            "num_generations": NUM_SAMPLES,
+            "max_generation_length_of_sampling": ANSWER_WORDS + 1,
+            "kl_coef": KL_COEF,
+            "normalize_rewards": False,
+            "reward_clip": 0.0,
+            "missing_eos_penalty": 0.0,
+            "actor_learning_rate": SHARED["learning_rate"],
+            "reward_functions": ["scripts.compare_trl_ours:reward"],
+        },
+        "GRPO",
+        {
+            "num_generations": NUM_SAMPLES,
+            "max_completion_length": ANSWER_WORDS + 1,
+            "beta": KL_COEF,
+            "temperature": 1.0,
+            "use_bias_correction_kl": False,
+            "shuffle_dataset": False,
+        },
+        aim=5,
+    ),
+}
+
+
+def write_inputs(folder: Path, size: Size) -> Path:
+    """A LLaVA with random weights, and files of records beside it. Each word is one token.
+
+    Returns:
+        The model's folder.
+    """
+    tokenizer = build_tokenizer(TinyConfig(output="", texts=str(SAMPLES)))
+    vision = CLIPVisionConfig(
+        hidden_size=size.hidden_size,
+        intermediate_size=4 * size.hidden_size,
+        num_hidden_layers=size.tower_layers,
+        num_attention_heads=4,
+        image_size=size.picture_px,
+        patch_size=14,
+    )
+    text = LlamaConfig(
+        hidden_size=size.hidden_size,
+        intermediate_size=size.hidden_size * 43 // 16,
+        num_hidden_layers=size.num_layers,
+        num_attention_heads=4,
+        vocab_size=size.vocab_size,
+        **special_ids(tokenizer),
+    )
+    torch.manual_seed(0)
+    write_llava(folder / "model", vision, text, tokenizer)
+    for num_answers in (2, 4):
+        write_records(folder / f"ranked{num_answers}.json", num_answers, tokenizer)
+    return folder / "model"
+
+
+def write_records(file: Path, num_answers: int, tokenizer: PreTrainedTokenizerFast) -> None:
+    entries = json.loads((SAMPLES / "sft.json").read_text())
+    words = {word for entry in entries for word in entry["conversations"][1]["value"].split()}
+    known = sorted(word for word in words if len(tokenizer.tokenize(f" {word}")) == 1)
+    images = sorted((SAMPLES / "images").glob("*.png"))
+    rng = random.Random(file.stem)
+
+    def said(count: int) -> str:
+        return " ".join(rng.choices(known, k=count))
+
+    records = []
+    for number in range(PROMPTS * STEPS):
+        turns = [
+            {"from": "human", "value": f"<image>\n{said(PROMPT_WORDS)}"},
+            {"from": "gpt", "value": [said(ANSWER_WORDS) for _ in range(num_answers)]},
+        ]
+        image = str(images[number].relative_to(SAMPLES))
+        records.append({"id": str(number), "image": image, "conversations": turns})
+    file.write_text(json.dumps(records))
+
+
+def flags_of(case: Case, model: Path, output: Path) -> TrainConfig:
+    """Of this project's stage: a frozen tower, all else trained."""
+    return case.stage(
+        from_checkpoint=str(model),
+        data_path=str(model.parent / f"{case.records}.json"),
+        image_folder=str(SAMPLES),
+        output_dir=str(output / "run"),
+        data_train_split_ratio=1.0,
+        per_device_train_batch_size=PROMPTS,
+        num_train_epochs=case.epochs,
+        lang_decoder_update=True,
+        precision="fp32",
+        lr_scheduler_type="constant",
+        **SHARED | case.flags | {name: str(output / name) for name in case.caches},
+    )
+
+
+def settings_of(case: Case, output: Path) -> dict[str, Any]:
+    """Of TRL's trainer. It counts samples where it samples."""
+    rows = NUM_SAMPLES if case.stage is PPOConfig else 1
+    return {
+        "output_dir": str(output / "run"),
+        "per_device_train_batch_size": PROMPTS * rows,
+        "gradient_accumulation_steps": 1,
+        "max_steps": STEPS,
+        "lr_scheduler_type": "constant",
+        "train_sampling_strategy": "sequential",
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        **SHARED,
+        **case.theirs,
+    }

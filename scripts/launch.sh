@@ -2,7 +2,9 @@
 #
 # Environment:
 #   NUM_PROCESSES   processes on this machine; default: one for each GPU, or one
-#   HOSTFILE        several nodes: lines of "host slots=GPUS"
+#   HOSTFILE        several nodes: lines of "host slots=GPUS"; they are reached by ssh from here
+#   NODE_RANK       without ssh: the script is started on every node, with the number of its line in HOSTFILE, from 0 on
+#   MASTER_ADDR     then the address of the first node; default: its name in HOSTFILE
 #   MASTER_PORT     port that the processes meet at
 
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
@@ -37,7 +39,11 @@ say_batch() {
 launch() {
   local port=${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}
   local start=(python -m training.utils.deepspeed_launcher --num_gpus "$NUM_PROCESSES" --master_port "$port" --module)
-  if [[ -n ${HOSTFILE:-} ]]; then
+  if [[ -n ${HOSTFILE:-} && -n ${NODE_RANK:-} ]]; then
+    start=(python -m training.utils.deepspeed_launcher --hostfile "$HOSTFILE" --no_ssh --node_rank "$NODE_RANK"
+      --master_addr "${MASTER_ADDR:-$(awk '/slots=/ { print $1; exit }' "$HOSTFILE")}"
+      --master_port "${MASTER_PORT:-29500}" --module)
+  elif [[ -n ${HOSTFILE:-} ]]; then
     start=(deepspeed --hostfile "$HOSTFILE" --master_port "${MASTER_PORT:-29500}" --module)
   elif (( NUM_PROCESSES == 1 )); then
     start=(python -m) # the launcher takes seconds to start, and has nothing to launch

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from training.utils import dist
+from training.utils import dist, shared_folder
 from training.utils.checkpoint import AlreadyFinished
 from training.utils.cli import run_stage
 from training.utils.data.record import DataError, ImageError
@@ -105,7 +105,19 @@ FAULTS = {
     "signal to one process": is_stopped,
     "signal before the loop": signals(signal.SIGTERM, 2),
     "launcher killed": ends_launcher,
+    "folder of its own": lambda: None,
 }
+
+
+def has_folder_of_its_own() -> None:
+    """As on a node where the output folder is another disk."""
+    shared_folder.SEEN_S = 1.0
+    if os.environ["RANK"] == "2":
+        place = sys.argv.index("--output_dir") + 1
+        sys.argv[place] += "-elsewhere"
+
+
+BEFORE = {"folder of its own": has_folder_of_its_own}
 
 
 def stage(fault: str) -> None:
@@ -114,6 +126,7 @@ def stage(fault: str) -> None:
         FAULTS[fault]()
         dist.barrier()  # where all others wait
 
+    BEFORE.get(fault, lambda: None)()
     run_stage(main, SFTConfig)
 
 

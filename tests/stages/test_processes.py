@@ -1,11 +1,15 @@
 """Two processes do what one does, at every ZeRO stage, also where one of them sees no picture."""
 
 import json
+import os
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, run_script
 from tests.stages.conftest import STAGES, command, log, run, weights
 from tests.tiny_families import build_tiny
 from training.utils.data.sampler import StepSampler
@@ -134,6 +138,7 @@ def faults(tmp_path_factory):
         ("signal to one process", [85, 85, 85], "stopped: SIGUSR1 after step 3\n"),
         ("signal before the loop", [85, 85, 85], "stopped on process 2 of 3: SIGTERM came before there was "),
         ("launcher killed", [], "error: the launcher of this run was killed\n"),
+        ("folder of its own", [2, 2, 2], "error: /"),  # an output folder that one node does not share
     ],
 )
 def test_one_process_fails_and_all_end_with_its_message_alone(fault, statuses, message, faults):
@@ -158,3 +163,42 @@ def test_a_process_that_hangs_is_named_with_where_it_is_and_not_those_that_wait_
     assert 'faults.py", line ' in found["stderr"] and ", in hangs\n" in found["stderr"]
     assert found["stderr"].count("error") == 1
     assert "\nerror on process 1 of 3: no step was made for 0.0333333 minutes" in found["stderr"]
+
+
+@pytest.mark.dist
+def test_an_output_folder_that_a_node_does_not_share_is_named_with_the_node(faults):
+    node = socket.gethostname()
+    assert re.fullmatch(
+        rf"error: \S+/out: process 2 on node {node} can't see there what process 0 on node {node} has written; "
+        "expected one folder for all nodes: .*\n",
+        faults["folder of its own"]["stderr"],
+    )
+
+
+@pytest.mark.dist
+def test_a_script_that_is_started_on_each_of_two_nodes_does_what_one_process_does(
+    tiny_llava, mixed_data, alone, tmp_path
+):
+    """Both nodes are this machine."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 slots=1\nother slots=1\n")
+    _, _, *given = command(
+        "sft", tiny_llava, tmp_path / "two", *flags("sft", 2, 2, None), data=mixed_data["sft"]
+    )
+    settings = {
+        "OUTPUT": tmp_path / "two",
+        "HOSTFILE": hosts,
+        "MASTER_PORT": 20_000 + os.getpid() % 20_000,
+        "MODEL": tiny_llava,
+        "ACCUMULATION": 1,
+        "WARMUP": 0,
+    }
+    with ThreadPoolExecutor() as nodes:
+        starts = [
+            nodes.submit(run_script, "run_sft.sh", *given, **settings, NODE_RANK=node) for node in range(2)
+        ]
+        first, second = (start.result(timeout=300) for start in starts)
+    assert first.returncode == second.returncode == 0, first.stdout[-2000:] + first.stderr[-2000:]
+    assert "x 2 process(es) = 4" in first.stdout
+    for one, two in zip(log(alone["sft"]), log(tmp_path / "two"), strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)

@@ -22,6 +22,7 @@ from training.utils.data.record import DataError, Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Batch, Tree
 from training.utils.identity import model_inputs
+from training.utils.shared_folder import require_shared
 from training.utils.stage_config import DPOConfig
 
 NUM_CHECKED = 4  # trees that are computed again when there is a file already
@@ -31,6 +32,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.2}  # na
 class ReferenceCache:
     def __init__(self, config: DPOConfig, encoder: Encoder) -> None:
         self.file = Path(config.reference_cache) / dist.from_main(lambda: file_name(config))
+        require_shared(self.file.parent)  # each process reads what all have written
         self.tolerance = TOLERANCE[config.torch_dtype]
         self.batch_size = config.per_device_eval_batch_size
         self.logps: dict[str, list[float]] = {}

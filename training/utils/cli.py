@@ -16,6 +16,7 @@ from .ending import explain
 from .leave import tell
 from .lock import NAME, hold
 from .outputs import outputs, require_writable
+from .shared_folder import require_shared
 from .stop import Stopped, deferred, requests
 from .watch import Watch, join_watch
 
@@ -42,6 +43,8 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
             logging.disable(logging.WARNING)
         watch = join_watch(config.max_silence_s)
         dist.from_main(lambda: _take_outputs(config))
+        for locked in _locks(config):
+            require_shared(locked.parent)
         main(config)
     except AlreadyFinished as finished:
         if dist.is_main():
@@ -64,8 +67,13 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
 def _take_outputs(config: Any) -> None:
     """Sees that a stage can write, and keeps others from writing there."""
     require_writable(config)
-    for kind, path in list(outputs(config).values())[:1]:
-        hold(lock_file(kind, path))
+    for locked in _locks(config):
+        hold(locked)
+
+
+def _locks(config: Any) -> list[Path]:
+    """Of the output that is a stage's work."""
+    return [lock_file(kind, path) for kind, path in list(outputs(config).values())[:1]]
 
 
 def lock_file(kind: str, path: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as torch_dist
+from torch.distributed import distributed_c10d
 
 Result = TypeVar("Result")
 JOIN = timedelta(minutes=15)  # until all processes are there
@@ -30,6 +31,8 @@ def init_distributed(seed: int) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, rank, world_size = next(torch_dist.rendezvous("env://", timeout=JOIN))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
+    # Also of groups that others make: DeepSpeed's would give up after torch's 10 minutes with NCCL.
+    distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = WAIT
     torch_dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=WAIT)
     random.seed(seed)
     np.random.seed(seed)

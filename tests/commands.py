@@ -31,7 +31,6 @@ VALUES = {
     "eval.judge": {"bench": "win_rate", "judge": "reward_model", "baseline": INPUT},
     "eval.report": {"spec": INPUT},
     "eval.score": {"bench": "pope"},
-    "scripts.gpu_check": {"report": INPUT},
     "training.ppo.train_ppo": {"reward_model_ckpt_path": INPUT},
     "training.utils.model.assemble": {"lm_model_name_or_path": INPUT, "vision_model_name_or_path": INPUT},
 }

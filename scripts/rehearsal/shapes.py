@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
+from training.utils import dist
 from training.utils.data.tree import Response, Tree
 from training.utils.model.family import Family
 from training.utils.model.read_config import read_config
@@ -74,8 +75,9 @@ def write_config(name: str, folder: Path, num_layers: int | None = None) -> None
 def load_model(
     family: Family, path: str, *, dtype: torch.dtype, attn_implementation: str, **_
 ) -> PreTrainedModel:
-    """Stands for `Family.load_model`: a model without weights on the device."""
-    with torch.device("cuda", 0):
+    """Stands for `Family.load_model`: a model of random weights on the device; on a fake one they are none."""
+    torch.manual_seed(0)  # models of one checkpoint are equal
+    with dist.device():
         return AutoModelForImageTextToText.from_config(
             read_config(Path(path)), dtype=dtype, attn_implementation=attn_implementation
         )

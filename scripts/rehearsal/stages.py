@@ -9,17 +9,17 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from scripts.rehearsal.captured import FITTED, captured_fit
 from scripts.rehearsal.counts import Counts
 from scripts.rehearsal.device import Device, fake_device
+from scripts.rehearsal.engine import FakeDeepSpeed
 from scripts.rehearsal.shapes import MODELS, load_model, trees, write_config
-from scripts.rehearsal.without_cuda import CUDA
 from training.ppo.experience import Experience, assign_credit, observe
 from training.ppo.models import Models
 from training.ppo.rollout import Sampled
 from training.ppo.update import update
+from training.utils import dist
 from training.utils.data.tree import Batch, Tree, collate
 from training.utils.engine import Engine
 from training.utils.model import build_model
@@ -39,7 +39,6 @@ FLAGS = {
     "lang_decoder_update": True,
 }
 NUM_WORDS = 64  # of a prompt, besides its picture
-CHECKED = 1  # forward passes before counting: the first one builds tables that are kept
 
 
 @dataclass(frozen=True)
@@ -62,36 +61,12 @@ WORK = {
 }
 
 
-class FakeDeepSpeed:
-    """DeepSpeed's engine without its optimizer: gradients stay where autograd leaves them."""
-
-    optimizer = None
-
-    def __init__(self, model: torch.nn.Module, **_) -> None:
-        self.module = model.to(CUDA)
-
-    def __call__(self, *args, **kwargs) -> Tensor:
-        return self.module(*args, **kwargs)
-
-    def backward(self, loss: Tensor, **_) -> None:
-        loss.backward()
-
-    def set_gradient_accumulation_boundary(self, is_boundary: bool) -> None: ...
-
-    def step(self) -> None: ...
-
-    def get_lr(self) -> list[float]:
-        return [0.0]
-
-    def get_global_grad_norm(self) -> float:
-        return 0.0
-
-    def was_step_applied(self) -> bool:
-        return True
-
-
 class Rehearsal:
     """One model of a family and size on a fake device. Use it as a context."""
+
+    rounds = 2  # of a step; the last one counts: the first builds tables that are kept
+    engine = FakeDeepSpeed
+    on_device = staticmethod(fake_device)
 
     def __init__(self, family: str, size: str, num_layers: int | None = None) -> None:
         self.name, self.picture = MODELS[family, size]
@@ -104,11 +79,11 @@ class Rehearsal:
         self.family = build_model.get_family("auto", self.folder)
         self.config = build_model.read_config(self.folder)
         engines = SimpleNamespace(
-            initialize=lambda model, **more: (FakeDeepSpeed(model, **more), None, None, None)
+            initialize=lambda model, **more: (self.engine(model, **more), None, None, None)
         )
         self.stack.enter_context(patch.object(Family, "load_model", load_model))
         self.stack.enter_context(patch("training.utils.engine.deepspeed", lambda: engines))
-        self.device: Device = self.stack.enter_context(fake_device())
+        self.device: Device = self.stack.enter_context(self.on_device())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -127,7 +102,7 @@ class Rehearsal:
         """Trees as the product batches them, a row each; or each response in a row of its own."""
         if as_rows:
             prompts = [branch for tree in prompts for branch in tree.branches()]
-        return collate([[tree] for tree in prompts], 0, self.family.stack_vision).to(CUDA)
+        return collate([[tree] for tree in prompts], 0, self.family.stack_vision).to(dist.device())
 
     # -- stages -------------------------------------------------------------------------------------
 
@@ -145,7 +120,7 @@ class Rehearsal:
                 tally.add(figures)
             self.last = counts
 
-        for _ in range(CHECKED + 1):
+        for _ in range(self.rounds):
             micro_batch()
         return {stage: self.last}
 
@@ -162,8 +137,8 @@ class Rehearsal:
         prompts = self.trees(WORK[stage])
         batch = self.batch(prompts, as_rows)
         counted, tally = {}, Tally()
-        for _ in range(CHECKED + 1):
-            scores = torch.zeros(batch.num_responses, device=CUDA)
+        for _ in range(self.rounds):
+            scores = torch.zeros(batch.num_responses, device=dist.device())
             with self.device.counting() as counted[f"{stage} observe"]:
                 seen: Experience = observe(Sampled(prompts, batch, scores, {}), models, config)
             with self.device.counting() as counted[f"{stage} assign_credit"]:
@@ -174,7 +149,7 @@ class Rehearsal:
 
     def models(self, config: PPOConfig) -> Models:
         policy = build_model.build_policy(config, self.folder, self.family)
-        frozen = build_model.build_policy(config, self.folder, self.family, trainable=False).to(CUDA)
+        frozen = build_model.build_policy(config, self.folder, self.family, trainable=False).to(dist.device())
         critic = (
             build_model.build_value_model(config, self.folder, self.family) if config.has_critic else None
         )
@@ -186,7 +161,7 @@ class Rehearsal:
         """The prefill of a generation, and one token more for each sample."""
         work = WORK[stage]
         config = self.flags(SFTConfig)
-        policy = build_model.build_policy(config, self.folder, self.family, trainable=False).to(CUDA)
+        policy = build_model.build_policy(config, self.folder, self.family, trainable=False).to(dist.device())
         prompts, num_samples = (
             [tree.with_responses([], set()) for tree in self.trees(work)],
             work.num_responses,

@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 
 from scripts.bench_trl import steps as of_steps
-from scripts.bench_trl.__main__ import HEAD, line, other, ours, ratio
+from scripts.bench_trl.__main__ import HEAD, line, other, ratio
 from scripts.bench_trl.setting import (
     ANSWER_WORDS,
     CASES,
@@ -57,7 +57,7 @@ def test_a_line_holds_the_medians_of_the_ratios_of_each_round():
     assert ratio([(1.0, 6.0), (2.0, 10.0), (1.0, 9.0)]) == "6.0 (5.0 to 9.0)"
     rounds = [
         {
-            ours("dpo"): Steps([], [1.0], [2.0], 1.6),
+            ("dpo", "ours"): Steps([], [1.0], [2.0], 1.6),
             other("dpo"): Steps([], [wall], [8.0], 4.6),
         }
         for wall in (6.0, 7.0, 9.0)

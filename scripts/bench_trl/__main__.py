@@ -13,7 +13,8 @@ from scripts.bench_trl.steps import Steps
 from training.utils.command import run_command
 from training.utils.flags import flag, require
 
-Round = dict[tuple[str, ...], Steps]  # what each process of a round took
+Side = tuple[str, str]  # a case, and what is run of it
+Round = dict[Side, Steps]  # what each process of a round took
 HEAD = (
     "| step | other side | seconds, ours / other | times faster (range) | by processor time (range) "
     "| peak GB, ours / other | aim |\n|---|---|---|---|---|---|---|"
@@ -22,39 +23,35 @@ HEAD = (
 
 @dataclass(frozen=True)
 class BenchConfig:
-    output: str = flag("models/bench_trl", "Folder to write into.")
+    output: str = flag("models/bench_trl", "Folder to write into.", writes="folder")
     only: list[str] = flag([], f"Cases, of {', '.join(CASES)}; none: all.")
     rounds: int = flag(3, "Processes of each side, in alternation.")
-    size: str = flag("small", f"Of the model: {', '.join(SIZES)}.")
+    size: str = flag("small", "Of the model.", choices=list(SIZES))
 
     def __post_init__(self) -> None:
         for name in self.only:
             require(name in CASES, f"--only {name}: unknown; expected {', '.join(CASES)}")
         require(self.rounds >= 1, f"--rounds {self.rounds}: expected 1 or more")
-        require(self.size in SIZES, f"--size {self.size}: unknown; expected {', '.join(SIZES)}")
 
 
-def ours(name: str) -> tuple[str, ...]:
-    """The process of this project's side of a case: a module and its arguments."""
-    return "ours", name
-
-
-def other(name: str) -> tuple[str, ...]:
-    """Of the other side."""
+def other(name: str) -> Side:
+    """The process of the other side of a case."""
     case = CASES[name]
-    return ("theirs", case.theirs_of or name) if case.trainer else ("ours", name, "rows")
+    return (case.theirs_of or name, "theirs") if case.trainer else (name, "rows")
 
 
-def measured(module: str, name: str, *more: str, model: Path) -> Steps:
+def measured(side: Side, model: Path) -> Steps:
     """What a process took."""
-    command = [sys.executable, "-W", "ignore", "-m", f"scripts.bench_trl.{module}", name, str(model), *more]
+    name, kind = side
+    command = [sys.executable, "-W", "ignore", "-m", "scripts.bench_trl.side"]
+    command += ["--case", name, "--side", kind, "--model", str(model)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[3:])}:\n{done.stderr[-3000:]}")
     steps = Steps.read(done.stdout)
     print(
-        f"{' '.join((module, name, *more))}: {steps.wall:.2f} s a step, {steps.cpu:.2f} s of processor time, "
-        f"{steps.peak_gb:.2f} GB; losses {shown(steps.losses)}",
+        f"{name} {kind}: {steps.wall:.2f} s a step, {steps.cpu:.2f} s of processor time, {steps.peak_gb:.2f} GB; "
+        f"losses {shown(steps.losses)}",
         flush=True,
     )
     return steps
@@ -73,7 +70,7 @@ def ratio(values: list[tuple[float, float]]) -> str:
 def line(name: str, rounds: list[Round]) -> str:
     """Of the table."""
     case = CASES[name]
-    pairs = [(found[ours(name)], found[other(name)]) for found in rounds]
+    pairs = [(found[name, "ours"], found[other(name)]) for found in rounds]
     our, others = zip(*pairs, strict=True)
     cells = [
         case.name,
@@ -90,13 +87,12 @@ def line(name: str, rounds: list[Round]) -> str:
 def main(config: BenchConfig) -> None:
     folder = Path(config.output)
     shutil.rmtree(folder / "model", ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     model = write_inputs(folder, SIZES[config.size])
     names = config.only or list(CASES)
-    processes = dict.fromkeys(process for name in names for process in (ours(name), other(name)))
+    sides = dict.fromkeys(side for name in names for side in ((name, "ours"), other(name)))
     rounds: list[Round] = []
     for _ in range(config.rounds):
-        rounds.append({process: measured(*process, model=model) for process in processes})
+        rounds.append({side: measured(side, model) for side in sides})
         table = "\n".join([HEAD, *(line(name, rounds) for name in names)])
         (folder / "table.md").write_text(table + "\n")
     print(f"\n{table}")

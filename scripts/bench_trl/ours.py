@@ -1,14 +1,10 @@
-"""This project's side: a stage's own `main`, in this process.
+"""This project's side: a stage's own `main`, in this process."""
 
-python -m scripts.bench_trl.ours CASE MODEL [rows]
-"""
-
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from scripts.bench_trl.setting import CASES, STEPS, Case, flags_of
+from scripts.bench_trl.setting import STEPS, Case, flags_of
 from scripts.bench_trl.steps import Steps
 from training.dpo import train_dpo
 from training.ppo import train_ppo
@@ -27,6 +23,7 @@ def train(case: Case, model: Path, as_rows: bool = False) -> Steps:
     Args:
         as_rows: with a row for each answer, the picture in each, as for families that take no trees.
     """
+    dist.init_distributed(seed=0)
     steps = Steps()
     log = Meter.step
 
@@ -41,10 +38,5 @@ def train(case: Case, model: Path, as_rows: bool = False) -> Steps:
         patch.object(Family, "takes_trees", not as_rows),
     ):
         MAINS[case.stage](flags_of(case, model, Path(folder)))
-    return steps.of_last_epoch(STEPS)
-
-
-if __name__ == "__main__":
-    dist.init_distributed(seed=0)
-    train(CASES[sys.argv[1]], Path(sys.argv[2]), "rows" in sys.argv[3:]).print()
     dist.shutdown()
+    return steps.of_last_epoch(STEPS)

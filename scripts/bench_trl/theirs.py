@@ -1,9 +1,5 @@
-"""TRL's side: its trainers on the same records, in the same order, with a frozen tower.
+"""TRL's side: its trainers on the same records, in the same order, with a frozen tower."""
 
-python -m scripts.bench_trl.theirs CASE MODEL
-"""
-
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +7,7 @@ from typing import Any
 from datasets import Dataset, Image, List
 from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCallback, TrainerCallback
 
-from scripts.bench_trl.setting import CASES, STEPS, Case, flags_of, settings_of
+from scripts.bench_trl.setting import STEPS, Case, flags_of, settings_of
 from scripts.bench_trl.steps import Steps
 from scripts.compare_trl_theirs import SAMPLING, TRAINERS, example, scaled_reward
 from training.utils.data.record import Record
@@ -59,7 +55,3 @@ def train(case: Case, model: Path) -> Steps:
         trainer.train()
     steps.losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return steps.of_last_epoch(STEPS)
-
-
-if __name__ == "__main__":
-    train(CASES[sys.argv[1]], Path(sys.argv[2])).print()

@@ -34,8 +34,8 @@ def test_records_have_the_lengths_that_the_page_names(model, tmp_path, name, num
     assert {len(tree.responses) for tree in trees} == {num_answers}
     assert {len(response.ids) for tree in trees for response in tree.responses} == {ANSWER_WORDS + 1}
     num_image_tokens = (SIZES["tiny"].picture_px // 14) ** 2
-    lengths = {len(tree.prompt_ids) - num_image_tokens - PROMPT_WORDS for tree in trees}
-    assert len(lengths) == 1 and 0 < lengths.pop() < 30  # what the template adds
+    for tree in trees:  # what the template adds, and a first word without a space before it
+        assert 5 < len(tree.prompt_ids) - num_image_tokens - PROMPT_WORDS < 12
 
 
 def test_a_step_is_from_one_end_to_the_next_and_a_model_saved_between_epochs_is_in_none():

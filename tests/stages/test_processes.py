@@ -5,6 +5,8 @@ import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,12 +50,15 @@ def flags(stage, zero_stage, batch, reward_model):
 
 @pytest.fixture(scope="module")
 def alone(tiny_llava, mixed_data, tmp_path_factory):
-    """Runs with one process and ZeRO-0, by stage."""
-    done = {}
-    for stage in ("sft", "reward_model", "dpo"):
-        done[stage] = tmp_path_factory.mktemp("alone") / stage
-        run(command(stage, tiny_llava, done[stage], *flags(stage, 0, 4, None), data=mixed_data[stage]))
-    return done
+    """A run with one process and ZeRO-0, by stage."""
+
+    @cache
+    def output(stage: str) -> Path:
+        done = tmp_path_factory.mktemp("alone") / stage
+        run(command(stage, tiny_llava, done, *flags(stage, 0, 4, None), data=mixed_data[stage]))
+        return done
+
+    return output
 
 
 @pytest.mark.dist
@@ -65,10 +70,10 @@ def test_two_processes_equal_one(stage, zero_stage, tiny_llava, mixed_data, alon
         command(stage, tiny_llava, output, *flags(stage, zero_stage, 2, None), data=mixed_data[stage]),
         processes=2,
     )
-    for one, two in zip(log(alone[stage]), log(output), strict=True):
+    for one, two in zip(log(alone(stage)), log(output), strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
         assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-4)
-    expected, found = weights(alone[stage]), weights(output)
+    expected, found = weights(alone(stage)), weights(output)
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=name)
@@ -190,6 +195,7 @@ def test_a_script_that_is_started_on_each_of_two_nodes_does_what_one_process_doe
         "HOSTFILE": hosts,
         "MASTER_PORT": 20_000 + os.getpid() % 20_000,
         "MODEL": tiny_llava,
+        "BATCH": 2,
         "ACCUMULATION": 1,
         "WARMUP": 0,
     }
@@ -200,5 +206,5 @@ def test_a_script_that_is_started_on_each_of_two_nodes_does_what_one_process_doe
         first, second = (start.result(timeout=300) for start in starts)
     assert first.returncode == second.returncode == 0, first.stdout[-2000:] + first.stderr[-2000:]
     assert "x 2 process(es) = 4" in first.stdout
-    for one, two in zip(log(alone["sft"]), log(tmp_path / "two"), strict=True):
+    for one, two in zip(log(alone("sft")), log(tmp_path / "two"), strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)

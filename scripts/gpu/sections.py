@@ -39,7 +39,6 @@ PLAIN = {"fused_kernels": "off"} if takes(fused_kernels="off") else {}
 OTHERS = {
     "trees, SDPA": {"attn_implementation": "sdpa"},  # else FlexAttention
     "trees, fused kernels": {"fused_kernels": "on"},
-    "trees, compiled": {"compile": True},
 }
 WAYS = [
     Way("trees", False, PLAIN),

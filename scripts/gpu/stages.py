@@ -20,7 +20,7 @@ from training.utils.model import build_model
 from training.utils.model.generate import Sampling, generate
 from training.utils.stage_config import SFTConfig
 
-NEW_TOKENS = 64  # of a sample in generation
+NEW_TOKENS, TINY_NEW_TOKENS = 64, 8  # of a sample in generation
 ADAPTERS = {"lang_lora_dim": 64, "lang_lora_module_name": "self_attn", "only_optimize_lora": True}
 # What a CPU rehearses with: heads as wide as published, few of them, and few layers.
 TINY_TEXT = {
@@ -144,8 +144,8 @@ class Stages(Rehearsal):
         return sum(weight.numel() for weight in self.family.language_model(model).layers.parameters())
 
     def sampled(self, stage: str, as_rows: bool) -> dict[str, None]:
-        """Responses of `NEW_TOKENS` tokens, the prompts read before."""
-        work = WORK[stage]
+        """Responses of so many tokens, the prompts read before."""
+        work, length = WORK[stage], TINY_NEW_TOKENS if self.tiny else NEW_TOKENS
         policy = build_model.build_policy(
             self.flags(SFTConfig), self.folder, self.family, trainable=False
         ).to(dist.device())
@@ -153,10 +153,10 @@ class Stages(Rehearsal):
             [tree.with_responses([], set()) for tree in self.trees(work)],
             work.num_responses,
         )
-        self.tokens = work.num_prompts * work.num_responses * NEW_TOKENS
+        self.tokens = work.num_prompts * work.num_responses * length
         if as_rows:
             prompts, num_samples = [tree for tree in prompts for _ in range(num_samples)], 1
-        sampling = Sampling(NEW_TOKENS, temperature=1.0, num_tokens=32_000)
+        sampling = Sampling(length, temperature=1.0, num_tokens=32_000)
         for _ in range(self.rounds):
             with self.device.counting(), torch.no_grad():
                 generate(policy, prompts, sampling, num_samples)

@@ -79,10 +79,8 @@ class PlainEngine(FakeDeepSpeed):
         super().__init__(model)
         self.adamw = optimizer
 
-    def is_gradient_accumulation_boundary(self) -> bool:
-        return False
-
-    def step(self) -> None:
+    def backward(self, loss: torch.Tensor, **_) -> None:
+        super().backward(loss)
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
 

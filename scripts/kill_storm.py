@@ -144,6 +144,10 @@ def strike(job: Job, target: Target, folder: Path, rng: random.Random) -> bool:
     if not job.is_running():
         return False
     counts["in a write"] += is_writing(folder)
+    if not has_joined(job, folder):
+        victim = (
+            None  # processes that do not know each other yet are ended by their launcher, and here is none
+        )
     job.kill(victim)
     counts["kills"] += 1
     counts["one of two"] += victim is not None
@@ -161,6 +165,11 @@ def until(job: Job, happens: Callable[[], bool]) -> bool:
 
 def names(folder: Path) -> list[Path]:
     return list(folder.glob("checkpoint-*"))
+
+
+def has_joined(job: Job, folder: Path) -> bool:
+    """Whether the processes of a start watch each other: its first one takes the lock after that."""
+    return any(f'"pid": {job.ranks[0]},' in file.read_text() for file in folder.glob(".*lock"))
 
 
 def is_writing(folder: Path) -> bool:

@@ -4,7 +4,6 @@ A start takes a second instead of ten. Everything else is as in a process of its
 `__main__`, with its own arguments, output and environment.
 """
 
-import atexit
 import os
 import runpy
 import signal
@@ -24,6 +23,7 @@ import training.dpo.train_dpo
 import training.ppo.train_ppo
 import training.reward_model.train_rm
 import training.sft.train_sft  # noqa: F401
+from training.utils.lock import release
 
 os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 torch.set_num_threads(1)  # threads do not survive a fork
@@ -74,7 +74,7 @@ class Job:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         except BaseException:
             traceback.print_exc()
-        atexit._run_exitfuncs()  # as at the end of a program; os._exit would leave them out
+        release()  # the lock, as at the end of a program; what else is to be done then belongs to the parent
         with suppress(OSError):
             sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)

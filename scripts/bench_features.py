@@ -8,12 +8,12 @@ tower of 6 layers, 576 image tokens. Both ways take turns in one process, fp32 o
 time is told too: on a machine that is not quiet it says more.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,10 @@ from data.demo_model import TinyConfig, build_tokenizer, write_llava
 from scripts.bench_cases import build, move, trained
 from scripts.bench_trees import seconds
 from training.utils import dist
+from training.utils.command import run_command
 from training.utils.data.loader import step_batches
 from training.utils.feature_cache import keep_features
+from training.utils.flags import flag
 from training.utils.model.build_model import build_policy
 from training.utils.prepare import build_encoder, load_data
 from training.utils.stage_config import SFTConfig
@@ -86,11 +88,13 @@ def measure(way: Callable[[], None]) -> tuple[float, float]:
     return seconds(way), time.process_time() - busy
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch_size", type=int, default=2)
-    args = parser.parse_args()
+@dataclass(frozen=True)
+class BenchConfig:
+    rounds: int = flag(15, "Steps of each way.")
+    batch_size: int = flag(2, "Records of a step.")
+
+
+def main(config: BenchConfig) -> None:
     dist.init_distributed(seed=0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -98,11 +102,11 @@ def main() -> None:
         write_records(folder)
         for trained_parts, language in (("projector and language model", True), ("projector alone", False)):
             caches = ("", str(folder / "cache"))
-            ways = [training_step(folder, args.batch_size, language, cache) for cache in caches]
+            ways = [training_step(folder, config.batch_size, language, cache) for cache in caches]
             for way in ways:
                 way()  # warm-up
-            rounds = [[measure(way) for way in ways] for _ in range(args.rounds)]
-            print(f"{trained_parts}, batch of {args.batch_size}:")
+            rounds = [[measure(way) for way in ways] for _ in range(config.rounds)]
+            print(f"{trained_parts}, batch of {config.batch_size}:")
             for place, what in enumerate(("", " of processors")):
                 pairs = [(pixels[place], kept[place]) for pixels, kept in rounds]
                 pixels, kept = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -116,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, BenchConfig)

@@ -11,8 +11,8 @@ of VQA or for a description. How many words a question or an answer has is assum
 from dataclasses import dataclass, field
 
 import numpy as np
-from transformers import HfArgumentParser
 
+from training.utils.command import run_command
 from training.utils.data.token_batches import TokenBatches
 
 IMAGE_TOKENS, FRAME_TOKENS, LONGEST = 576, 40, 2048  # of a picture; of the template; of a row
@@ -109,4 +109,4 @@ def main(config: BenchConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(HfArgumentParser(BenchConfig).parse_args_into_dataclasses()[0])
+    run_command(main, BenchConfig)

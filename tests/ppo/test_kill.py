@@ -12,12 +12,14 @@ KILLED = """
 import os, signal, sys
 from training.ppo import {module} as module
 from training.ppo.train_ppo import main
+from training.utils.background import saving
 from training.utils.cli import run_stage
 from training.utils.ppo_config import PPOConfig
 calls, original = [], {owner}.{name}
 def counted(*args, **more):
     calls.append(0)
     if len(calls) == 3:
+        saving.settle()  # the checkpoint of the first step, which is written meanwhile
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*args, **more)
 {owner}.{name} = counted

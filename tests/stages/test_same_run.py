@@ -166,11 +166,13 @@ def test_more_steps_where_the_first_ones_stay_what_they_were(finished):
 
 def test_a_damaged_checkpoint_is_passed_over_and_the_run_ends_the_same(stopped, begun, capsys):
     shutil.copytree(stopped / "out" / "checkpoint-1", stopped / "out" / "checkpoint-2")
-    (stopped / "out" / "checkpoint-2" / "state" / "random-0.pt").unlink()  # half removed
-    with pytest.raises(DataError, match="checkpoint-2: state/random-0.pt is missing; use another checkpoint"):
+    (stopped / "out" / "checkpoint-2" / "state" / "random-0.json").unlink()  # half removed
+    with pytest.raises(
+        DataError, match="checkpoint-2: state/random-0.json is missing; use another checkpoint"
+    ):
         sft(stopped, resume=str(stopped / "out" / "checkpoint-2"))
     sft(stopped)
-    assert "checkpoint-2: state/random-0.pt is missing; passed over" in capsys.readouterr().out
+    assert "checkpoint-2: state/random-0.json is missing; passed over" in capsys.readouterr().out
     for name, tensor in weights(begun / "out").items():
         assert torch.equal(weights(stopped / "out")[name], tensor), name
 

@@ -9,7 +9,7 @@ from training.utils import jsonl
 from training.utils.checkpoint.manifest import MANIFEST, write_manifest
 from training.utils.checkpoint.states import checkpoints, newest_whole, remove, tidy
 
-FILES = ("model.safetensors", "config.json", "state/engine/model.pt", "state/random-0.pt")
+FILES = ("model.safetensors", "config.json", "state/engine-0-00.safetensors", "state/run.json")
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from tests.conftest import RECORDS, SAMPLES
 from tests.tiny_families import build_tiny
+from tests.utils.test_state import restored, saved
 from training.dpo.train_dpo import main as train_dpo
 from training.ppo import update as ppo_update
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
 from training.utils.data.loader import Collator
-from training.utils.data.record import DataError
 from training.utils.engine import Engine, NonFiniteLoss
 from training.utils.model.build_model import build_policy, get_family
 from training.utils.ppo_config import PPOConfig
@@ -253,9 +253,8 @@ def test_the_records_to_blame_are_those_of_the_micro_batch_and_too_many_bad_step
         return engine.step(batches)
 
     assert step()["bad_steps"] == 1
-    engine.save_state(tmp_path, {})
     resumed = build_engine(config)
-    resumed.load_state(tmp_path)
+    restored(resumed, saved(engine, tmp_path))
     assert (resumed.counts.steps, resumed.counts.bad_steps, resumed.counts.bad_in_a_row) == (1, 1, 1)
     with pytest.raises(
         NonFiniteLoss, match=r"loss of optimizer step 2 is inf; its records: r-1-2; the weights"
@@ -346,40 +345,3 @@ def test_a_score_that_is_not_finite_does_not_stay_in_the_moments():
     moments = RunningMoments()
     moments.add(torch.tensor([1.0, math.nan, 3.0, math.inf]))
     assert (moments.count, moments.mean) == (2, 2.0)
-
-
-# -- saved states ----------------------------------------------------------------------------------------
-
-
-class Payload:
-    """What a forged checkpoint might hold."""
-
-    def __init__(self, touched):
-        self.touched = touched
-
-    def __reduce__(self):
-        return open, (str(self.touched), "w")
-
-
-@pytest.mark.parametrize("zero_stage", range(4))
-def test_a_state_is_loaded_and_none_of_its_files_can_run_code(zero_stage, tiny_llava, batch, tmp_path):
-    config = SFTConfig(**settings(tiny_llava, zero_stage=zero_stage))
-    engine = build_engine(config)
-    take_step(engine, batch)
-    engine.save_state(tmp_path / "state", {"step": 1})
-    assert build_engine(config).load_state(tmp_path / "state")["step"] == 1
-    files = sorted((tmp_path / "state").rglob("*.pt"))
-    assert files
-    for file in files:
-        whole = file.read_bytes()
-        torch.save(Payload(tmp_path / "touched"), file)
-        with pytest.raises(DataError, match="is no state that a run here has saved .*another checkpoint"):
-            build_engine(config).load_state(tmp_path / "state")
-        assert not (tmp_path / "touched").exists()
-        file.write_bytes(whole)
-
-
-def take_step(engine, batch):
-    losses = -engine(batch)
-    engine.backward(losses.mean())
-    engine.step([batch])

@@ -44,8 +44,8 @@ def main(config: PPOConfig) -> None:
     if state:
         kl_controller.load_state_dict(state["kl_controller"])
         moments.load_state_dict(state["moments"])
-        if state.get("critic_scale"):  # none without a critic, nor from before there was one
-            models.critic_scale = state["critic_scale"]
+        if state["critic_scale"]:  # none without a critic
+            models.critic_scale = tuple(state["critic_scale"])
 
     start_step = data.sampler.start_step
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
@@ -92,6 +92,7 @@ def main(config: PPOConfig) -> None:
             **figures,
             **step_figures(experiences),
             **models.passed_over,
+            **run.stall(),
         }
         meter.step(step, epoch=epoch, **taken, **shown)
         kl_controller.update(figures["kl"], data.sampler.global_batch * config.num_generations)
@@ -99,12 +100,8 @@ def main(config: PPOConfig) -> None:
         due = pace.after(step)
         if due.evaluation and data.held_out:
             meter.log_eval(step, **evaluate(sampler, data.held_out))
-        if due.checkpoint:
-            state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
-            state["critic_scale"] = models.critic_scale
-            run.save_checkpoint(step, models.engines, state)
-        if due.model:
-            run.save_model(due.model, models.actor)
+        state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
+        run.save(step, due, models.engines, state | {"critic_scale": models.critic_scale})
     meter.close()
     run.finish(pace.stopped_by)
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from . import dist
 from .arguments import parse_args
+from .background import saving
 from .checkpoint import AlreadyFinished
 from .ending import explain
 from .leave import tell
@@ -21,6 +22,7 @@ from .stop import Stopped, deferred, requests
 from .watch import Watch, join_watch
 
 Config = TypeVar("Config")
+SAVE_S = 600.0  # that a process which fails goes on writing what it has begun to save
 
 
 def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> None:
@@ -50,6 +52,7 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         if dist.is_main():
             print(finished, flush=True)
     except (Exception, Stopped) as error:
+        saving.settle(SAVE_S)
         ending = explain(error)
         if not ending.by_all:
             watch.fail(ending)

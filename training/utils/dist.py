@@ -63,13 +63,15 @@ def first_on_node(build: Callable[[], Result]) -> Result:
     return result if is_first else build()
 
 
+def processes_of_node() -> int:
+    known = os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE")  # deepspeed, torchrun
+    return int(known or 1)
+
+
 def cores(of_node: bool = False) -> int:
     """Cores that this process may use: its share of the node's, or all of them while the others wait."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local_size = (
-        os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or 1
-    )  # deepspeed, torchrun
-    return found if of_node else max(1, found // int(local_size))
+    return found if of_node else max(1, found // processes_of_node())
 
 
 def device() -> torch.device:

@@ -4,9 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +13,9 @@ from . import dist
 from .data.tree import Batch
 from .offload import activations_on_cpu
 from .optimizer import build_optimizer
+from .shares import begin_anew
 from .train_config import TrainConfig
-from .zero import deepspeed, deepspeed_config, hidden_size, load_state_file
+from .zero import deepspeed, deepspeed_config, hidden_size
 
 log = logging.getLogger(__name__)
 NAMED = 32  # records that a message names
@@ -60,13 +59,14 @@ class Engine:
         self.zero_stage = config.zero_stage
         self.max_bad_steps = config.max_bad_steps
         self.scales_loss = config.torch_dtype == torch.float16
-        self._adamw, scheduler = build_optimizer(module, config, total_steps)
+        self.adamw, scheduler = build_optimizer(module, config, total_steps)
         self.ds, *_ = deepspeed().initialize(
             model=module,
-            optimizer=self._adamw,
+            optimizer=self.adamw,
             lr_scheduler=scheduler,
             config=deepspeed_config(config, hidden_size(module)),
         )
+        begin_anew(self.ds)
         self.module.train()  # transformers loads models in evaluation mode
         self._keeping = activations_on_cpu if config.offload_activations else nullcontext
         self.accumulation = config.gradient_accumulation_steps  # micro-batches of an optimizer step
@@ -124,8 +124,8 @@ class Engine:
         loss = float(dist.sum_over_ranks(sum(self._losses)))
         learning_rate = self.learning_rate
         grad_norm = self._grad_norm() if self.zero_stage == 0 else None  # DeepSpeed does not tell it there
-        if self.ds.optimizer is self._adamw:  # ZeRO-0 in fp32: nothing of DeepSpeed's looks at the gradient
-            self._adamw.overflow = not math.isfinite(loss + grad_norm)
+        if self.ds.optimizer is self.adamw:  # ZeRO-0 in fp32: nothing of DeepSpeed's looks at the gradient
+            self.adamw.overflow = not math.isfinite(loss + grad_norm)
         self.ds.step()
         self.counts.steps += 1
         if grad_norm is None:
@@ -192,33 +192,34 @@ class Engine:
 
     # -- weights and state --------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Whole weights on the CPU, on the main process; empty elsewhere. All processes must call it."""
+    def state_dict(self, copies: bool = True) -> dict[str, Tensor]:
+        """Whole weights on the CPU, on the main process; empty elsewhere. All processes must call it.
+
+        Args:
+            copies: of what training changes, so that it stays as it is now. ZeRO-3 gives copies always.
+        """
+
+        def on_cpu(tensor: Tensor) -> Tensor:
+            is_frozen = isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+            return tensor.detach().to("cpu", copy=copies and not is_frozen)
+
         if self.zero_stage < 3:
-            state = self.module.state_dict() if dist.is_main() else {}
-            return {name: tensor.detach().cpu() for name, tensor in state.items()}
+            state = self.module.state_dict(keep_vars=True) if dist.is_main() else {}
+            once = {id(tensor): on_cpu(tensor) for tensor in state.values()}
+            return {name: once[id(tensor)] for name, tensor in state.items()}  # tied weights stay one
         state = {}
         for name, parameter in self.module.named_parameters(remove_duplicate=False):
             with deepspeed().zero.GatheredParameters([parameter]):
                 if dist.is_main():
                     state[name] = parameter.detach().cpu().clone()
         if dist.is_main():
-            buffers = {name for name, _ in self.module.named_buffers()}
-            state |= {n: t.detach().cpu() for n, t in self.module.state_dict().items() if n in buffers}
+            state |= {name: on_cpu(tensor) for name, tensor in self.buffers().items()}
         return state
 
-    def save_state(self, folder: Path, client_state: dict[str, Any]) -> None:
-        """Everything that training needs to go on: weights, optimizer, schedule, each process's share."""
-        client_state = {**client_state, "counts": asdict(self.counts)}
-        self.ds.save_checkpoint(str(folder), tag="engine", client_state=client_state)
-
-    def load_state(self, folder: Path) -> dict[str, Any]:
-        self.ds.checkpoint_engine.load = load_state_file
-        path, client_state = self.ds.load_checkpoint(str(folder), tag="engine")
-        if path is None:
-            raise FileNotFoundError(f"{folder}: no state of a training run")
-        self.counts = Counts(**client_state.pop("counts"))
-        return client_state
+    def buffers(self) -> dict[str, Tensor]:
+        """Tensors beside the weights that a saved model has."""
+        saved = self.module.state_dict().keys()
+        return {name: tensor for name, tensor in self.module.named_buffers() if name in saved}
 
 
 def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:

@@ -59,7 +59,8 @@ def fit(
             tally.add(figures)
         moved = engine.step(micro_batches)
         epoch = step / sampler.steps_per_epoch
-        meter.step(step, epoch=epoch, **flow(micro_batches, data.waited_s), **moved, **tally.means())
+        figures = {**flow(micro_batches, data.waited_s), **moved, **tally.means(), **run.stall()}
+        meter.step(step, epoch=epoch, **figures)
 
         due = pace.after(step)
         if due.evaluation:
@@ -69,10 +70,7 @@ def fit(
                 looked = True
             if figures:
                 meter.log_eval(step, **figures)
-        if due.checkpoint:
-            run.save_checkpoint(step, {"engine": engine}, memory.state_dict() if memory else None)
-        if due.model:
-            run.save_model(due.model, engine)
+        run.save(step, due, {"engine": engine}, memory.state_dict() if memory else None)
     meter.close()
     run.finish(pace.stopped_by)
 

@@ -25,6 +25,7 @@ from .flags import May
 from .model_folder import reading_files, resolve_checkpoint, weights_digest
 from .train_config import TrainConfig
 
+BATCH = "global batch size"
 NUM_RECORDS = 512  # whose pictures are read, spread evenly over the records
 
 
@@ -104,7 +105,7 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
         settings["number of records"] = len(data.train) + len(data.held_out)
     if isinstance(config, TrainConfig):
         per_device, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
-        settings["global batch size"] = per_device * accumulated * dist.world_size()
+        settings[BATCH] = per_device * accumulated * dist.world_size()
     return Identity(settings, inputs)
 
 

@@ -7,8 +7,11 @@ from contextlib import suppress
 from tqdm import tqdm
 
 from . import dist
+from .background import saving
 from .ending import Ending
 from .lock import release
+
+SAVE_S = 15.0
 
 
 def tell(ending: Ending, number: int | None = None) -> None:
@@ -19,7 +22,8 @@ def tell(ending: Ending, number: int | None = None) -> None:
 
 
 def leave(status: int) -> None:
-    """Ends this process, whatever its main thread waits for."""
+    """Ends this process, whatever its main thread waits for. What is being saved has some seconds left."""
+    saving.settle(SAVE_S)
     release()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):

@@ -13,6 +13,7 @@ from .data.record import DataError
 
 HEAD_FILE = "value_head.safetensors"
 METADATA_FILE = "alignment.json"
+STATE = "state"  # in a checkpoint: what a run goes on from
 ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
 
 
@@ -26,12 +27,18 @@ def resolve_checkpoint(path: str | Path) -> Path:
     if (path / "config.json").is_file():
         return path
     latest = path / "latest"
-    if latest.is_file() and (path / latest.read_text().strip() / "config.json").is_file():
-        return path / latest.read_text().strip()
+    found = [path / latest.read_text().strip()] if latest.is_file() else []
+    if found and (found[0] / STATE).is_dir():  # that of a run that trains adapters holds no model
+        found += sorted(path.glob("epoch-*"), key=lambda epoch: (len(epoch.name), epoch.name), reverse=True)
+    for model in found:
+        if (model / "config.json").is_file():
+            return model
     if any(path.glob("pytorch_model*.bin")):
         raise DataError(f"{path}: weights without config.json; see training/utils/model/legacy_weights.py")
-    found = "no such folder" if not path.is_dir() else "holds no config.json and no finished epoch"
-    raise DataError(f"{path}: {found}; expected a model folder or the output folder of a training stage")
+    what = "no such folder" if not path.is_dir() else "holds no config.json and no finished epoch"
+    if (path / STATE).is_dir():
+        what = "holds adapters and the state to resume from, and no model; the epochs of its run are models"
+    raise DataError(f"{path}: {what}; expected a model folder or the output folder of a training stage")
 
 
 def write_extras(folder: Path, head: dict[str, Tensor], metadata: dict[str, Any]) -> None:

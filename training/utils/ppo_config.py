@@ -40,10 +40,14 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
     critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
     actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
     critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
-    actor_zero_stage: int = flag(0, "ZeRO stage of policy and reference.")
-    critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.")
-    offload_actor_model: bool = flag(False, "Keep the policy's optimizer state in CPU memory.")
-    offload_critic_model: bool = flag(False, "Keep the critic's optimizer state in CPU memory.")
+    actor_zero_stage: int = flag(0, "ZeRO stage of policy and reference.", may=May.CHANGE)
+    critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.", may=May.CHANGE)
+    offload_actor_model: bool = flag(
+        False, "Keep the policy's optimizer state in CPU memory.", may=May.CHANGE
+    )
+    offload_critic_model: bool = flag(
+        False, "Keep the critic's optimizer state in CPU memory.", may=May.CHANGE
+    )
     offload_idle_models: bool = flag(
         False,
         "Keep reference and reward models in CPU memory while they do not work; each comes once a step.",

@@ -90,9 +90,9 @@ class TrainConfig:
     adam_beta2: float = flag(0.95, "AdamW.")
     max_grad_norm: float = flag(1.0, "Gradients are clipped to this norm; 0: never.")
 
-    zero_stage: int = flag(0, "DeepSpeed ZeRO stage, 0 to 3.")
-    offload: bool = flag(False, "Keep the optimizer state in CPU memory (ZeRO 1 and up).")
-    offload_params: bool = flag(False, "Keep weights in CPU memory (ZeRO 3).")
+    zero_stage: int = flag(0, "DeepSpeed ZeRO stage, 0 to 3.", may=May.CHANGE)
+    offload: bool = flag(False, "Keep the optimizer state in CPU memory (ZeRO 1 and up).", may=May.CHANGE)
+    offload_params: bool = flag(False, "Keep weights in CPU memory (ZeRO 3).", may=May.CHANGE)
     offload_activations: bool = flag(
         False, "Keep activations in CPU memory between forward and backward pass.", may=May.CHANGE
     )

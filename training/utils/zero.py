@@ -1,7 +1,6 @@
 """DeepSpeed: its import, its configuration, and models whose weights it shares out. No other file knows its keys."""
 
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from .data.record import DataError
 from .train_config import TrainConfig
 
 MIN_BUCKET_LEN = 2**20  # elements: fewer would be many small messages
@@ -28,28 +26,6 @@ def deepspeed() -> ModuleType:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False)  # takes over the process group that is there
     return deepspeed
-
-
-def load_state_file(path: str, map_location: Any = None) -> Any:
-    """A file of a saved state, read as tensors and plain values. DeepSpeed's own way would run what code it holds.
-
-    Raises:
-        DataError: it holds anything else, or is damaged.
-    """
-    deepspeed()
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
-
-    known = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]  # values, and no code
-    try:
-        with torch.serialization.safe_globals(known):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise DataError(
-            f"{path}: is no state that a run here has saved ({reason}); resume from another checkpoint"
-        ) from None
 
 
 def bucket_sizes(hidden_size: int) -> dict[str, int]:

@@ -3,10 +3,12 @@
 A run is gone on with only if this start is of the same run (identity.py). Another one is refused by name.
 """
 
+from math import gcd
 from pathlib import Path
 
+from .. import dist
 from ..data.record import DataError
-from ..identity import Identity
+from ..identity import BATCH, Identity
 from ..lock import NAME as LOCK
 from ..run_record import RECORD_FILE, RunRecord
 from ..schedule import same_until
@@ -14,10 +16,11 @@ from ..set_aside import NAME as SET_ASIDE
 from ..set_aside import set_aside
 from ..train_config import TrainConfig
 from .manifest import damage
-from .states import is_checkpoint, newest_whole, step_of, tidy
+from .publish import LATEST
+from .state_files import read_facts
+from .states import STATE, is_checkpoint, newest_whole, step_of, tidy
 
 FINISHED = "finished"
-LATEST = "latest"
 # By a restart: what the run script writes into, what a run starts from, and whose the folder is.
 KEPT = ("training.log", "assembled", LOCK)
 CURE = "choose another --output_dir, or set that run aside with --restart"
@@ -40,12 +43,14 @@ def claim(folder: Path, config: TrainConfig, identity: Identity, num_steps: int)
     if config.restart:
         restart(folder)
     state = find_state(folder, config.resume)
+    if state:
+        read_facts(state / STATE)  # it must be of this version
     finished = config.resume == "auto" and (folder / FINISHED).is_file()
     holds_run = (folder / LATEST).is_file()
     if state or finished:
         if holds_run and state and state.resolve().parent != folder.resolve():
             raise DataError(f"--output_dir {folder}: holds another run than --resume {state}; {CURE}")
-        record = same_run(state.parent if state else folder, identity)
+        record = same_run(state.parent if state else folder, identity, config)
         before = record.starts[-1]["num_steps"]
         if finished and num_steps == before:
             raise AlreadyFinished(f"{folder}: finished before; nothing to do")
@@ -82,7 +87,7 @@ def find_state(folder: Path, resume: str) -> Path | None:
     return Path(resume)
 
 
-def same_run(folder: Path, identity: Identity) -> RunRecord:
+def same_run(folder: Path, identity: Identity, config: TrainConfig) -> RunRecord:
     """The record of the run in a folder.
 
     Raises:
@@ -93,9 +98,24 @@ def same_run(folder: Path, identity: Identity) -> RunRecord:
     if record is None:
         raise DataError(f"{file}: does not say what the run there is, so it can't be gone on with; {CURE}")
     if differences := identity.differences(record.identity):
+        before, now = (one.settings.get(BATCH) for one in (record.identity, identity))
+        if before and now and before != now:
+            differences.append(fitting_batch(before, config))
         listed = "\n  ".join(differences)
         raise DataError(f"{folder}: its run was begun with\n  {listed}\n{CURE}")
     return record
+
+
+def fitting_batch(before: int, config: TrainConfig) -> str:
+    """How these processes can share the global batch that a run was begun with."""
+    each, rest = divmod(before, dist.world_size())
+    if rest:
+        return f"(a batch of {before} needs a number of processes that divides it; these are {dist.world_size()})"
+    per_device = gcd(each, config.per_device_train_batch_size)
+    return (
+        f"(with the {dist.world_size()} processes of this start, --per_device_train_batch_size {per_device} "
+        f"--gradient_accumulation_steps {each // per_device} keep the batch)"
+    )
 
 
 def require_same_steps(state: Path | None, config: TrainConfig, before: int, now: int) -> None:

@@ -2,23 +2,62 @@
 
 import hashlib
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .. import dist
+from ..data.record import DataError
 
+Entries = dict[str, list]  # by the name of a file: its size in bytes and its SHA-256
 MANIFEST = "manifest.json"
+REPORT = ".process-{}.json"
+REPORT_S = 3600.0  # that the main process waits for the reports of all others
+POLL_S = 0.05
 
 
-def write_manifest(folder: Path) -> None:
-    """Each process reads its share of the files. All processes must call it, when nothing more is written."""
-    files = _files(folder)
-    mine = files[dist.rank() :: dist.world_size()]
-    found = {
-        name: entry for share in dist.gather_objects(_entries(folder, mine)) for name, entry in share.items()
-    }
-    if dist.is_main():
-        (folder / MANIFEST).write_text(json.dumps({name: found[name] for name in files}, indent=1) + "\n")
+def write_manifest(folder: Path, known: Entries | None = None) -> Entries:
+    """Writes the manifest of a folder into which nothing more is written, and returns its entries.
+
+    Args:
+        known: entries of files that need not be read again.
+    """
+    names = _files(folder)
+    found = {name: entry for name, entry in (known or {}).items() if name in names}
+    found |= _entries(folder, [name for name in names if name not in found])
+    (folder / MANIFEST).write_text(json.dumps({name: found[name] for name in names}, indent=1) + "\n")
+    return found
+
+
+def report(folder: Path, names: list[str]) -> None:
+    """Tells the main process that this one has written all its files into a folder. It tells by a file: nobody has to
+    wait where processes train."""
+    file = folder / REPORT.format(dist.rank())
+    hidden = file.with_suffix(".writing")
+    hidden.write_text(json.dumps(_entries(folder, names)))
+    hidden.rename(file)
+
+
+def collect_reports(folder: Path) -> Entries:
+    """Waits until all other processes have told what they wrote into a folder, and returns the entries.
+
+    Raises:
+        DataError: one of them does not tell.
+    """
+    found: Entries = {}
+    until = time.monotonic() + REPORT_S
+    for rank in set(range(dist.world_size())) - {dist.rank()}:
+        file = folder / REPORT.format(rank)
+        while not file.is_file():
+            if time.monotonic() > until:
+                raise DataError(
+                    f"{folder}: process {rank} of {dist.world_size()} has not written its part for "
+                    f"{REPORT_S / 60:g} minutes; --output_dir must be on a disk that all processes share"
+                )
+            time.sleep(POLL_S)
+        found |= json.loads(file.read_text())
+        file.unlink()
+    return found
 
 
 def damage(folder: Path) -> str:
@@ -43,7 +82,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for name in found if name != MANIFEST)
 
 
-def _entries(folder: Path, names: list[str]) -> dict[str, list]:
+def _entries(folder: Path, names: list[str]) -> Entries:
     """Size in bytes and SHA-256 of each file."""
 
     def entry(name: str) -> list:

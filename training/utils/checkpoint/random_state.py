@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def random_state() -> dict[str, Any]:
-    numpy_state = np.random.get_state()
+    """As plain values."""
+    name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
-        "numpy": (numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "numpy": (name, keys.tolist(), *rest),
+        "torch": _as_text(torch.get_rng_state()),
+        "cuda": _as_text(torch.cuda.get_rng_state()) if torch.cuda.is_available() else None,
     }
 
 
@@ -22,6 +24,22 @@ def set_random_state(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
+    torch.set_rng_state(_as_tensor(state["torch"]))
     if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+        torch.cuda.set_rng_state(_as_tensor(state["cuda"]))
+
+
+def seed_anew(*where: int) -> None:
+    """Other random numbers for each seed, step and process."""
+    seed = np.random.SeedSequence(where).generate_state(2)
+    random.seed(int(seed[0]))
+    np.random.seed(seed[0])
+    torch.manual_seed(int(seed[1]))
+
+
+def _as_text(state: Tensor) -> str:
+    return state.numpy().tobytes().hex()
+
+
+def _as_tensor(text: str) -> Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)

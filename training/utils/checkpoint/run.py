@@ -2,37 +2,40 @@
 
     OUTPUT/epoch-0/         the model: safetensors, config, processor, alignment.json, value_head.safetensors,
                             adapter/ where adapters are all that was trained
-    OUTPUT/checkpoint-200/  the same, and state/: optimizer, schedule, random numbers of every process
-    OUTPUT/latest           name of the newest model folder; moves last
+    OUTPUT/checkpoint-200/  the same, and state/ (state_files.py); of a run that trains adapters, state/ alone
+    OUTPUT/latest           name of the newest of them; moves last
 
 A folder is written under a temporary name and renamed when it is whole, so a run that is killed meanwhile
 leaves the one before untouched.
 """
 
-import os
-import shutil
-from contextlib import contextmanager
+import json
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import dist
+from ..background import free_memory, saving
 from ..data.encode import Encoder
 from ..data.loader import Data
-from ..data.record import DataError
 from ..engine import Engine
 from ..identity import Identity, identify
-from ..model.backbone import Adapted
-from ..model.lora import save_adapter
-from ..model_folder import ADAPTER_FOLDER, write_extras
+from ..pace import Due
 from ..stop import Stopped
 from ..train_config import TrainConfig
-from ..zero import load_state_file
-from .claim import FINISHED, LATEST, claim
-from .manifest import write_manifest
-from .random_state import random_state, set_random_state
+from .claim import FINISHED, claim
+from .engine_state import MASTER, restore
+from .manifest import collect_reports, report
+from .publish import begin, link, publish
+from .random_state import seed_anew, set_random_state
+from .snapshot import State, model_writer
+from .state_files import RANDOM, Fragments, read_facts
 from .states import STATE, checkpoints, remove
+
+MARGIN = 1.2  # of free memory over what a copy takes
 
 
 class Run:
@@ -48,13 +51,19 @@ class Run:
         self.folder = Path(config.output_dir)
         self.limit = config.save_total_limit
         self.resumes = config.resume == "auto"
+        self.seed = config.seed
         self.saved = ""  # name of the newest checkpoint of this start
+        self._stall: dict[str, float] = {}
         self.processor = encoder.processor
         self.metadata: dict[str, Any] = {  # what later stages need to know
             "template": encoder.template_name,
             "word_tokens": encoder.word_tokens,
         }
         self.adapts = config.only_optimize_lora
+        self.has_adapters = config.lang_lora_dim + config.vis_lora_dim > 0
+        self.in_4bit = config.load_in_4bit
+        # Weights in fp32 are their own masters, and a model that is written beside them need not be written twice.
+        self.masters_in_model = config.torch_dtype == torch.float32 and not self.has_adapters
 
         def start() -> tuple[Identity, Path | None]:
             identity = identify(config, encoder, data)
@@ -64,17 +73,73 @@ class Run:
         if self.adapts:  # an adapter fits on the weights that it was trained on, and no others
             self.metadata["adapter_of"] = identity.weights_of("from_checkpoint")
 
-    def save_model(self, name: str, engine: Engine) -> None:
-        """Writes the model folder `name`. All processes must call it."""
-        with self._written(name) as folder:
-            self._write_model(folder, engine)
+    def save(
+        self, step: int, due: Due, engines: dict[str, Engine], stage: dict[str, Any] | None = None
+    ) -> None:
+        """Writes what is due after a step: the model that ends an epoch; `checkpoint-STEP` with the state of all
+        engines, and the model of the first. All processes must call it.
+
+        What is to be written is copied, and the files come while training goes on; where memory is too short for the
+        copies, training waits for the files.
+
+        Args:
+            stage: what the stage itself has to remember, plain values, the same on every process.
+
+        Raises:
+            Exception: what has kept the save before from being written.
+        """
+        checkpoint = f"checkpoint-{step}" if due.checkpoint else ""
+        if not (names := [name for name in (due.model, checkpoint) if name]):
+            return
+        began = time.monotonic()
+        saving.wait()
+        partials = begin(self.folder, names)
+        models = [partials[name] for name in names if name == due.model or not self.has_adapters]
+        first, engine = next(iter(engines.items()))
+        trained = {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
+        without_masters = first if self.masters_in_model else ""
+        state = State.of(engines if checkpoint else {}, without_masters, {"step": step, "stage": stage or {}})
+        num_bytes = state.num_bytes + (
+            sum(p.nbytes for p in trained.values()) if models and dist.is_main() else 0
+        )
+        # Adapters on 4-bit weights are merged into a model that is loaded for it: no work for a second thread.
+        if copies := MARGIN * num_bytes < free_memory() and not (models and self.in_4bit):
+            state = state.copy()
+        if models:
+            write_model = model_writer(engine, copies, self.metadata, self.adapts)
+            if dist.is_main():  # at once, for it reads the next records too
+                self.processor.save_pretrained(models[0])
+
+        def write() -> None:
+            written = state.write(partials[checkpoint]) if checkpoint else []
+            if not dist.is_main():
+                return report(partials[checkpoint], written) if checkpoint else None
+            if models:
+                write_model(models[0])
+                for other in models[1:]:
+                    link(models[0], other)
+            if checkpoint and self.masters_in_model:
+                require_masters(models[0], trained)
+            publish(self.folder, partials, collect_reports(partials[checkpoint]) if checkpoint else {})
+            for old in checkpoints(self.folder)[: -self.limit] if self.limit else ():
+                remove(old)
+
+        saving.start(write) if copies else write()
+        self.saved = names[-1]
+        self._stall = {"save_stall_s": time.monotonic() - began}
+
+    def stall(self) -> dict[str, float]:
+        """Seconds that training has waited for a save, if there was one since this was asked."""
+        stall, self._stall = self._stall, {}
+        return stall
 
     def finish(self, stopped_by: str = "") -> None:
-        """Marks the run as having reached its end.
+        """Waits until all is written, and marks the run as having reached its end.
 
         Raises:
             Stopped: something made it stop before that; its checkpoint is written.
         """
+        saving.wait()
         if stopped_by:
             how = "" if self.resumes else " with --resume auto"
             raise Stopped(
@@ -84,86 +149,31 @@ class Run:
         if dist.is_main():
             (self.folder / FINISHED).touch()
 
-    def save_checkpoint(
-        self, step: int, engines: dict[str, Engine], state: dict[str, Any] | None = None
-    ) -> None:
-        """Writes `checkpoint-{step}`: the first engine's model, and the state of all. All processes must call it.
-
-        Args:
-            state: what the stage itself has to remember, the same on every process.
-        """
-        with self._written(f"checkpoint-{step}") as folder:
-            self._write_model(folder, next(iter(engines.values())))
-            for name, engine in engines.items():
-                engine.save_state(folder / STATE / name, {"stage": state or {}, "step": step})
-            torch.save(random_state(), folder / STATE / f"random-{dist.rank()}.pt")
-        self.saved = f"checkpoint-{step}"
-        if dist.is_main() and self.limit:
-            for folder in checkpoints(self.folder)[: -self.limit]:
-                remove(folder)
-
     def load_checkpoint(self, engines: dict[str, Engine]) -> tuple[int, dict[str, Any]]:
         """Restores the engines. Returns the optimizer step to go on from (0 for a new run) and the stage's state."""
         if self.resume_from is None:
             return 0, {}
-        states = sorted((self.resume_from / STATE).glob("random-*.pt"))
-        if len(states) != dist.world_size():
-            raise DataError(
-                f"{self.resume_from}: was written by {len(states)} processes, and these are {dist.world_size()}; "
-                "resume with as many"
-            )
+        folder, first = self.resume_from / STATE, next(iter(engines))
+        facts = read_facts(folder)
         for name, engine in engines.items():
-            client_state = engine.load_state(self.resume_from / STATE / name)
-        file = self.resume_from / STATE / f"random-{dist.rank()}.pt"
-        set_random_state(load_state_file(str(file)))
-        return client_state["step"], client_state["stage"]
-
-    def _write_model(self, folder: Path, engine: Engine) -> None:
-        state = engine.state_dict()
-        if not dist.is_main():
-            return
-        module = engine.module
-        head = {name.removeprefix("v_head."): t for name, t in state.items() if name.startswith("v_head.")}
-        weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
-        model = module.model
-        if isinstance(model, Adapted):
-            model, weights = model.whole(), model.whole_weights()
-        module.family.save_model(model, folder, weights)
-        if self.adapts:
-            save_adapter(model, weights, folder / ADAPTER_FOLDER)
-        self.processor.save_pretrained(folder)
-        write_extras(folder, head, self.metadata)
-
-    @contextmanager
-    def _written(self, name: str):
-        """A folder to write into, which gets its name when it is whole, and then `latest` names it."""
-        temporary = self.folder / f".{name}.partial"
-        if dist.is_main():
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        dist.barrier()
-        yield temporary
-        dist.barrier()
-        write_manifest(temporary)
-        if dist.is_main():
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            final = self.folder / name
-            if final.exists():  # from before a crash: this run has come here again
-                remove(final)
-            temporary.rename(final)
-            _sync(self.folder)
-            pointer = self.folder / ".latest"
-            pointer.write_text(name + "\n")
-            _sync(pointer)
-            pointer.replace(self.folder / LATEST)
-        dist.barrier()
+            model = self.resume_from if name == first and self.masters_in_model else None
+            with Fragments(folder, name, model) as found:
+                restore(engine, facts["engines"][name], found.read)
+        if facts["processes"] == dist.world_size():
+            set_random_state(json.loads((folder / RANDOM.format(dist.rank())).read_text()))
+        else:
+            seed_anew(self.seed, facts["step"], dist.rank())
+            if dist.is_main():
+                print(
+                    f"going on with {dist.world_size()} processes, and {facts['processes']} before: the same records "
+                    "in each step, and other random numbers where a process draws them for itself, as in dropout",
+                    flush=True,
+                )
+        return facts["step"], facts["stage"]
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def require_masters(model: Path, trained: Iterable[str]) -> None:
+    """Raises RuntimeError where a model folder has not the weights that its run could go on from."""
+    with Fragments(model / STATE, "", model) as found:
+        if lost := found.lacks(MASTER, trained):
+            raise RuntimeError(f"{model}: was written without {', '.join(lost)}: nothing can go on from it")

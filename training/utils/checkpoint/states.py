@@ -4,9 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
+from ..model_folder import STATE
 from .manifest import damage
 
-STATE = "state"
 NAME = re.compile(r"checkpoint-(\d+)")
 
 

@@ -51,11 +51,12 @@ class Adapted(nn.Module):
         return self.__dict__["backbone"].model
 
     def whole_weights(self) -> dict[str, Tensor]:
-        """State dict of the model with this adapter under the usual name, and without the others."""
+        """State dict of the model on the CPU with this adapter under the usual name, as it is now, and without the
+        others."""
         state = self.whole().state_dict()
         own = {
-            name.replace(f".{self.adapter}.", f".{ADAPTER}."): t
+            name.replace(f".{self.adapter}.", f".{ADAPTER}."): t.to("cpu", copy=True)
             for name, t in state.items()
             if f".{self.adapter}." in name
         }
-        return {name: t for name, t in state.items() if ".lora_" not in name} | own
+        return {name: t.cpu() for name, t in state.items() if ".lora_" not in name} | own

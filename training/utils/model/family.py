@@ -21,7 +21,7 @@ from ..data.segments import Segment
 from ..data.tree import Batch
 from .image_len import Formula, image_lengths
 from .lora import merged
-from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
+from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, apart, present
 from .tower import FrozenTower
 from .tree_attention import tree_mask
 from .unused_head import UnusedHead
@@ -126,25 +126,23 @@ class Family:
         model.model.get_image_features(**vision)
 
     def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
-        """Writes config, generation config and weights, as transformers loads them.
+        """Writes config, generation config and weights, as transformers loads them. The model may be in use.
 
         Args:
             weights: state dict of `model`, without a frozen tower.
         """
-        name, tower, head = self.tower_name(model), self.tower(model), model.lm_head
         weights = merged(model, weights)
+        model = apart(model)
+        model.model = apart(model.model)
+        name, tower, head = self.tower_name(model), self.tower(model), model.lm_head
         if isinstance(head, UnusedHead):
             model.lm_head = head.whole()
             weights = head.own_weights() | weights
         if hasattr(tower, "whole"):
             setattr(model.model, name, whole := tower.whole())
             weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
-        try:
-            # By the names of the modules: those of the file it came from depend on how it was loaded.
-            model.save_pretrained(folder, state_dict=weights, save_original_format=False)
-        finally:
-            setattr(model.model, name, tower)
-            model.lm_head = head
+        # By the names of the modules: those of the file it came from depend on how it was loaded.
+        model.save_pretrained(folder, state_dict=weights, save_original_format=False)
 
     # -- images -------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What transformers calls the parts of `model.model`, by convention. A model has some of these."""
 
 from collections.abc import Sequence
+from copy import copy
 from operator import attrgetter
 
 from torch import nn
@@ -14,6 +15,13 @@ PROJECTORS = (
     "visual.deepstack_merger_list",
 )
 LANGUAGE_MODELS = ("language_model", "text_model")
+
+
+def apart(module: nn.Module) -> nn.Module:
+    """The same module, in which a part can be replaced without anybody else noticing."""
+    twin = copy(module)
+    twin._modules = dict(module._modules)
+    return twin
 
 
 def present(module: nn.Module, names: Sequence[str]) -> list[str]:

@@ -1,0 +1,93 @@
+"""What a run is after a step: taken on the training thread, written on another one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from .. import dist
+from ..engine import Engine
+from ..model.backbone import Adapted
+from ..model.lora import save_adapter
+from ..model_folder import ADAPTER_FOLDER, write_extras
+from .engine_state import facts, fragments
+from .random_state import random_state
+from .state_files import RANDOM, write_facts, write_fragments
+from .states import STATE
+
+
+@dataclass
+class State:
+    """The state of some engines."""
+
+    tensors: dict[
+        str, dict[str, Tensor]
+    ]  # of this process, by engine; views of what training goes on changing
+    numbers: dict[str, Any]  # random ones of this process
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, engines: dict[str, Engine], without_masters: str, about: dict[str, Any]) -> Self:
+        """
+        Args:
+            without_masters: the engine whose masters are kept elsewhere, if there is one.
+            about: what else to remember, plain values, the same on every process.
+        """
+        tensors = {name: fragments(engine, name != without_masters) for name, engine in engines.items()}
+        known = {name: facts(engine) for name, engine in engines.items()}
+        return cls(tensors, random_state(), {"processes": dist.world_size(), "engines": known} | about)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(tensor.nbytes for part in self.tensors.values() for tensor in part.values())
+
+    def copy(self) -> Self:
+        """The same on the CPU, and not changed any more."""
+        tensors = {
+            name: {key: tensor.to("cpu", copy=True) for key, tensor in part.items()}
+            for name, part in self.tensors.items()
+        }
+        return type(self)(tensors, self.numbers, self.facts)
+
+    def write(self, checkpoint: Path) -> list[str]:
+        """Writes the files of this process into the folder of a checkpoint, and returns their names there."""
+        folder = checkpoint / STATE
+        folder.mkdir(exist_ok=True)
+        written = [folder / RANDOM.format(dist.rank())]
+        written[0].write_text(json.dumps(self.numbers))
+        for name, tensors in self.tensors.items():
+            written += write_fragments(tensors, folder, name)
+        if dist.is_main():
+            write_facts(self.facts, folder)
+        return [file.relative_to(checkpoint).as_posix() for file in written]
+
+
+def model_writer(
+    engine: Engine, copies: bool, metadata: dict[str, Any], with_adapter: bool
+) -> Callable[[Path], None]:
+    """What writes the model of an engine into a folder, but for its processor. All processes must call this; the main
+    one may call what it returns, on any thread.
+
+    Args:
+        copies: whether the weights stay as they are now, whatever becomes of the model.
+        metadata: what later stages need to know.
+        with_adapter: write its adapters apart, too.
+    """
+    state = engine.state_dict(copies)
+    module = engine.module
+    model = module.model
+    head = {name.removeprefix("v_head."): t for name, t in state.items() if name.startswith("v_head.")}
+    weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
+    if isinstance(model, Adapted):
+        model, weights = model.whole(), model.whole_weights() if dist.is_main() else {}
+
+    def write(folder: Path) -> None:
+        module.family.save_model(model, folder, weights)
+        if with_adapter:
+            save_adapter(model, weights, folder / ADAPTER_FOLDER)
+        write_extras(folder, head, metadata)
+
+    return write

@@ -16,7 +16,7 @@ from data.demo_model import TinyConfig, build_tiny_llava
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SHAPES = {"patch_px": 8, "picture_px": 32, "vision_size": 32, "vision_layers": 2, "hidden_size": 48}
 QUESTIONS, REPLY_S = 24, 0.05
-TIMES = ("_s", "_gib", "eval_share")  # what a log holds that no two runs share
+TIMES = ("_s", "_gib", "_share", "data_wait")  # what a log holds that no two runs share
 
 
 def num_characters(record, responses):

@@ -77,7 +77,7 @@ def figures(row: dict[str, Any], device: dict[str, Any] | None, base_s: float | 
     if "seconds" not in row:
         return [row.get("failed", "not measured"), "", "", "", ""]
     seconds = row["seconds"]
-    used = f"{100 * row['operations'] / seconds / 1e12 / device['tflops']:.1f}" if device else ""
+    used = f"{100 * row['operations'] / seconds / 1e12 / device['tflops']:#.3g}" if device else ""
     return [
         f"{seconds:.3f}",
         f"{row['tokens'] / seconds:,.0f}",

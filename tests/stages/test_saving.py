@@ -14,7 +14,7 @@ from tests.stages.conftest import log, weights
 from tests.utils.test_checkpoint import cut, empty, flip, zero
 from training.sft.train_sft import main as train_sft
 from training.utils.background import Background, saving
-from training.utils.checkpoint import publish, resolve_checkpoint, run
+from training.utils.checkpoint import manifest, publish, resolve_checkpoint, run
 from training.utils.checkpoint.manifest import MANIFEST, collect_reports, damage, report, write_manifest
 from training.utils.checkpoint.states import newest_whole
 from training.utils.data.record import DataError
@@ -168,8 +168,7 @@ def test_an_epoch_that_ends_is_there_before_the_checkpoint_that_is_past_it(tmp_p
 
 
 def test_the_files_of_all_processes_are_waited_for_and_read_once_by_their_own(tmp_path, monkeypatch):
-    from training.utils.checkpoint import manifest
-
+    on_disk = []
     monkeypatch.setattr(manifest.dist, "world_size", lambda: 2)
     (tmp_path / "mine").write_bytes(b"0")
     (tmp_path / "other").write_bytes(b"1")
@@ -180,8 +179,10 @@ def test_the_files_of_all_processes_are_waited_for_and_read_once_by_their_own(tm
         collect_reports(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(manifest.dist, "rank", lambda: 1)
+        patched.setattr(manifest, "sync", lambda file: on_disk.append(file.name))
         report(tmp_path, ["other"])
     (tmp_path / "other").write_bytes(b"2")  # who wrote it knows what it should hold
+    assert on_disk == ["other"]  # by the process that wrote it: a main process of another node could not
     write_manifest(tmp_path, collect_reports(tmp_path))
     assert damage(tmp_path) == "other holds other bytes than were written"
     assert {file.name for file in tmp_path.iterdir()} == {"mine", "other", MANIFEST}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,9 @@ def write_manifest(folder: Path, known: Entries | None = None) -> Entries:
 
 def report(folder: Path, names: list[str]) -> None:
     """Tells the main process that this one has written all its files into a folder. It tells by a file: nobody has to
-    wait where processes train."""
+    wait where processes train. They are on the disk then: the main process can't see to that for another node."""
+    for name in names:
+        sync(folder / name)
     file = folder / REPORT.format(dist.rank())
     hidden = file.with_suffix(".writing")
     hidden.write_text(json.dumps(_entries(folder, names)))
@@ -75,6 +78,15 @@ def damage(folder: Path) -> str:
         if entry != manifest[name]:
             return f"{name} holds other bytes than were written"
     return ""
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _files(folder: Path) -> list[str]:

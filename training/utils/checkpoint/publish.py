@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import dist
 from ..data.record import DataError
-from .manifest import Entries, write_manifest
+from .manifest import Entries, sync, write_manifest
 from .states import remove
 
 LATEST = "latest"
@@ -58,23 +58,15 @@ def publish(folder: Path, partials: dict[str, Path], known: Entries) -> None:
     for partial in partials.values():
         known = known | write_manifest(partial, known)
         for place in partial.rglob("*"):
-            _sync(place)
-        _sync(partial)
+            sync(place)
+        sync(partial)
     for name, partial in partials.items():
         final = folder / name
         if final.exists():  # from before a crash: this run has come here again
             remove(final)
         partial.rename(final)
-        _sync(folder)
+        sync(folder)
     pointer = folder / f".{LATEST}"
     pointer.write_text(f"{next(iter(partials))}\n")
-    _sync(pointer)
+    sync(pointer)
     pointer.replace(folder / LATEST)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,9 +17,10 @@ from eval.judges import Ask
 from eval.predictions import picture_digest
 from eval.prompts import entries_of
 from training.utils.data.image_head import opened
-from training.utils.data.images import open_image
-from training.utils.data.record import DataError, Picture
+from training.utils.data.images import open_image, verify
+from training.utils.data.record import DataError, ImageError, Picture
 from training.utils.data.records import Reader
+from training.utils.http import Refused
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}  # what all endpoints read
 
@@ -32,27 +33,33 @@ class Pictures:
             longest_side: in pixels; larger pictures are made smaller. 0: none is.
         """
         self._of, self._longest_side = of, longest_side
-        self._named: dict[str, Picture] = {}
+        self._named: dict[str, Picture | ImageError] = {}
 
     def parts(self, name: str) -> list[dict[str, Any]]:
         """The pictures of a question's id as parts of a message, by their digests.
 
+        A picture that can't be shown has a name too: its question is told with the others that get no reply.
+
         Raises:
             DataError: the question is not known.
         """
-        if name not in self._of:
+        try:
+            named = [(self._name(picture), picture) for picture in self._of[name]]
+        except KeyError:
             raise DataError(
                 f"--judge_images: no question {name} in --data_path; expected the data it was asked from"
-            )
-        found = []
-        for picture in self._of[name]:
-            url = f"sha256:{picture_digest(picture)}/{self._longest_side}"
-            self._named[url] = picture
-            found.append({"type": "image_url", "image_url": {"url": url}})
-        return found
+            ) from None
+        except ImageError as error:
+            named = [(f"none: {error}", error)]
+        self._named |= dict(named)
+        return [{"type": "image_url", "image_url": {"url": url}} for url, _ in named]
+
+    def _name(self, picture: Picture) -> str:
+        verify(picture)
+        return f"sha256:{picture_digest(picture)}/{self._longest_side}"
 
     def send_by(self, ask: Ask) -> Ask:
-        """Asks with the pictures in the place of their names."""
+        """Asks with the pictures in the place of their names; where one can't be shown it is not asked (Refused)."""
 
         def ask_with_pictures(messages: Messages) -> str:
             return ask([message | {"content": self._content(message["content"])} for message in messages])
@@ -66,6 +73,8 @@ class Pictures:
 
     def _part(self, part: dict[str, Any]) -> dict[str, Any]:
         picture = self._named[part["image_url"]["url"]]
+        if isinstance(picture, ImageError):
+            raise Refused(f"not asked, since its picture can't be shown: {picture}")
         return {"type": "image_url", "image_url": {"url": data_url(picture, self._longest_side)}}
 
 
@@ -102,7 +111,8 @@ class _OfData(Mapping):
         self._reader = Reader(image_folder=image_folder or None)
         self._places: dict[str, int] = {}
         for place in range(len(self._entries)):
-            self._places.setdefault(self._reader.read(self._entries, place).id, place)
+            if name := self._reader.id_of(self._entries, place):
+                self._places.setdefault(name, place)
 
     def __getitem__(self, name: str) -> tuple[Picture, ...]:
         return self._reader.read(self._entries, self._places[name]).images

@@ -45,9 +45,10 @@ def cached(ask: Ask, file: Path, config: EndpointConfig) -> Ask:
                 jsonl.append(failed_file(file), line | {"failure": str(error)})
             raise
         with writing:
-            known[key] = reply
-            jsonl.append(file, line | {"reply": reply})
-        return reply
+            if key not in known:  # else the same was asked twice at a time: the first reply stands
+                known[key] = reply
+                jsonl.append(file, line | {"reply": reply})
+        return known[key]
 
     return ask_once
 

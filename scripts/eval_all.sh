@@ -5,7 +5,7 @@
 #   MODEL=models/dpo BENCH_DIR=benchmarks bash scripts/eval_all.sh --on_bad_record skip
 #
 # A benchmark is a folder of $BENCH_DIR by its name in eval/benches/table.py. It holds the official files in data/, the
-# pictures in images/, and for CHAIR synonyms.txt; eval/README.md says where each comes from. A second run goes on from
+# pictures in images/, and for CHAIR synonyms*.txt; eval/README.md says where each comes from. A second run goes on from
 # what is there. Flags go to the prediction of every benchmark (and to the scoring of reward benchmarks); those of the
 # scorers and of the judge have variables, for all benchmarks or with a benchmark's name for that one:
 #
@@ -53,7 +53,8 @@ evaluate() { # NAME FOLDER
   local truth=$2/data images=$2/images answers=$OUTPUT/$1.jsonl options=()
   rm -f "$OUTPUT/$1.score.json" # of an earlier run: what fails has no figure
   [[ -d $images ]] || images=$truth
-  [[ -f $2/synonyms.txt ]] && options+=(--synonyms "$2/synonyms.txt")
+  local synonyms=("$2"/synonyms*.txt) # nothing where there is none: nullglob
+  (( ${#synonyms[@]} )) && options+=(--synonyms "${synonyms[0]}")
   [[ -n ${PARSER:-} && $TWO_PARSERS == *" $1 "* ]] && options+=(--parser "$PARSER")
   # shellcheck disable=SC2207  # flags are parted by spaces
   local flags=($(flags_of PREDICT_FLAGS "$1"))

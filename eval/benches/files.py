@@ -44,13 +44,19 @@ def inside(folder: Path, suffixes: Sequence[str] = (".json", ".jsonl")) -> list[
     return [file for file in found if not is_stray(file)]
 
 
+def unpacked(folder: Path) -> Path:
+    """The folder itself, or the one folder that is all it holds: what an archive or `git clone` leaves in it."""
+    held = [entry for entry in folder.iterdir() if not is_stray(entry)] if folder.is_dir() else []
+    return held[0] if len(held) == 1 and held[0].is_dir() else folder
+
+
 def find_root(path: Path, names: Sequence[str], below: Sequence[str]) -> Path:
     """The folder that holds these files: the path itself, or one of those below it where repositories have them.
 
     Args:
         names: of the files; may be patterns.
     """
-    folders = [path, *(path / name for name in below)]
+    folders = [top / name for top in dict.fromkeys((path, unpacked(path))) for name in ("", *below)]
     holds = (f for f in folders if all(any(not is_stray(x) for x in f.glob(name)) for name in names))
     return next(holds, path)
 
@@ -67,7 +73,7 @@ def files(paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")) 
             raise DataError(
                 f"{path}: no such file; expected official files of the benchmark (eval/README.md)"
             )
-        here = inside(path, suffixes) if path.is_dir() else [path]
+        here = inside(path, suffixes) or inside(unpacked(path), suffixes) if path.is_dir() else [path]
         if not here:
             raise DataError(
                 f"{path}: holds no {' or '.join(suffixes)} file; eval/README.md says what it needs"

@@ -12,11 +12,16 @@ import re
 # Spelling that says nothing: reasoning that was closed, LaTeX, Markdown, quotes, kinds of brackets.
 PLAIN = (
     (r"(?s).*</think>", ""),
-    (r"<answer>(.*?)</answer>", r"\nanswer: \1\n"),
+    (r"(?s)<answer>(.*?)</answer>|<\|begin_of_box\|>(.*?)<\|end_of_box\|>", r"\nanswer: \1\2\n"),
+    (r"(?i)\b(?:none|neither|not all) (?:of )?\(?[A-J]\)?(?!\w)[^.;\n]*", ""),
+    (r"[✅✔☑👉]\ufe0f?|^\s*(?:=>|->|[→⇒➡])", ""),
+    (r"=>|->|[→⇒➡]", ":"),
     (r"\\(?:text|textbf|mathrm|mathbf|mathsf)\s*\{([^{}]*)\}", r"\1"),
     (r"\\boxed\s*\{([^{}]*)\}", r"\nanswer: \1\n"),
     (r"\\[()\[\]]|[*_`#$\"“”]", ""),
     (r"(?<!\w)['‘]([A-Ja-j])['’](?!\w)", r"\1"),
+    (r"^\s*['‘](.*)['’]\s*$", r"\1"),
+    (r"(?<![\w.])([A-J])(?:[．、]\s*|\.(?=[^\W\d_]{2}))", r"\1. "),  # `B.dog`
     (r"[\[({<（]\s*([A-Ja-j])\s*[\])}>）]", r"(\1)"),
     (r"^\s*A:\s+(?=\(?[A-J]\)?[.\s]*$)", ""),  # question and answer as `Q:` and `A:`
     (r"[ \t]+", " "),
@@ -28,21 +33,27 @@ ANOTHER = re.compile(  # letter beside the first
     r"[.)]?\s*(?:,? ?\b(?:or|and)\b|[,/&])\s*(?:option )?\(?[A-J]\)?(?:\s*(?:[.,;!?]|$)| (?:or|and) )"
     r"|[.)]?\s*\([A-J]\)"
 )
-NOUN = r"(?i:answer|option|choice|letter|response)"
-FILLING = rf"(?i:[\s:]|the\b|{NOUN}\b|clearly\b|definitely\b|indeed\b|most likely\b|probably\b)*"
+NOUN = r"(?i:answer|ans|solution|option|choice|letter|response)"
+FILLING = rf"(?i:[\s:]|the\b|{NOUN}\b|clearly\b|definitely\b|indeed\b|most\b|likely\b|probably\b)*"
+RIGHT = r"(?i:correct|right|best|answer|most (?:accurate|appropriate|suitable|fitting|plausible|likely))\b"
 STATED = (
-    rf"\b{NOUN}\b[^.\n]{{0,80}}?(?:\bis\b|(?<!not )\bbe\b|[:=：]|\s[-–—]\s){FILLING}{LETTER}",
+    rf"(?!(?i:letter) (?:on|in)\b)\b{NOUN}\b[^.\n]{{0,80}}?"
+    rf"(?:\b(?i:is)\b|(?<!not )\bbe\b|[:=：]|\s[-–—]\s){FILLING}{LETTER}",
     rf"\b{NOUN}\s*\n\s*{LETTER}",
-    rf"(?:答案|选)\W*(?:应该)?[是为]?[\s:：]*{LETTER}",
-    rf"\b(?i:choose|select|pick|go with|it is|it's|(?:therefore|thus|hence|so),)\s{FILLING}{LETTER}",
-    rf"(?:\b{NOUN}\s|(?:^|[\n.,:])\s*){LETTER}(?:(?!\bis\b)[^\n]){{0,60}}?\s(?:is|as) (?:the |most likely )*"
-    r"(?:correct|right|best)\b",
+    rf"(?:答案|选项?)\W*(?:应该)?[是为]?[\s:：]*{LETTER}",
+    rf"\b(?i:choose|select|pick|say|go(?:ing)? with|it is|it's|it (?:should|must|would) be|"
+    rf"(?:therefore|thus|hence|so),)\s{FILLING}{LETTER}",
+    rf"\b(?:matches|corresponds to)\s(?:the\s)?{NOUN}\s{LETTER}",
+    rf"\b(?i:correct)\s*[:：]\s*{LETTER}",
+    rf"(?:\b{NOUN}\s|(?:^|[\n.,:])\s*){LETTER}(?:(?!\bis\b)[^\n]){{0,60}}?\s(?:is|as) (?:the |most likely )*{RIGHT}",
+    rf"(?:^|[\n.,:]|\b{NOUN})\s*(A) is (?:the |most likely )*{RIGHT}",  # no article stands before `is`
 )
 LEADING = (
     rf"(?:{NOUN}\s)?(?:\(([A-Ja-j])\)|([A-Ja-j]))\s*[.:,!)。]?",  # alone
     r"\(([A-Ja-j])\)[\s.:,].*",
     r"(?:([A-J])[.:)]|([a-j])[.)])\s.*",
     r"([A-J])(?:,? (?:because|since|as)\b| [-–—] ).*",
+    rf"{NOUN}\s(?:\(([A-J])\)|([A-J]))\s?:\s.*",
 )
 
 
@@ -53,13 +64,19 @@ def letter(text: str) -> str:
     found = [match for pattern in STATED for match in re.finditer(pattern, text)]
     if found:
         last = max(found, key=lambda match: match.start(match.lastindex))
-        return "" if ANOTHER.match(text, last.end(last.lastindex)) else last[last.lastindex].upper()
+        first, end = last[last.lastindex].upper(), last.end(last.lastindex)
+        same_line = text[end:].partition("\n")[0]
+        return "" if ANOTHER.match(text, end) or _goes_on(first, same_line) else first
     lines = [line.strip(" •-\t") for line in text.splitlines() if line.strip()] or [""]
     if first := _leading(lines[0]):
-        next_option = rf"[(\s]{chr(ord(first) + 1)}[.:)]\s"
-        return "" if re.search(next_option, "\n".join(lines[:2])) else first  # a list of the options is none
+        return "" if _goes_on(first, "\n".join(lines[:2])) else first
     led = {found for line in lines if (found := _leading(line))}
     return led.pop() if len(led) == 1 and _leading(lines[-1]) else ""
+
+
+def _goes_on(first: str, text: str) -> bool:
+    """Whether the next option follows: a list of the options is no answer."""
+    return bool(re.search(rf"[(\s]{chr(ord(first) + 1)}[.:)]\s", text))
 
 
 def _leading(line: str) -> str:

@@ -17,7 +17,7 @@ from eval.benches.scored import Scored, match, responses
 from eval.judge_messages import Messages, Shown, ask_user, nothing
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
-from training.utils.data.record import DataError
+from training.utils.data.record import MARKER, DataError
 
 VARIANT = "each pair judged in both orders"
 POINTS = {"A": 1.0, "B": 0.0, "C": 0.5}  # for the answer that is shown first
@@ -37,9 +37,17 @@ def to_messages(
             "--judge_prompt: expected $question, $answer_a and $answer_b in it; may hold $context"
         )
     text = Template(template).safe_substitute(
-        question=question, answer_a=first, answer_b=second, context=context or "nothing"
+        question=spoken(question), answer_a=first, answer_b=second, context=context or "nothing"
     )
     return [ask_user(text, pictures)]
+
+
+def spoken(prompt: str) -> str:
+    """A question without the image markers before and behind it: they say no more than that there is a picture.
+
+    Markers inside it stay, since what stands around them says which picture is meant.
+    """
+    return re.sub(rf"^(?:\s*{MARKER})+\s*|(?:\s*{MARKER})+\s*$", "", prompt)
 
 
 def parse(reply: str) -> float | None:
@@ -84,7 +92,7 @@ def score(
             "replies": [reply.text for reply in both],
             "first_shown": [parse(reply.text) for reply in both],
         }
-        failures = "; ".join(reply.failure for reply in both if reply.failure)
+        failures = "; ".join(dict.fromkeys(reply.failure for reply in both if reply.failure))
         per_item.append(item | ({"failure": failures} if failures else {}))
     judged = [item for item in per_item if None not in item["first_shown"]]
     for item in judged:
@@ -128,7 +136,8 @@ def paired(
     warnings += [f"baseline: {warning}" for warning in of_baseline]
     prompts = {str(line["id"]): line.get("prompt", "") for line in reversed(predictions)}
     for line in baseline:
-        if line.get("prompt", "") != prompts.get(str(line["id"]), line.get("prompt", "")):
+        prompt = line.get("prompt", "")
+        if spoken(prompt) != spoken(prompts.get(str(line["id"]), prompt)):
             raise DataError(
                 f"{line['id']}: the two models answered different prompts; expected the same file"
             )

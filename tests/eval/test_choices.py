@@ -106,17 +106,32 @@ def test_an_unreadable_label_is_never_met_by_an_unreadable_answer():
     assert choices.score_letters(asked, answers("blue")).metrics["accuracy"] == 0
 
 
-TABLE = [
-    line.partition("\t")[::2] for line in Path(__file__).with_name("letters.txt").read_text().splitlines()
-]
+def table() -> dict[str, dict[str, str]]:
+    """Answers and their letters, by the style that a heading (`# Gemma: ...`) of the table names."""
+    styles: dict[str, dict[str, str]] = {}
+    of_style: dict[str, str] = {}
+    for line in Path(__file__).with_name("letters.txt").read_text().splitlines():
+        right, tab, text = line.partition("\t")
+        if tab:
+            of_style[text.replace("⏎", "\n")] = right
+        else:
+            of_style = styles[line.removeprefix("# ").partition(":")[0]] = {}
+    return styles
 
 
-def test_letters_of_answers_in_the_style_of_todays_models():
-    """Answers as Qwen-VL, Gemma, InternVL and LLaVA write them, and their letters, both written by hand; `-` is
-    none, `⏎` a new line."""
-    assert len(TABLE) > 200
-    read = {text: choices.letter(text.replace("⏎", "\n")) or "-" for _, text in TABLE}
-    assert {text: right for right, text in TABLE if read[text] != right} == {}
+TABLE = table()
+
+
+@pytest.mark.parametrize("style", TABLE)
+def test_letters_of_answers_in_the_style_of_todays_models(style):
+    """Answers as these models write them, and their letters, both written by hand; `-` is none, `⏎` a new line."""
+    read = {text: choices.letter(text) or "-" for text in TABLE[style]}
+    assert {text: found for text, found in read.items() if found != TABLE[style][text]} == {}
+
+
+def test_the_table_has_two_hundred_answers_of_four_kinds_of_models():
+    assert {*TABLE} == {"LLaVA", "Qwen-VL", "InternVL", "Gemma", "No letter, whoever writes it"}
+    assert sum(map(len, TABLE.values())) > 200 and min(map(len, TABLE.values())) > 30
 
 
 def test_science_qa_tells_of_letters_that_the_official_parser_leaves_unread():

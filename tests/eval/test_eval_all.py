@@ -107,7 +107,7 @@ def official_folder(write) -> None:
     caps = {"image": name, "captions": ["A cat."], "instances": [{"category": "cat", "bbox": [0, 0, 1, 1]}]}
     for bench in ("chair", "llava_bench"):
         write(f"b/{bench}/data/caps_boxes_coco2014_val_80.jsonl", lines(caps))
-    write("b/chair/synonyms.txt", "cat, kitten\ndog, puppy\n")
+    write("b/chair/synonyms_refine.txt", "cat, kitten\ndog, puppy\n")
     write(
         "b/llava_bench/data/qa90_questions.jsonl",
         lines({"question_id": 0, "image": name, "text": "?", "category": "conv"}),

@@ -5,19 +5,17 @@ import io
 import json
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from eval import judge
-from eval.benches import refomb
-from eval.benches.table import BENCHES
 from eval.judge_pictures import data_url
 from eval.judges import EndpointConfig
 from tests.conftest import picture
 from tests.eval.conftest import lines
+from tests.eval.test_refomb import REFOMB
 from training.utils.data.images import open_image
 from training.utils.data.record import DataError
 
@@ -76,12 +74,15 @@ def files_of(place, write, tmp_path) -> dict[str, str]:
     "place", ["files", "parquet of a data set", "parquet of a benchmark", "base64 in TSV"]
 )
 def test_a_judge_gets_the_very_pictures_and_stored_replies_hold_their_digests(place, serve, write, tmp_path):
-    answers = [{"id": str(n), "prompt": "?", "response": f"answer {n}"} for n in (1, 2)]
+    answers, others = (
+        [{"id": str(n), "prompt": "?", "response": f"{whose} answer {n}"} for n in (1, 2)]
+        for whose in ("this", "that")
+    )
     config = judge.JudgeConfig(
         "win_rate",
         str(write("ours.jsonl", lines(*answers))),
         "endpoint",
-        baseline=str(write("theirs.jsonl", lines(*answers))),
+        baseline=str(write("theirs.jsonl", lines(*others))),
         judge_images=True,
         output=str(tmp_path / "score.json"),
         **files_of(place, write, tmp_path),
@@ -177,66 +178,42 @@ def test_pictures_that_can_not_be_found_are_told(serve, write):
         judge.main(replace(config, data_path=data), EndpointConfig(serve((200, "", 0)).url, "m"))
 
 
-# --- RefoMB
-
-
-REFOMB = [
-    {
-        "image_url": f"https://host/{name}.png",
-        "question": f"Question {number}?",
-        "description": "A cat {} on a mat.",
-        "type": ("OCR", "Coarse Perception")[number % 2],
-        "split": "dev",
-        "id": str(number),
-        "answer": "It is a cat.",
-    }
-    for number, name in enumerate("abcd")
-]
-VERDICTS = {"won": "Well. [[B]]", "lost": "[[A]], not [[B]]", "even": "[[C]]", "mute": "Both are fine."}
-
-
-def says(messages):
-    text = messages[-1]["content"]
-    return next(reply for name, reply in VERDICTS.items() if text.endswith(f"<{name}>"))
-
-
-def refomb_scored(write, trust=""):
-    write("r/RefoMB_dev.jsonl", lines(*(record | {"answer": ""} for record in REFOMB)))
-    folder = write("r/gpt4v_RefoMB_dev_0521.jsonl", lines(*REFOMB)).parent
-    bench = BENCHES["refomb"]
-    asked = bench.questions([str(folder)])
-    answers = {q.id: [f"<{name}>"] for q, name in zip(asked, VERDICTS, strict=True)}
-
-    def ask(messages):
-        if messages[-1]["content"].startswith("review "):
-            return "[[B]]" if "Well" in messages[-1]["content"] else "[[C]]"
-        return says(messages)
-
-    return asked, bench.score(asked, answers, "{}|{}|{}|{}", ask, "be just", trust)
-
-
-def test_refomb_worked_by_hand(write):
-    """Won, lost and even are 1.5 of 3; of hallucinations fewer once, and twice as many as GPT-4V: 2 of 3."""
-    asked, scored = refomb_scored(write, "review {}")
-    assert [question.images for question in asked] == [("a.png",), ("b.png",), ("c.png",), ("d.png",)]
-    figures = {"score": 50, "wins": 100 / 3, "ties": 100 / 3, "losses": 100 / 3, "trust": 200 / 3}
-    assert scored.metrics == pytest.approx(figures)
-    assert scored.groups["OCR"]["score"] == 75 and scored.groups["Coarse Perception"]["score"] == 0
-    assert scored.parse_failures == 1
-    assert scored.warnings == ["1 of 4 replies hold no verdict: dropped"]
-    total = lambda values: np.array([np.sum(values, dtype=float)])  # noqa: E731
-    again = BENCHES["refomb"].rates(scored.per_item, total)
-    assert {name: again[name][0] for name in figures} == pytest.approx(figures)
-    assert "trust" not in refomb_scored(write)[1].metrics
-
-
-def test_refomb_shows_gpt_4v_first_and_braces_are_text(write):
-    asked, _ = refomb_scored(write)
-    system, message = refomb.to_messages(asked[0], "ours {}", "D {} Q {} A {} B {}", "be just")
-    assert system == {"role": "system", "content": "be just"}
-    assert message["content"] == "D A cat {} on a mat. Q Question 0? A It is a cat. B ours {}"
-    with pytest.raises(DataError, match="--judge_prompt: 1 places {}; expected 4, as in RefoMB's prompt"):
-        refomb.to_messages(asked[0], "", "{}")
-    questions = write("q/RefoMB_dev.jsonl", lines(REFOMB[0] | {"answer": ""}))
-    with pytest.raises(DataError, match="no record has an `answer`"):
-        BENCHES["refomb"].questions([str(questions)])
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (None, "'2.png' is not in"),
+        (b"no picture", "2.png' is not a picture"),
+        (encoded(2)[:-400], "can't be decoded"),
+    ],
+)
+def test_a_bad_picture_is_one_counted_failure_with_its_id(bad, told, serve, write, tmp_path):
+    rows = [
+        {"id": f"q{n}", "image": f"{n}.png", "conversations": [{"from": "human", "value": "?"}]}
+        for n in (1, 2)
+    ]
+    write("pictures/1.png", encoded(1))
+    if bad is not None:
+        write("pictures/2.png", bad)
+    answers = [{"id": f"q{n}", "prompt": "?", "response": "a"} for n in (1, 2)]
+    config = judge.JudgeConfig(
+        "win_rate",
+        str(write("ours.jsonl", lines(*answers))),
+        "endpoint",
+        baseline=str(write("theirs.jsonl", lines(*answers))),
+        judge_images=True,
+        data_path=str(write("asked.json", ["no record", *rows])),
+        image_folder=str(tmp_path / "pictures"),
+        output=str(tmp_path / "score.json"),
+    )
+    server = serve((200, "[[C]]", 0))
+    asked = EndpointConfig(judge_url=server.url, judge_model="m")
+    judge.main(config, asked)
+    assert {content for request in server.requests for content in pictures_in(request)} == {encoded(1)}
+    num_asked = len(server.requests)
+    for by in ("endpoint", "replay"):
+        judge.main(replace(config, judge=by), asked)
+        written = json.loads((tmp_path / "score.json").read_text())
+        assert (written["metrics"]["win_rate"], written["n"], written["parse_failures"]) == (50, 2, 2)
+        (warning,) = (text for text in written["warnings"] if "got no reply" in text)
+        assert warning.startswith("1 questions got no reply: id q2: not asked") and told in warning
+    assert len(server.requests) == num_asked

@@ -287,8 +287,16 @@ def test_a_judge_is_told_what_is_known_and_dollars_of_an_answer_are_text():
     assert message["content"] == "q|a cat|$5|$answer_a"
     with pytest.raises(DataError, match=r"expected \$question, \$answer_a and \$answer_b"):
         win_rate.to_messages("q", "a", "b", "$question $answer_a")
+    compared = "<image>\n<image>\nIs <image> brighter?\n<image>"
+    (message,) = win_rate.to_messages(compared, "a", "b", TEMPLATE)
+    assert message["content"] == "Is <image> brighter?|nothing|a|b"
     (message,) = win_rate.to_messages("the question?", "one", "two", judge.OWN_PROMPT.read_text(), "a cat")
     assert all(text in message["content"] for text in ("the question?", "one", "two", "a cat"))
+
+
+def test_a_question_is_the_same_with_and_without_the_marker_of_its_picture():
+    ours, theirs = ([answers("a")[0] | {"prompt": text}] for text in ("<image>\nWhat?", "What?"))
+    assert win_rate.score(ours, theirs, TEMPLATE, lambda _: "[[C]]").metrics["win_rate"] == 50
 
 
 def test_win_rate_of_a_reward_model_is_the_share_of_pairs_that_are_won():

@@ -69,6 +69,25 @@ def test_a_picture_of_coco_is_found_under_each_of_its_names(given, have, write, 
     assert on_disk(given, tmp_path) == have
 
 
+def test_pictures_and_files_that_an_archive_left_a_folder_deeper_are_found(write, tmp_path):
+    """As AMBER's `image/`, ScienceQA's `test/`, COCO's `annotations/`, and a clone."""
+    write("images/image/AMBER_1.jpg", "")
+    assert on_disk("AMBER_1.jpg", tmp_path / "images") == "image/AMBER_1.jpg"
+    write("own/thumbs/a.png", "")
+    write("own/b.png", "")
+    assert on_disk("a.png", tmp_path / "own") == "a.png"  # may be another picture of that name
+    for split in ("train", "test"):
+        write(f"two/{split}/4/image.png", "")
+    write("two/test/5/image.png", "")
+    assert on_disk("5/image.png", tmp_path / "two") == "test/5/image.png"
+    assert on_disk("4/image.png", tmp_path / "two") == "4/image.png"
+    write("pope/POPE/output/coco/coco_pope_random.json", lines(POPE))
+    write("pope/.DS_Store", "")
+    assert [question.id for question in asked("pope", tmp_path / "pope")] == ["coco_pope_random/1"]
+    write("chair/annotations/caps_boxes.jsonl", lines(CAPS))
+    assert len(asked("chair", tmp_path / "chair")) == 1
+
+
 def test_a_picture_keeps_its_name_where_it_is_there_is_none_of_cocos_or_is_nowhere(write, tmp_path):
     write(VAL, "")
     write(f"a/{NAME}", "")

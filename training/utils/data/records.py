@@ -42,6 +42,13 @@ class Reader:
         folder = Path(self.image_folder) if self.image_folder else shard.folder
         return self.record(entry, source, folder)
 
+    def id_of(self, entries: Entries, place: int) -> str:
+        """The id of the record at a place, whether or not its pictures are there; empty where it is no record."""
+        try:
+            return _id(normalise(entries[place], dict(self.columns)), entries.where(place))
+        except DataError:
+            return ""
+
     def record(self, entry: Any, source: str, folder: Path) -> Record:
         """An entry as a record. Arguments: `source` is "file[index]", `folder` where picture paths start."""
         spelled = normalise(entry, dict(self.columns))
@@ -59,16 +66,15 @@ class Reader:
         if self.needs_labels:
             scores = _labelled(spelled, scores)
         self._require(responses, scores)
-        file, _, index = source.rpartition("[")
         return Record(
-            id=str(spelled.id if spelled.id is not None else index.rstrip("]")),
+            id=_id(spelled, source),
             source=source,
             images=images,
             turns=_with_markers(spelled.turns, len(images)),
             responses=responses[: self.max_responses],
             scores=scores and scores[: self.max_responses],
             label=spelled.label,
-            origin=spelled.origin or Path(file).stem,
+            origin=spelled.origin or Path(source.rpartition("[")[0]).stem,
             system=spelled.system,
         )
 
@@ -90,6 +96,10 @@ class Reader:
                 f"all {len(used)} responses have the score {used[0]:g}; expected one that is better than another; "
                 "leave such records out"
             )
+
+
+def _id(spelled: Spelled, source: str) -> str:
+    return str(spelled.id if spelled.id is not None else source.rpartition("[")[2].rstrip("]"))
 
 
 def _ranked(spelled: Spelled) -> tuple[tuple[str, ...], tuple[float, ...] | None]:

@@ -24,6 +24,11 @@ def text_of(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else content[-1]["text"]
 
 
+def concluded(reply: str) -> str:
+    """What a judge says once it has thought aloud: verdicts that it only weighs are none."""
+    return reply.rpartition("</think>")[2]
+
+
 def fill(template: str, values: Sequence[str], flag: str, whose: str) -> str:
     """A prompt with a value for each `{}`. Braces in a value are text.
 

@@ -115,6 +115,9 @@ def endpoint(config: EndpointConfig) -> Ask:
             text = answer["choices"][0]["message"]["content"]
         except (LookupError, TypeError):
             text = ()
+        if isinstance(text, list):
+            texts = [part.get("text") for part in text if isinstance(part, dict)]
+            text = "".join(part for part in texts if isinstance(part, str)) or text
         if text is None:
             raise Refused(f"{url}: no choices[0].message.content in its answer: the judge refuses to reply")
         if not isinstance(text, str):

@@ -19,7 +19,7 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judge_messages import Messages, Shown, ask_user, nothing
+from eval.judge_messages import Messages, Shown, ask_user, concluded, nothing
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
@@ -107,7 +107,7 @@ def parse(reply: str) -> tuple[float, float] | None:
 
 def strict(reply: str) -> tuple[float, float] | None:
     """The two ratings from 1 to 10 in the first line that says anything, however they are parted."""
-    first_line = next(filter(str.strip, reply.split("\n")), "")
+    first_line = next(filter(str.strip, concluded(reply).split("\n")), "")
     found = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", re.sub(r"/\s*10\b", "", first_line))]
     return (found[0], found[1]) if len(found) == 2 and all(1 <= rating <= 10 for rating in found) else None
 

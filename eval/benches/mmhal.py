@@ -16,7 +16,7 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judge_messages import Messages, Shown, ask_user, fill, nothing
+from eval.judge_messages import Messages, Shown, ask_user, concluded, fill, nothing
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, average
 
@@ -52,7 +52,7 @@ def parse(reply: str) -> int | None:
 
 def strict(reply: str) -> int | None:
     """The rating from 0 to 6 behind `rating`, in bold or not; none if there is another number or are two."""
-    found = set(re.findall(r"rating\W*(\d+(?:\.\d+)?)", reply.lower()))
+    found = set(re.findall(r"rating\W*(\d+(?:\.\d+)?)", concluded(reply).lower()))
     rating = found.pop() if len(found) == 1 else ""
     return int(rating) if rating in tuple("0123456") else None
 

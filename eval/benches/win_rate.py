@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.benches.question import Question
 from eval.benches.scored import Scored, match, responses
-from eval.judge_messages import Messages, Shown, ask_user, nothing
+from eval.judge_messages import Messages, Shown, ask_user, concluded, nothing
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import MARKER, DataError
@@ -52,7 +52,7 @@ def spoken(prompt: str) -> str:
 
 def parse(reply: str) -> float | None:
     """Points of the first answer by the verdict [[A]], [[B]] or [[C]]; none if there is none or there are two."""
-    found = set(re.findall(r"\[\[([ABC])\]\]", reply))
+    found = set(re.findall(r"\[\[([ABC])\]\]", concluded(reply)))
     return POINTS[found.pop()] if len(found) == 1 else None
 
 

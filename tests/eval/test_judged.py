@@ -216,6 +216,7 @@ def test_both_sets_are_read_by_question_id_and_picture(tmp_path):
         ("[[C]]", 0.5),
         ("[[A]] it is: [[A]]", 1),
         ("[[A]] or [[B]]", None),
+        ("<think>[[A]]? [[B]]?</think>So [[C]]", 0.5),
         ("[A]", None),
         ("[[a]]", None),
         ("", None),
@@ -391,6 +392,7 @@ def test_predictions_that_are_none_are_told(tmp_path, text, message):
         ("Rating: **4**", 4),
         ("**Rating**: 4", 4),
         ("rating 4. Rating: 4", 4),
+        ("<think>Rating: 1?</think>\nRating: 4", 4),
         ("Rating: 10", None),
         ("4", None),
     ]
@@ -406,6 +408,7 @@ def test_a_rating_in_any_wording_is_read_strictly(reply, rating):
         ("8, 9\nwhy", (8, 9)),
         ("\nRatings: **8** and **6.5**", (8, 6.5)),
         ("8/10 9/10", (8, 9)),
+        ("<think>5 6\n</think>\n8 9", (8, 9)),
         ("8 9 7", None),
     ]
     + [("8", None), ("80 9", None), ("0 9", None), ("", None)],

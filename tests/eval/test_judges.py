@@ -209,21 +209,27 @@ def test_a_hundred_questions_are_asked_eight_at_a_time_and_answered_in_order(ser
     assert max(most) == 8
 
 
-def test_a_question_that_the_judge_refuses_is_a_failure_of_its_own_and_replays_as_one(serve, tmp_path):
-    server, file = serve((200, "good", 0), (400, "too long", 0), (200, "good", 0)), tmp_path / "cache.jsonl"
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_question_that_the_judge_refuses_is_a_failure_of_its_own_and_replays_as_one(
+    status, serve, tmp_path
+):
+    server, file = (
+        serve((200, "good", 0), (status, "too long", 0), (200, "good", 0)),
+        tmp_path / "cache.jsonl",
+    )
     settings = config(server, judge_concurrency=1)
     asked = [[{"role": "user", "content": name}] for name in "abc"]
     said = replies(cached(endpoint(settings), file, settings), asked)
     assert sorted(reply.text for reply in said) == ["", "good", "good"] and len(server.requests) == 3
     (failure,) = [reply.failure for reply in said if reply.failure]
-    assert "status 400: too long" in failure
+    assert f"status {status}: too long" in failure
     assert replies(replay(file)[1], asked) == said
     assert len(replies(cached(endpoint(settings), file, settings), asked)) == 3
     assert len(server.requests) == 4  # what was refused is asked again
     assert [reply.failure for reply in replies(replay(file)[1], asked)] == ["", "", ""]
 
 
-@pytest.mark.parametrize(("status", "requests"), [(401, (1, 16)), (503, (10, 36))])
+@pytest.mark.parametrize(("status", "requests"), [(401, (1, 16)), (403, (10, 18)), (503, (10, 36))])
 def test_an_endpoint_that_answers_nobody_ends_the_run_and_not_each_question(serve, status, requests):
     server = serve((status, "no", 0))
     with pytest.raises(DataError, match=f"status {status}"):
@@ -236,6 +242,14 @@ def test_a_malformed_reply_is_asked_again(serve):
     answers = ["<html>", '{"choices": []}', json.dumps({"choices": [{"message": {"content": "good"}}]})]
     server.RequestHandlerClass = type("Raw", (Handler,), {"do_POST": lambda self: raw(self, answers.pop(0))})
     assert endpoint(config(server))(HELLO) == "good" and not answers
+
+
+def test_a_reply_in_parts_is_read(serve):
+    server = serve((200, "", 0))
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "so "}, {"text": "good"}]
+    answer = json.dumps({"choices": [{"message": {"content": parts}}]})
+    server.RequestHandlerClass = type("Raw", (Handler,), {"do_POST": lambda self: raw(self, answer)})
+    assert endpoint(config(server))(HELLO) == "so good"
 
 
 def test_settings_are_left_out_or_go_by_another_name(serve):

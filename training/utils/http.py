@@ -15,6 +15,7 @@ from .data.record import DataError
 
 BUSY = (408, 429, 500, 502, 503, 504)
 OF_THE_QUESTION = (400, 413, 422)  # this question is refused; another may not be
+FORBIDDEN = 403  # a moderated question, or a key without rights: the questions after it tell
 LONGEST_WAIT_S = 120.0  # before a retry, whatever the server wishes
 LARGEST_REPLY_BYTES = 64 << 20
 SHOWN_LEN = 300  # characters of a refusal
@@ -155,6 +156,8 @@ class Endpoint:
         reason = f"status {answer.status_code}: {self._shown(body)}"
         if answer.status_code in BUSY:
             raise _Busy(reason, _seconds(answer.headers.get("Retry-After", "")))
+        if answer.status_code == FORBIDDEN:
+            raise NoAnswer(f"{self.url}: {reason}")
         kind = Refused if answer.status_code in OF_THE_QUESTION else DataError
         raise kind(f"{self.url}: {reason}")
 

@@ -89,7 +89,7 @@ def test_the_model_that_ends_an_epoch_is_written_once(done):
     kind, output = done
     epoch, checkpoint = files(output / "epoch-0"), files(output / "checkpoint-2")
     shared = {name for name in epoch if name in checkpoint and epoch[name].samefile(checkpoint[name])}
-    assert shared == (set() if kind == "LoRA" else epoch.keys() - {MANIFEST})
+    assert shared == (set() if kind == "LoRA" else {"model.safetensors"})
     assert not damage(output / "epoch-0") and not damage(output / "checkpoint-2")
 
 
@@ -137,6 +137,8 @@ def test_a_checkpoint_of_adapters_is_no_model_and_its_run_has_one(tiny_llava, tm
     torch.manual_seed(0)
     sft(tiny_llava, tmp_path, **KINDS["LoRA"])
     (tmp_path / "latest").write_text("checkpoint-2\n")
+    shutil.copytree(tmp_path / "epoch-0", tmp_path / "epoch-0.bak")
+    shutil.copytree(tmp_path / "epoch-0", tmp_path / "epoch-older")
     assert resolve_checkpoint(tmp_path) == tmp_path / "epoch-1"
     with pytest.raises(
         DataError, match="checkpoint-2: holds adapters and the state to resume from, and no model"
@@ -181,6 +183,13 @@ def test_the_files_of_all_processes_are_waited_for_and_read_once_by_their_own(tm
         patched.setattr(manifest.dist, "rank", lambda: 1)
         patched.setattr(manifest, "sync", lambda file: on_disk.append(file.name))
         report(tmp_path, ["other"])
+    (tmp_path / "other").unlink()  # a network disk does not show it yet
+    with pytest.raises(DataError, match="other was written by another process, and is not there"):
+        collect_reports(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(manifest.dist, "rank", lambda: 1)
+        (tmp_path / "other").write_bytes(b"1")
+        report(tmp_path, ["other"])
     (tmp_path / "other").write_bytes(b"2")  # who wrote it knows what it should hold
     assert on_disk == ["other"]  # by the process that wrote it: a main process of another node could not
     write_manifest(tmp_path, collect_reports(tmp_path))
@@ -212,6 +221,24 @@ def test_a_save_that_fails_ends_the_run_at_the_next_one(tiny_llava, tmp_path, mo
         sft(tiny_llava, tmp_path)
     assert [line["step"] for line in log(tmp_path)] == [1, 2] and not list(tmp_path.glob("checkpoint-*"))
     saving.wait()
+
+
+def test_a_save_that_fails_is_told_by_the_next_step_not_by_the_next_save(tiny_llava, tmp_path, monkeypatch):
+    """Of 6 steps the second and fourth save: what is trained from the third on could not be kept."""
+
+    def no_room(*args):
+        raise OSError(28, "No space left on device")
+
+    def start_and_see(background, work):
+        start(background, work)
+        background.settle()
+
+    start = Background.start
+    monkeypatch.setattr(Background, "start", start_and_see)
+    monkeypatch.setattr(run, "publish", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        sft(tiny_llava, tmp_path, max_steps=6, save_step=1000)
+    assert [line["step"] for line in log(tmp_path)] == [1, 2, 3]
 
 
 def test_a_batch_that_the_processes_can_not_share_alike_is_refused_with_flags_that_fit(done, tiny_llava):

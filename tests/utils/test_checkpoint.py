@@ -1,13 +1,17 @@
 """A checkpoint proves itself; a damaged or foreign one is named and passed over."""
 
+import errno
+import hashlib
 import json
+import os
 import shutil
 
 import pytest
 
 from training.utils import jsonl
 from training.utils.checkpoint.manifest import MANIFEST, write_manifest
-from training.utils.checkpoint.states import checkpoints, newest_whole, remove, tidy
+from training.utils.checkpoint.publish import link
+from training.utils.checkpoint.states import checkpoints, newest_whole, remove, surplus, tidy
 
 FILES = ("model.safetensors", "config.json", "state/engine-0-00.safetensors", "state/run.json")
 
@@ -76,6 +80,50 @@ def test_what_is_half_removed_is_no_checkpoint_and_is_tidied_up(output, monkeypa
     (output / ".checkpoint-11.partial").mkdir()
     tidy(output)
     assert {folder.name for folder in output.iterdir()} == {"checkpoint-9", "checkpoint-10"}
+
+
+def test_a_file_that_a_disk_can_not_read_any_more_is_damage(output, monkeypatch, capsys):
+    digest = hashlib.file_digest
+
+    def worn(opened, name):
+        if opened.name == str(output / "checkpoint-10" / FILES[2]):
+            raise OSError(errno.EIO, "Input/output error")
+        return digest(opened, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", worn)
+    assert newest_whole(output).name == "checkpoint-9"
+    told = f"checkpoint-10: {FILES[2]} can not be read: Input/output error; passed over"
+    assert told in capsys.readouterr().out
+
+
+def test_what_was_just_written_stays_where_a_later_one_was_passed_over(output):
+    """Of the steps 2, 9 and 10, the last one damaged: a run goes on from 2, and comes to 9 again."""
+
+    def names(step, limit):
+        return [checkpoint.name for checkpoint in surplus(output, step, limit)]
+
+    assert names(9, 1) == ["checkpoint-2"]
+    assert names(9, 2) == []
+    assert names(10, 1) == ["checkpoint-2", "checkpoint-9"]
+    assert names(10, 2) == ["checkpoint-2"]
+    assert names(10, 0) == []
+
+
+@pytest.mark.parametrize("reason", [None, errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_weights_are_shared_where_the_disk_can_and_what_a_person_may_edit_is_not(reason, output, monkeypatch):
+    def refuse(*_):
+        raise OSError(reason, os.strerror(reason))
+
+    if reason:
+        monkeypatch.setattr(os, "link", refuse)
+    model = output / "checkpoint-2"
+    link(model, output / "copy")
+    copied = [output / "copy" / name for name in FILES]
+    assert [file.read_bytes() for file in copied] == [(model / name).read_bytes() for name in FILES]
+    shared = [name for name, file in zip(FILES, copied, strict=True) if file.samefile(model / name)]
+    assert shared == ([] if reason else [FILES[0], FILES[2]])
+    shutil.rmtree(output / "copy")
+    assert newest_whole(output).name == "checkpoint-10" and (model / FILES[0]).is_file()
 
 
 def test_a_log_with_damaged_lines_is_mended(tmp_path, caplog):

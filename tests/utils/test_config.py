@@ -69,6 +69,7 @@ def test_flags_mean_what_they_meant():
         (GIVEN + " --zero_stage 4", "--zero_stage 4: expected 0, 1, 2 or 3"),
         (GIVEN + " --dataset_samples few", "--dataset_samples few: expected a number"),
         (GIVEN + " --save_step 0", "--save_step 0: expected 1 or more"),
+        (GIVEN + " --save_total_limit -1", "--save_total_limit -1: expected 0 or more"),
         (GIVEN + " --dataset_names a b --dataset_samples 3 3", "--dataset_samples 3 3: takes one value, found 2"),
         (GIVEN + " --learning_rate fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (GIVEN + " --learning_rate", "argument --learning_rate/--learning-rate: expected one argument"),

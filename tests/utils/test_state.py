@@ -84,6 +84,12 @@ def test_without_zero_16_bit_learns_from_the_first_step_on_as_with_it(tiny_llava
     assert found[0] == pytest.approx(found[1], abs=2e-3)
 
 
+def test_copies_of_what_is_trained_take_as_much_at_every_stage(tiny_llava):
+    sizes = [build(tiny_llava, stage, "bf16").trained_bytes for stage in (0, 2, 3)]
+    trained = [p for p in build(tiny_llava).module.parameters() if p.requires_grad]
+    assert sizes == [2 * sum(map(torch.numel, trained))] * 3
+
+
 def test_a_state_from_before_the_first_update_goes_on_too(tiny_llava, batch, tmp_path):
     """As that of a policy whose critic learns alone at first."""
     engine = build(tiny_llava, 2, "bf16")

@@ -45,6 +45,14 @@ class Background:
             Exception: what it has raised, once.
         """
         self.settle()
+        self.check()
+
+    def check(self) -> None:
+        """Goes on while what was started is being done.
+
+        Raises:
+            Exception: what it has raised, once.
+        """
         error, self._error = self._error, None
         if error is not None:
             raise error

@@ -216,6 +216,12 @@ class Engine:
             state |= {name: on_cpu(tensor) for name, tensor in self.buffers().items()}
         return state
 
+    @property
+    def trained_bytes(self) -> int:
+        """What whole copies of the trained weights take; under ZeRO-3 a process has a part of each."""
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        return sum(getattr(p, "ds_numel", p.numel()) * p.element_size() for p in trained)
+
     def buffers(self) -> dict[str, Tensor]:
         """Tensors beside the weights that a saved model has."""
         saved = self.module.state_dict().keys()

@@ -29,7 +29,8 @@ def resolve_checkpoint(path: str | Path) -> Path:
     latest = path / "latest"
     found = [path / latest.read_text().strip()] if latest.is_file() else []
     if found and (found[0] / STATE).is_dir():  # that of a run that trains adapters holds no model
-        found += sorted(path.glob("epoch-*"), key=lambda epoch: (len(epoch.name), epoch.name), reverse=True)
+        epochs = [epoch for epoch in path.glob("epoch-*") if epoch.name.removeprefix("epoch-").isdecimal()]
+        found += sorted(epochs, key=lambda epoch: int(epoch.name.removeprefix("epoch-")), reverse=True)
     for model in found:
         if (model / "config.json").is_file():
             return model

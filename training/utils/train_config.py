@@ -142,7 +142,7 @@ class TrainConfig:
             f"--max_tokens_per_batch {self.max_tokens_per_batch}: expected at least --max_seq_len {self.max_seq_len} "
             "with --packing, which makes rows of so many tokens",
         )
-        for name in ("max_bad_steps", "eval_samples", "max_tokens_per_batch"):
+        for name in ("max_bad_steps", "eval_samples", "max_tokens_per_batch", "save_total_limit"):
             require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected 0 or more")
         for name in (
             "per_device_train_batch_size",

@@ -60,6 +60,10 @@ def collect_reports(folder: Path) -> Entries:
             time.sleep(POLL_S)
         found |= json.loads(file.read_text())
         file.unlink()
+    while unseen := found.keys() - _files(folder):  # network disks may list a folder as it was some time ago
+        if time.monotonic() > until:
+            raise DataError(f"{folder}: {min(unseen)} was written by another process, and is not there")
+        time.sleep(POLL_S)
     return found
 
 
@@ -72,9 +76,13 @@ def damage(folder: Path) -> str:
     for name, (size, _) in manifest.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
-        if (found := (folder / name).stat().st_size) != size:
-            return f"{name} has {found:,} bytes, and was written with {size:,}"
-    for name, entry in _entries(folder, list(manifest)).items():
+        if (length := (folder / name).stat().st_size) != size:
+            return f"{name} has {length:,} bytes, and was written with {size:,}"
+    try:
+        found = _entries(folder, list(manifest))
+    except OSError as error:  # a worn disk says so when a file is read
+        return f"{Path(error.filename).relative_to(folder)} can not be read: {error.strerror}"
+    for name, entry in found.items():
         if entry != manifest[name]:
             return f"{name} holds other bytes than were written"
     return ""
@@ -99,7 +107,11 @@ def _entries(folder: Path, names: list[str]) -> Entries:
 
     def entry(name: str) -> list:
         with (folder / name).open("rb") as opened:
-            return [(folder / name).stat().st_size, hashlib.file_digest(opened, "sha256").hexdigest()]
+            try:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            except OSError as error:  # who reads is not told which file it was
+                raise OSError(error.errno, error.strerror, str(folder / name)) from error
+        return [(folder / name).stat().st_size, digest]
 
     with ThreadPoolExecutor() as pool:
         return dict(zip(names, pool.map(entry, names), strict=True))

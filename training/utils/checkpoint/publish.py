@@ -38,13 +38,16 @@ def begin(folder: Path, names: list[str]) -> dict[str, Path]:
 
 
 def link(source: Path, target: Path) -> None:
-    """Gives a folder the files of another one as its own, without writing them again where the disk can do that."""
+    """Gives a folder the files of another one as its own. Weights are not written again where the disk can do that;
+    the small files beside them are: a person may edit a model's, and a checkpoint has to stay what it was."""
 
     def link_or_copy(one: str, other: str) -> None:
         try:
-            os.link(one, other)
-        except OSError:
-            shutil.copy2(one, other)
+            if one.endswith(".safetensors"):
+                return os.link(one, other)
+        except OSError:  # a disk that has no links, or that holds as many as it can
+            pass
+        shutil.copy2(one, other)
 
     shutil.copytree(source, target, copy_function=link_or_copy, dirs_exist_ok=True)
 

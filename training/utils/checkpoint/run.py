@@ -33,7 +33,7 @@ from .publish import begin, link, publish
 from .random_state import seed_anew, set_random_state
 from .snapshot import State, model_writer
 from .state_files import RANDOM, Fragments, read_facts
-from .states import STATE, checkpoints, remove
+from .states import STATE, remove, surplus
 
 MARGIN = 1.2  # of free memory over what a copy takes
 
@@ -86,8 +86,9 @@ class Run:
             stage: what the stage itself has to remember, plain values, the same on every process.
 
         Raises:
-            Exception: what has kept the save before from being written.
+            Exception: what has kept the save before from being written, at the first step that can tell.
         """
+        saving.check()
         checkpoint = f"checkpoint-{step}" if due.checkpoint else ""
         if not (names := [name for name in (due.model, checkpoint) if name]):
             return
@@ -99,9 +100,7 @@ class Run:
         trained = {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
         without_masters = first if self.masters_in_model else ""
         state = State.of(engines if checkpoint else {}, without_masters, {"step": step, "stage": stage or {}})
-        num_bytes = state.num_bytes + (
-            sum(p.nbytes for p in trained.values()) if models and dist.is_main() else 0
-        )
+        num_bytes = state.num_bytes + (engine.trained_bytes if models and dist.is_main() else 0)
         # Adapters on 4-bit weights are merged into a model that is loaded for it: no work for a second thread.
         if copies := MARGIN * num_bytes < free_memory() and not (models and self.in_4bit):
             state = state.copy()
@@ -121,7 +120,7 @@ class Run:
             if checkpoint and self.masters_in_model:
                 require_masters(models[0], trained)
             publish(self.folder, partials, collect_reports(partials[checkpoint]) if checkpoint else {})
-            for old in checkpoints(self.folder)[: -self.limit] if self.limit else ():
+            for old in surplus(self.folder, step, self.limit):
                 remove(old)
 
         saving.start(write) if copies else write()

@@ -24,6 +24,15 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(filter(is_checkpoint, folder.glob("checkpoint-*")), key=step_of)
 
 
+def surplus(folder: Path, step: int, limit: int) -> list[Path]:
+    """The checkpoints to be removed where that of `step` has just been written, and `limit` are kept (0: all).
+
+    Those of later steps neither count nor go: a run that comes here again passed over them, damaged as they are.
+    """
+    written = [checkpoint for checkpoint in checkpoints(folder) if step_of(checkpoint) <= step]
+    return written[:-limit] if limit else []
+
+
 def newest_whole(folder: Path) -> Path | None:
     """The newest checkpoint of an output folder that is as it was written; what is passed over is named."""
     foreign = {

@@ -19,6 +19,32 @@ def test_killed_runs_end_as_uninterrupted_ones():
     assert "12 kills in " in done.stdout
 
 
+AT_ONCE = """
+import os, sys, time
+from pathlib import Path
+from scripts.storm.job import Job
+set_group = os.setpgid
+def late(pid, group):
+    time.sleep(0.2 * (pid == 0))  # in the process itself, on a busy machine
+    set_group(pid, group)
+os.setpgid = late
+job = Job("this", [], Path(sys.argv[1]))
+job.kill()
+assert job.wait(10) and list(job.statuses.values()) == [-9], job.statuses
+"""
+
+
+def test_a_process_can_be_killed_as_soon_as_it_is_there(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, tmp_path / "told"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def write_run(folder, weight=1.0, loss=2.0, answer="a"):
     (folder / "epoch-0").mkdir(parents=True)
     (folder / "latest").write_text("epoch-0\n")

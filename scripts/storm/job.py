@@ -54,6 +54,8 @@ class Job:
 
     def _fork(self, module, flags, rank, processes, port, before) -> int:
         if pid := os.fork():
+            with suppress(ProcessLookupError):  # here too: who is killed at once may not have come to it
+                os.setpgid(pid, pid)
             return pid
         status = 1
         try:

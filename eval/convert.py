@@ -59,7 +59,7 @@ class Form:
 
 def _place(entry: dict, place: int, questions: Sequence[Question]) -> tuple[str, Any]:
     question = questions[place]
-    asked = entry.get("question", question.prompt)
+    asked = str(entry.get("question", question.prompt))
     if not asked.startswith(question.prompt):  # a model's own wish for yes or no may follow
         raise DataError(
             f"answer {place} is to {asked!r}, and the question there is {question.prompt!r}; expected the "
@@ -72,14 +72,23 @@ def _pictures(paths: Sequence[Path]) -> list[Question]:
     """Object HalBench's questions, without COCO's annotations: `truth` is the number of the picture."""
     questions = []
     for file, place, entry in entries(paths):
-        number = int(field_of(entry, "image_id", f"{file}[{place}]"))
+        number = _image_id(field_of(entry, "image_id", f"{file}[{place}]"), place)
         asked = entry.get("question", entry.get("prompt", ""))
         questions.append(Question(str(entry.get("question_id", number)), asked, (), number))
     return questions
 
 
+def _image_id(given: Any, place: int) -> int:
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"entry {place}: image_id {given!r} is no number; expected that of a picture"
+        ) from None
+
+
 def _of_picture(entry: dict, place: int, questions: Sequence[Question]) -> tuple[str, Any]:
-    number = int(entry["image_id"])
+    number = _image_id(entry["image_id"], place)
     names = [question.id for question in questions if question.truth == number]
     if len(names) != 1:
         raise DataError(

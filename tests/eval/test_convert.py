@@ -83,6 +83,8 @@ def test_pope_answers_of_another_model_are_scored(write, tmp_path):
             {"reads": "pope", "truth": "one.json"},
             "answer 0 is to 'Is it 2.', and the question there is 'Is it 1",
         ),
+        ({"reads": "pope", "truth": "one.json", "input": "null.json"}, "answer 0 is to 'None'"),
+        ({"reads": "halbench", "truth": "halbench.json"}, "entry 0: image_id 'x' is no number"),
         ({"writes": "pope", "truth": "t.json", "input": "p.jsonl"}, "question t/1 has no answer"),
         ({"writes": "amber", "input": "p.jsonl"}, "id 9: 2 samples; expected one answer"),
         ({"reads": "llava", "output": "a.json"}, "a.json: is there already; choose another"),
@@ -92,6 +94,8 @@ def test_what_can_not_be_converted_is_told(config, message, write, tmp_path):
     write("a.json", lines({"question": "Is it 2.", "answer": "Yes"}))
     write("t.json", POPE)
     write("one.json", POPE[:1])
+    write("null.json", lines({"question": None, "answer": "Yes"}))
+    write("halbench.json", lines({"image_id": "x", "question": "?"}))
     write("p.jsonl", lines({"id": "9", "responses": ["a", "b"]}))
     given = {"input": "a.json", "output": "out.json"} | config
     paths = {name: str(tmp_path / given.pop(name)) for name in ("input", "output")}

@@ -3,11 +3,14 @@
 import errno
 import multiprocessing
 import resource
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.conftest import ROOT
 from training.utils.ending import Ending, explain
 from training.utils.tensor_store import DamagedFile
 
@@ -73,3 +76,11 @@ def test_what_can_be_made_anew_is_one_sentence_from_a_data_worker_too():
     )
     for error in (damaged, wrapped):
         assert explain(error) == Ending(str(damaged), 1)
+
+
+def test_what_nobody_expected_is_told_without_loading_what_only_training_needs():
+    """Loading may fail, and would hide what happened."""
+    program = "import sys; from training.utils.ending import explain; print(explain(KeyError('a')).message); "
+    program += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["KeyError: 'a'", "False"], done.stderr

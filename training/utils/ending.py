@@ -3,6 +3,7 @@
 import errno
 import re
 import signal
+import sys
 import traceback
 from dataclasses import dataclass
 
@@ -78,25 +79,27 @@ def _of_disk(error: BaseException, text: str) -> str | None:
 
 
 def _of_training(error: BaseException, text: str) -> Ending:
-    """What only training meets, and what nobody expected. The imports are here, as they take seconds, and commands
-    that train nothing do without."""
-    import torch
-
-    from .engine import NonFiniteLoss
-    from .tensor_store import DamagedFile
-
-    if isinstance(error, NonFiniteLoss):
+    """What only training meets, and what nobody expected."""
+    if isinstance(error, _loaded("training.utils.engine", "NonFiniteLoss")):
         return Ending(text, 2)
-    if isinstance(error, DamagedFile):
+    if isinstance(error, _loaded("training.utils.tensor_store", "DamagedFile")):
         return Ending(text, 1)
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, _loaded("torch", "OutOfMemoryError")):
         return Ending(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
     names = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-    is_echo = isinstance(error, torch.distributed.DistError) or (
+    is_echo = isinstance(error, _loaded("torch.distributed", "DistError")) or (
         isinstance(error, RuntimeError) and any(name in str(error) for name in names)
     )
     details = "".join(traceback.format_exception(error))
     return Ending(f"{type(error).__name__}: {text}", 1, details, is_echo)
+
+
+def _loaded(module: str, name: str) -> type | tuple[()]:
+    """An exception's class; no class where nothing has loaded its module, and so nothing can have raised it.
+
+    An import here would take seconds, and where it fails it would hide what happened.
+    """
+    return getattr(sys.modules.get(module), name, ())
 
 
 def _own_words(error: BaseException) -> str:

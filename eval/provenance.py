@@ -1,7 +1,7 @@
 """What a score was made of: files, model, decoding, versions. A score file that was moved elsewhere still tells."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ def provenance(predictions: str, truth: Sequence[str]) -> dict[str, Any]:
         "versions": {"scored": versions()}
         | ({"answered": starts[-1]["versions"]} if "versions" in starts[-1] else {}),
     }
+
+
+def files_of(files: Sequence[Mapping[str, str]]) -> str:
+    """Files as `provenance` has them, in words: their names and the digests of what they hold."""
+    return ", ".join(sorted(f"{Path(file['file']).name} ({file['digest'][:12]})" for file in files))
 
 
 def _record(predictions: Path) -> dict[str, Any]:

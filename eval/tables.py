@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.benches.table import rates_of
+from eval.provenance import files_of
 from eval.uncertainty import Difference, compare
 from training.utils.data.record import DataError
 
@@ -29,7 +30,7 @@ HEADLINES = (
     "harmonic_mean",
     "accuracy",
 )
-DEPENDS_ON = ("bench", "variant", "judge", "settings", "generation")  # figures compare only where these agree
+DEPENDS_ON = ("bench", "variant", "judge", "settings", "truth", "generation")  # else nothing compares
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,13 @@ def section(name: str, scores: Mapping[str, dict], runs: Sequence[str]) -> Secti
 def differences(scores: Mapping[str, dict], base: str) -> dict[str, dict[str, Difference]]:
     """Each run against the first, by a paired test on the questions that both answered.
 
-    None where figures do not compare, or it is not known how they come from the items.
+    None where figures do not compare (other truth: other questions), or nothing says how they come from the items.
     """
     found = {}
     first = scores.get(base, {})
     for run, other in scores.items():
         alike = all(first.get(key) == other.get(key) for key in ("bench", "variant", "judge", "settings"))
+        alike &= len({files_of(each.get("truth", [])) for each in (first, other)} - {""}) < 2
         rates = rates_of(other.get("bench", ""))
         if run != base and first.get("per_item") and other.get("per_item") and alike and rates:
             found[run] = compare(first["per_item"], other["per_item"], rates)
@@ -201,6 +203,8 @@ def notes(scores: Mapping[str, dict]) -> Iterator[str]:
 
 
 def plain(value: object) -> str:
+    if isinstance(value, list):
+        return files_of(value)
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eval.benches.question import Question
+from training.utils.data.record import DataError
 
 Answers = Mapping[str, Sequence[Any]]  # by the id of the question: one, or several samples that all count
 
@@ -40,6 +41,9 @@ def whole_groups(
 
     Args:
         of: what a group is called in the warning.
+
+    Raises:
+        DataError: its questions have different numbers of samples.
     """
     groups: dict[str, list[Question]] = {}
     for question in questions:
@@ -48,6 +52,10 @@ def whole_groups(
     for name, asked in groups.items():
         given = [answers.get(question.id, ()) for question in asked]
         if all(given):
+            if len(numbers := {len(texts) for texts in given}) > 1:
+                raise DataError(
+                    f"{name}: its questions have {min(numbers)} to {max(numbers)} samples; expected as many of each"
+                )
             found += [(name, asked, texts) for texts in zip(*given, strict=True)]
         else:
             incomplete += any(map(len, given))

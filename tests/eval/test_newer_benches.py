@@ -113,6 +113,8 @@ def test_natural_bench_worked_by_hand(tmp_path):
         "I_Acc": 75,
         "Acc": 87.5,
     }
+    with pytest.raises(DataError, match="4: its questions have 1 to 2 samples; expected as many of each"):
+        natural_bench.score(asked, answers | {"4-q1-i1": ["A", "A"]})
     del answers["4-q1-i1"]
     scored = natural_bench.score(asked, answers)
     assert scored.n == 1 and scored.warnings == ["1 groups were answered in part: not scored"]

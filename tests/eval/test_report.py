@@ -397,3 +397,19 @@ def test_runs_of_another_kind_are_not_tested_against_each_other(tmp_path):
     write(tmp_path / "b" / "mc.json", other)
     (section,) = tables.sections(tables.in_folders(runs))
     assert not any("against" in note for note in section.notes)
+
+
+def test_runs_on_other_questions_with_the_same_ids_are_not_tested_against_each_other(tmp_path):
+    runs = [answered(tmp_path, name, *[name == "a"] * 10) for name in "abc"]
+    for name, digest in (("a", "1" * 64), ("b", "1" * 64), ("c", "2" * 64)):
+        scores = json.loads((tmp_path / name / "mc.json").read_text())
+        write(
+            tmp_path / name / "mc.json", scores | {"truth": [{"file": f"/{name}/q.json", "digest": digest}]}
+        )
+    (section,) = tables.sections(tables.in_folders(runs))
+    assert [note.split(" on the")[0] for note in section.notes if "against" in note] == ["b against a"]
+    (told,) = (note for note in section.notes if "truth" in note)
+    assert told == (
+        "not the same truth, so not to be compared: "
+        "a: q.json (111111111111); b: q.json (111111111111); c: q.json (222222222222)"
+    )

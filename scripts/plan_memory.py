@@ -10,7 +10,7 @@ to spare, as --fit does. `python -m scripts.measure_memory` holds predictions ag
 
 from scripts.memory_plan.config import GIB, PlanConfig
 from scripts.memory_plan.fit import SPARE, advice, fastest, flags, memory_of
-from scripts.memory_plan.plan import held, peak, plan, rests
+from scripts.memory_plan.plan import held, on_cpu, peak, plan, rests
 from training.utils.command import run_command
 
 COLUMNS = ("weights", "gradients", "optimizer", "buffers", "activations", "step")
@@ -29,6 +29,7 @@ def show(config: PlanConfig) -> None:
     print(
         f"{peak(config) / GIB:.1f} GiB on each of {config.num_gpus} GPUs, {held(config) / GIB:.1f} of them all "
         "the time"
+        + (f", and {outside / GIB:.1f} GiB of CPU memory for each" if (outside := on_cpu(config)) else "")
     )
 
 
@@ -37,9 +38,10 @@ def fit(config: PlanConfig) -> None:
     memory = memory_of(config.fit)
     found = fastest(config, memory)
     if not found:
+        beside = f" and {config.cpu_memory} of CPU memory for each" if config.cpu_memory else ""
         print(
             f"nothing fits: no settings of {config.stage} take {SPARE * memory / GIB:.1f} GiB or less on each of "
-            f"{config.num_gpus} GPUs; what would:"
+            f"{config.num_gpus} GPUs{beside}; what would:"
         )
         print("\n".join(f"- {proposal}" for proposal in advice(config, memory)))
         return

@@ -8,15 +8,17 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from scripts.memory_plan.activations import of_sampling
 from scripts.memory_plan.config import GIB, PlanConfig
 from scripts.memory_plan.fit import SPARE, fastest, memory_of, settings, slowness
 from scripts.memory_plan.parameters import build_on_meta, count
-from scripts.memory_plan.plan import held, peak, plan
+from scripts.memory_plan.plan import held, on_cpu, peak, plan, text_config
 from scripts.memory_plan.trial import SMALL, Trial, shrunk
 from scripts.plan_memory import main
 from tests.conftest import ROOT
 from tests.tiny_families import BUILDERS, build_tiny
 from training.utils.arguments import parse_args
+from training.utils.data.record import DataError
 from training.utils.flags import ConfigError
 from training.utils.model.build_model import build_policy, build_value_model, get_family
 from training.utils.ppo_config import PPOConfig
@@ -144,14 +146,54 @@ def test_what_is_printed_can_be_pasted_and_takes_what_was_said(llava_7b, capsys)
 
 
 def test_where_nothing_fits_it_is_said_with_what_would(llava_7b, capsys):
-    main(PlanConfig(llava_7b, stage="ppo", fit="24GB", num_gpus=1))
+    main(PlanConfig(llava_7b, stage="ppo", fit="24GB", num_gpus=1, cpu_memory="64GB"))
     said = capsys.readouterr().out
     assert said.startswith(
-        "nothing fits: no settings of ppo take 21.6 GiB or less on each of 1 GPUs; what would"
+        "nothing fits: no settings of ppo take 21.6 GiB or less on each of 1 GPUs and 64GB of CPU memory for each; "
+        "what would:"
     )
     assert re.search(r"^- \d+ GPUs: --per_device", said, re.MULTILINE)
     assert re.search(r"^- adapters in place .* --lang_lora_dim 64$", said, re.MULTILINE)
     assert re.search(r"^- a GPU of \d+ GB: ", said, re.MULTILINE)
+
+
+def test_cpu_memory_that_offloading_takes_is_told_and_may_be_bounded(llava_7b, capsys):
+    """16 bytes of each trained weight: a master copy, two moments and a sum of gradients, all in fp32; 2 of each
+    weight but the tower's."""
+    actor, critic = 6_759_919_616, 6_628_585_472
+    config = PlanConfig(llava_7b, stage="ppo", num_gpus=1, zero_stage=3, offload=True, offload_params=True)
+    assert on_cpu(config) == 16 * (actor + critic) + 2 * 2 * (actor + critic)
+    assert on_cpu(replace(config, num_gpus=4)) == on_cpu(config) / 4
+    resting = PlanConfig(llava_7b, stage="ppo", num_gpus=1, zero_stage=2, offload_idle_models=True)
+    assert on_cpu(resting) == 2 * (actor + critic)
+    main(replace(config, fit="24GB"))
+    assert "all the time, and 249.4 GiB of CPU memory for each" in capsys.readouterr().out
+    main(replace(config, fit="80GB", num_gpus=8, cpu_memory="1GB"))
+    assert "CPU memory" not in capsys.readouterr().out
+
+
+def test_a_step_keeps_its_records_and_ppo_samples_all_of_them_at_once(llava_7b):
+    config = PlanConfig(llava_7b, stage="ppo", per_device_train_batch_size=6, gradient_accumulation_steps=2)
+    batches = {(e.per_device_train_batch_size, e.gradient_accumulation_steps) for e in settings(config)}
+    assert batches == {(6, 2), (3, 4), (2, 6), (1, 12)}
+    text = text_config(llava_7b)
+    # Keys and values of 32 layers of 4,096 numbers in 16 bits; logits of two samples over 32,064 words in fp64 thrice.
+    prompt = 1152 * 2 * 32 * 4096 * 2 + 2 * 32_064 * 24
+    assert of_sampling(text, config) == 12 * prompt
+    assert of_sampling(text, replace(config, rollout_batch_size=5)) == 5 * prompt
+
+
+@pytest.mark.parametrize("name", ["num_gpus", "per_device_train_batch_size", "prompt_len", "num_responses"])
+def test_sizes_are_at_least_one(name):
+    with pytest.raises(ConfigError, match=f"--{name} 0: expected 1 or more"):
+        PlanConfig("x", **{name: 0})
+
+
+def test_a_model_that_reads_no_pictures_is_refused(tmp_path):
+    file = next(file for file in PUBLISHED if file.stem == "Llama-2-70b")
+    (tmp_path / "config.json").write_text(json.dumps(json.loads(file.read_text())["config"]))
+    with pytest.raises(DataError, match="is a llama, which reads no pictures; expected a vision-language model"):
+        plan(PlanConfig(str(tmp_path)))
 
 
 @pytest.mark.parametrize("value", ["", "0GB", "24 apples"])

@@ -49,9 +49,10 @@ def logits(text: PretrainedConfig, tokens: int, config: PlanConfig) -> float:
 
 
 def of_sampling(text: PretrainedConfig, config: PlanConfig) -> float:
-    """Bytes of generation: keys and values of all prompts and samples, and their next logits in fp64."""
+    """Bytes of generation: keys and values of the prompts that are answered at a time and of their samples, and the
+    next logits in fp64."""
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     cache = 2 * text.num_hidden_layers * heads * head_size * config.weight_bytes
-    samples = config.per_device_train_batch_size * config.num_responses
-    return config.tokens * cache + samples * text.vocab_size * 24
+    prompts = config.prompts_at_a_time
+    return prompts * (config.tokens_of_prompt * cache + config.num_responses * text.vocab_size * 24)

@@ -41,6 +41,9 @@ class PlanConfig:
         "",
         "Memory of a GPU, such as 24GB: prints the fastest settings that fit into nine tenths of it, as flags.",
     )
+    cpu_memory: str = flag(
+        "", "With --fit: CPU memory for each GPU, such as 64GB, that settings may fill; none: as much as they want."
+    )
     num_gpus: int = flag(8, "GPUs of all nodes together.")
     precision: str = flag("bf16", "Precision of weights and activations.", choices=list(WEIGHT_BYTES))
     zero_stage: int = flag(2, "DeepSpeed ZeRO stage of all models, 0 to 3.")
@@ -61,18 +64,43 @@ class PlanConfig:
     gradient_accumulation_steps: int = flag(
         2, "Micro-batches of an optimizer step: from 2 on, gradients are there while activations are."
     )
+    rollout_batch_size: int = flag(
+        0, "PPO: prompts that are answered at a time on each GPU; 0: all of a step."
+    )
     prompt_len: int = flag(640, "Tokens of a prompt, its images' included.")
     num_responses: int = flag(2, "Responses of a prompt: 1 for SFT, answers to rank, samples of PPO.")
     response_len: int = flag(256, "Tokens of a response.")
 
     def __post_init__(self) -> None:
         require(self.zero_stage in range(4), f"--zero_stage {self.zero_stage}: expected 0, 1, 2 or 3")
-        require(self.num_gpus >= 1, f"--num_gpus {self.num_gpus}: expected 1 or more")
+        for name in (
+            "num_gpus",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "prompt_len",
+            "num_responses",
+            "response_len",
+        ):
+            require(getattr(self, name) >= 1, f"--{name} {getattr(self, name)}: expected 1 or more")
+        for name in ("rollout_batch_size", "lang_lora_dim"):
+            require(getattr(self, name) >= 0, f"--{name} {getattr(self, name)}: expected 1 or more, or 0")
+        require(not self.cpu_memory or bool(self.fit), "--cpu_memory: belongs to --fit, which is missing")
 
     @property
     def tokens(self) -> int:
         """Tokens of a micro-batch: each prompt once, with all its responses."""
-        return self.per_device_train_batch_size * (self.prompt_len + self.num_responses * self.response_len)
+        return self.per_device_train_batch_size * self.tokens_of_prompt
+
+    @property
+    def tokens_of_prompt(self) -> int:
+        """Tokens of a prompt with all its responses."""
+        return self.prompt_len + self.num_responses * self.response_len
+
+    @property
+    def prompts_at_a_time(self) -> int:
+        """Prompts that a GPU answers in one call of generation."""
+        of_step = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        return min(self.rollout_batch_size or of_step, of_step)
 
     @property
     def learned(self) -> int:

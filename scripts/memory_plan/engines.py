@@ -23,6 +23,7 @@ class EngineMemory:
     optimizer: float = 0
     passing: float = 0  # besides, in forward and backward pass: buckets, gathered weights
     stepping: float = 0  # besides, while the optimizer moves the weights
+    on_cpu: float = 0  # in CPU memory for each GPU, all the time
 
     @property
     def held(self) -> float:
@@ -45,15 +46,18 @@ def engine_memory(
     sums = WEIGHT_BYTES[config.grad_accum_dtype] * trained
     state = 0 if offload else (MASTER + MOMENTS) * trained / share
     bucket = size * bucket_sizes(hidden_size)["reduce_bucket_size"]
+    on_cpu = (MASTER + MOMENTS) * trained / share + (sums / share if stage > 1 else 0) if offload else 0
     if stage == 3:
+        on_cpu += size * shared / share if config.offload_params else 0
         weights = size * (whole + (0 if config.offload_params else shared / share))
         gathered = size * min(shared, LIVE) if share > 1 or config.offload_params else 0
         if not trained:
-            return EngineMemory(weights, passing=gathered)
+            return EngineMemory(weights, passing=gathered, on_cpu=on_cpu)
         passing = gathered + bucket
         if offload:  # the sums of gradients are there too
-            return EngineMemory(weights, passing=passing)
-        return EngineMemory(weights, sums / share, state, passing=passing, stepping=4 * trained / share)
+            return EngineMemory(weights, passing=passing, on_cpu=on_cpu)
+        step = 4 * trained / share
+        return EngineMemory(weights, sums / share, state, passing=passing, stepping=step, on_cpu=on_cpu)
     weights = size * (whole + shared)
     if not trained:
         return EngineMemory(weights)
@@ -68,4 +72,4 @@ def engine_memory(
         return EngineMemory(weights, sums, state, stepping=stepping)
     gradients = sums if stage == 1 else 0 if offload else sums / share
     buckets = (2 if share > 1 else 1) * bucket  # one is sent while the other is filled
-    return EngineMemory(weights, gradients, state, passing=buckets, stepping=stepping)
+    return EngineMemory(weights, gradients, state, passing=buckets, stepping=stepping, on_cpu=on_cpu)

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from math import log2
+from math import inf, log2
 
 from scripts.memory_plan.config import GIB, PlanConfig
-from scripts.memory_plan.plan import peak
+from scripts.memory_plan.plan import on_cpu, peak
 from training.utils.flags import require
 
 SPARE = 0.9  # of a GPU's memory is planned with: the allocator loses some, and libraries take some
@@ -39,10 +39,10 @@ class Fitting:
     peak: float
 
 
-def memory_of(text: str) -> float:
-    """Bytes of a GPU's memory as it is sold: a 24GB card has 24 GiB."""
+def memory_of(text: str, flag: str = "fit", whose: str = "of a GPU") -> float:
+    """Bytes of memory as it is sold: a 24GB card has 24 GiB."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB|GiB|G)?", text.strip(), re.IGNORECASE)
-    require(bool(found) and float(found[1]) > 0, f"--fit {text}: expected the memory of a GPU, such as 24GB")
+    require(bool(found) and float(found[1]) > 0, f"--{flag} {text}: expected the memory {whose}, such as 24GB")
     return float(found[1]) * GIB
 
 
@@ -60,18 +60,24 @@ def slowness(config: PlanConfig, largest: int) -> float:
 
 
 def settings(config: PlanConfig) -> Iterator[PlanConfig]:
-    """All settings that train the same with the same records, the fastest first."""
+    """All settings that train the same with the same records, and for which the CPU memory is enough; the fastest
+    first."""
+    outside = memory_of(config.cpu_memory, "cpu_memory", "for each GPU") if config.cpu_memory else inf
     largest = config.per_device_train_batch_size
-    halves = [largest >> times for times in range(largest.bit_length())]
+    sizes = [size for size in range(largest, 0, -1) if largest % size == 0]  # a step keeps its records
     named = list(SLOWER)
     found = []
-    for size, stage, *chosen in product(halves, range(4), *[(False, True)] * len(named)):
+    for size, stage, *chosen in product(sizes, range(4), *[(False, True)] * len(named)):
         on = dict(zip(named, chosen, strict=True))
         if on["offload"] and stage == 0 or on["offload_params"] and stage < 3:
             continue
         if on["offload_idle_models"] and (config.stage != "ppo" or stage == 3):
             continue
-        found.append(replace(config, per_device_train_batch_size=size, zero_stage=stage, **on))
+        accumulated = config.gradient_accumulation_steps * (largest // size)
+        batch = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated}
+        each = replace(config, zero_stage=stage, **batch, **on)
+        if outside == inf or on_cpu(each) <= outside:
+            found.append(each)
     yield from sorted(found, key=lambda each: slowness(each, largest))
 
 
@@ -100,6 +106,8 @@ def flags(config: PlanConfig) -> list[str]:
         given += ["--offload_actor_model", "--offload_critic_model"] if is_ppo else ["--offload"]
     for name in ("offload_params", "offload_activations", "offload_idle_models"):
         given += [f"--{name}"] if getattr(config, name) else []
+    if config.rollout_batch_size:
+        given.append(f"--rollout_batch_size {config.rollout_batch_size}")
     if config.lang_lora_dim:
         given.append(f"--lang_lora_dim {config.lang_lora_dim}")
     return given

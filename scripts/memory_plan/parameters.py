@@ -8,6 +8,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from scripts.memory_plan.config import PlanConfig
+from training.utils.data.record import DataError
 from training.utils.model.family import Family
 from training.utils.model.lora import add_lora
 from training.utils.model.read_config import read_config
@@ -28,9 +29,19 @@ class Parameters:
 
 
 def build_on_meta(folder: str | Path) -> PreTrainedModel:
-    """The model of a config, without memory for its weights."""
+    """The model of a config, without memory for its weights.
+
+    Raises:
+        DataError: it is no vision-language model.
+    """
+    config = read_config(folder)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise DataError(
+            f"{folder}: is a {config.model_type}, which reads no pictures; expected a vision-language model, as "
+            "training/sft/train_sft.py assembles one from a language model and a vision tower"
+        )
     with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(read_config(folder))
+        return AutoModelForImageTextToText.from_config(config)
 
 
 def count(model: PreTrainedModel, family: Family, config: PlanConfig, has_lm_head: bool) -> Parameters:

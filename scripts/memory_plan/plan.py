@@ -87,6 +87,13 @@ def peak(config: PlanConfig) -> float:
     return held(config) + max(works)
 
 
+def on_cpu(config: PlanConfig) -> float:
+    """Bytes of CPU memory for each GPU that offloading takes. Activations are not among them."""
+    return sum(
+        each.engine.on_cpu + (each.engine.held if rests(each.model, config) else 0) for each in plan(config)
+    )
+
+
 def rests(model: Model, config: PlanConfig) -> bool:
     """Whether a model is in CPU memory while others work."""
     return model.idles and config.offload_idle_models

@@ -177,7 +177,7 @@ def test_a_step_keeps_its_records_and_ppo_samples_all_of_them_at_once(llava_7b):
     batches = {(e.per_device_train_batch_size, e.gradient_accumulation_steps) for e in settings(config)}
     assert batches == {(6, 2), (3, 4), (2, 6), (1, 12)}
     text = text_config(llava_7b)
-    # Keys and values of 32 layers of 4,096 numbers in 16 bits; logits of two samples over 32,064 words in fp64 thrice.
+    # Keys and values of 32 layers of 4,096 numbers in 16 bits; logits of two samples over 32,064 words, fp64 thrice.
     prompt = 1152 * 2 * 32 * 4096 * 2 + 2 * 32_064 * 24
     assert of_sampling(text, config) == 12 * prompt
     assert of_sampling(text, replace(config, rollout_batch_size=5)) == 5 * prompt
@@ -192,7 +192,9 @@ def test_sizes_are_at_least_one(name):
 def test_a_model_that_reads_no_pictures_is_refused(tmp_path):
     file = next(file for file in PUBLISHED if file.stem == "Llama-2-70b")
     (tmp_path / "config.json").write_text(json.dumps(json.loads(file.read_text())["config"]))
-    with pytest.raises(DataError, match="is a llama, which reads no pictures; expected a vision-language model"):
+    with pytest.raises(
+        DataError, match="is a llama, which reads no pictures; expected a vision-language model"
+    ):
         plan(PlanConfig(str(tmp_path)))
 
 

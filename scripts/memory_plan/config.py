@@ -42,7 +42,8 @@ class PlanConfig:
         "Memory of a GPU, such as 24GB: prints the fastest settings that fit into nine tenths of it, as flags.",
     )
     cpu_memory: str = flag(
-        "", "With --fit: CPU memory for each GPU, such as 64GB, that settings may fill; none: as much as they want."
+        "",
+        "With --fit: CPU memory for each GPU, such as 64GB, that settings may fill; none: as much as they want.",
     )
     num_gpus: int = flag(8, "GPUs of all nodes together.")
     precision: str = flag("bf16", "Precision of weights and activations.", choices=list(WEIGHT_BYTES))

@@ -42,7 +42,9 @@ class Fitting:
 def memory_of(text: str, flag: str = "fit", whose: str = "of a GPU") -> float:
     """Bytes of memory as it is sold: a 24GB card has 24 GiB."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:GB|GiB|G)?", text.strip(), re.IGNORECASE)
-    require(bool(found) and float(found[1]) > 0, f"--{flag} {text}: expected the memory {whose}, such as 24GB")
+    require(
+        bool(found) and float(found[1]) > 0, f"--{flag} {text}: expected the memory {whose}, such as 24GB"
+    )
     return float(found[1]) * GIB
 
 

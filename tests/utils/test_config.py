@@ -93,12 +93,37 @@ def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
         (SFTConfig, "--packing --max_seq_len 4096", "expected at least --max_seq_len 4096 with --packing"),
         (PPOConfig, "--reward_model_ckpt_path rm", "not in PPO, whose responses have no length"),
         (DPOConfig, "--loss_type kto", "not with --loss_type kto, which borrows answers"),
+        (
+            DPOConfig,
+            "--loss_type sigmoid bco sft",
+            "not with --loss_type bco, whose running mean moves with each",
+        ),
     ],
 )
 def test_micro_batches_by_tokens_are_refused_where_they_can_not_be(config_class, more, message, capsys):
     with pytest.raises(SystemExit):
         parse_args(config_class, f"{GIVEN} --max_tokens_per_batch 300 {more}".split())
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("--learning_rate 1e-6", "--learning_rate 1e-6: has no effect: set --actor_learning_rate and"),
+        ("--learning-rate 1e-6", "--learning-rate 1e-6: has no effect: set --actor_learning_rate and"),
+        ("--zero_stage 3", "--zero_stage 3: has no effect: set --actor_zero_stage and --critic_zero_stage"),
+        ("--offload", "--offload: has no effect: set --offload_actor_model and --offload_critic_model"),
+        ("--packing", "--packing: has no effect: sampled responses have a row for each prompt"),
+    ],
+)
+def test_policy_optimisation_says_which_flags_of_one_model_it_does_not_read(given, told, capsys):
+    rewarded = f"{GIVEN} --reward_model_ckpt_path rm"
+    assert parse_args(PPOConfig, f"{rewarded} {given}".split()) == parse_args(PPOConfig, rewarded.split())
+    assert told in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        parse_args(PPOConfig, ["--help"])
+    shown = capsys.readouterr().out
+    assert "--actor_learning_rate" in shown and given.split()[0].replace("-r", "_r") + " " not in shown
 
 
 def test_one_reward_given_twice_is_one_line(capsys):

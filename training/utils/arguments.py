@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from argparse import SUPPRESS
+from collections.abc import Container, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn, TypeVar
 
@@ -18,10 +19,17 @@ OF_FLAGS = ("may", "writes", "positional")  # what a flag says that is not argpa
 class Parser(HfArgumentParser):
     """Its errors are a `ConfigError`, one line, without the usage of a hundred flags."""
 
-    def __init__(self, config_classes: Sequence[type]) -> None:
+    def __init__(self, config_classes: Sequence[type], unused: Container[str]) -> None:
+        """
+        Args:
+            unused: flags that do nothing in this command, which its help leaves out.
+        """
+        self.unused = unused
         super().__init__(config_classes, allow_abbrev=False)
 
     def add_argument(self, *names: str, **kwargs: Any) -> Any:
+        if names[0].lstrip("-") in self.unused:
+            kwargs["help"] = SUPPRESS
         return super().add_argument(*names, **{k: v for k, v in kwargs.items() if k not in OF_FLAGS})
 
     def error(self, message: str) -> NoReturn:
@@ -38,20 +46,23 @@ def parse_all(config_classes: Sequence[type], argv: Sequence[str] | None = None)
     argv = list(sys.argv[1:] if argv is None else argv)
     fields = [field for config_class in config_classes for field in dataclasses.fields(config_class)]
     try:
-        parser = Parser(config_classes)
+        unused = {
+            name: why
+            for config_class in config_classes
+            for name, why in getattr(config_class, "without_meaning", {}).items()
+        }
+        parser = Parser(config_classes, unused)
         takes = {
-            name.lstrip("-"): action.nargs for action in parser._actions for name in action.option_strings
+            name.lstrip("-"): action.nargs
+            for action in parser._actions
+            for name in action.option_strings
+            if action.dest not in unused
         }
         optional = {
             field.name
             for field in fields
             if field.default in ("", None)
             or (field.default_factory is not dataclasses.MISSING and not field.default_factory())
-        }
-        unused = {
-            name: why
-            for config_class in config_classes
-            for name, why in getattr(config_class, "without_meaning", {}).items()
         }
         given = read_flags([*_named(argv, fields)], takes, optional, unused)
         return parser.parse_args_into_dataclasses(given)

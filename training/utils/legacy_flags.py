@@ -57,6 +57,13 @@ OF_TRAINING = {
         )
     },
 }
+# The same in policy optimisation, whose models have flags of their own for it.
+OF_ONE_MODEL = {
+    "learning_rate": "set --actor_learning_rate and --critic_learning_rate",
+    "zero_stage": "set --actor_zero_stage and --critic_zero_stage",
+    "offload": "set --offload_actor_model and --offload_critic_model",
+    "packing": "sampled responses have a row for each prompt",
+}
 OF_GENERATION = {
     name: "this command generates nothing"
     for name in ("max_new_tokens", "topk", "topp", "num_return_sequences", "temperature")
@@ -102,9 +109,9 @@ def read_flags(
                 kept += [f"--{name}", *wanted] if wanted or not values else []
             else:
                 kept += [f"--{name}", *values]
-        elif name in unused:
+        elif (spelled := name.replace("-", "_")) in unused:
             if not values or not set(values) <= OFF:
-                print(f"--{' '.join([name, *values])}: has no effect: {unused[name]}", flush=True)
+                print(f"--{' '.join([name, *values])}: has no effect: {unused[spelled]}", flush=True)
         elif name not in SILENT and name not in NAMES_WEIGHTS:
             near = difflib.get_close_matches(name, sorted({*takes, *unused}), n=1)
             hint = f"; did you mean --{near[0]}?" if near else "; --help lists the flags"

@@ -1,5 +1,6 @@
 """The flags of policy optimisation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os.path import normpath
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 from .config import ModelConfig
 from .data_config import DataConfig
 from .flags import May, flag, require
+from .legacy_flags import OF_ONE_MODEL
 from .train_config import TrainConfig
 
 ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
@@ -18,6 +20,7 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     # The ratio to the policy that sampled is 1 before it moves.
     uses_dropout: ClassVar[bool] = False
+    without_meaning: ClassVar[Mapping[str, str]] = OF_ONE_MODEL
 
     reward_model_ckpt_path: list[str] = flag(
         [],

@@ -124,6 +124,11 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
             "--max_tokens_per_batch: not with --loss_type kto, which borrows answers within a micro-batch",
         )
         require(
+            "bco" not in self.loss_type or not self.max_tokens_per_batch,
+            "--max_tokens_per_batch: not with --loss_type bco, whose running mean moves with each micro-batch, "
+            "so that its loss depends on how a step is cut",
+        )
+        require(
             "kto" not in self.loss_type or not self.reference_cache,
             "--reference_cache: not with --loss_type kto, which pairs each prompt with another answer in each epoch",
         )

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter, PngImagePlugin
 from transformers.image_utils import load_image
 
 from training.utils.data import images
-from training.utils.data.images import image_size, locate, open_image, verify
+from training.utils.data.images import content_digest, image_size, locate, open_image, verify
 from training.utils.data.pixel_budget import PixelBudget
 from training.utils.data.record import DataError, ImageError
 
@@ -489,3 +489,16 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
             with budget.of(100):
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_decoded_pictures_of_the_same_bytes_and_other_colours_or_turns_are_not_taken_for_one():
+    indexed = Image.new("P", (6, 4), 1)
+    indexed.putpalette([0, 0, 0, 255, 0, 0])
+    other = indexed.copy()
+    other.putpalette([0, 0, 0, 0, 255, 0])
+    assert indexed.tobytes() == other.tobytes()
+    turned = coloured()
+    turned.getexif()[0x0112] = 3
+    digests = [content_digest(each) for each in (indexed, other, coloured(), turned)]
+    assert len(set(digests)) == 4
+    assert content_digest(indexed) == content_digest(Image.new("RGB", (6, 4), (255, 0, 0)))

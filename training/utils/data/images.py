@@ -94,13 +94,14 @@ def image_size(picture: Picture, pauses_s: Sequence[float] = PAUSES_S) -> tuple[
 
 
 def content_digest(picture: Picture, pauses_s: Sequence[float] = PAUSES_S) -> str:
-    """SHA-256 of a picture's file, or of the pixels of a decoded one, in hexadecimal digits.
+    """SHA-256 of a picture's file, or of what `open_image` gives of a decoded one, in hexadecimal digits.
 
     Raises:
         ImageError: the file can't be read.
     """
     if isinstance(picture, Image.Image):
-        content = f"{picture.mode} {picture.size} ".encode() + picture.tobytes()
+        seen = open_image(picture, pauses_s)  # in colours: a palette or EXIF may tell equal bytes apart
+        content = f"{seen.size} ".encode() + seen.tobytes()
     else:
         content = _patiently(
             lambda: picture.read_bytes() if isinstance(picture, Path) else picture, picture, pauses_s

@@ -126,6 +126,14 @@ def test_a_finished_run_is_not_taken_for_another(finished):
         sft(finished)
 
 
+def test_another_stage_does_not_go_on_with_a_run_although_all_flags_that_both_have_are_equal(finished):
+    rewards = {"reward_functions": ["tests.ppo.test_rewards:num_characters"], "critic_init": "policy"}
+    for _ in ("finished", "stopped"):
+        with pytest.raises(DataError, match="stage of training SFT, and this run has PPO"):
+            train_ppo(PPOConfig(**settings(finished, **rewards)))
+        (finished / "out" / "finished").unlink(missing_ok=True)
+
+
 def test_what_may_change_may_and_the_record_says_what_trained(stopped, begun):
     """The batch is cut up otherwise, too: the same two records make up each step."""
     (stopped / "data.json").rename(stopped / "model" / "data.json")  # elsewhere

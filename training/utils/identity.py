@@ -26,6 +26,7 @@ from .model_folder import reading_files, resolve_checkpoint, weights_digest
 from .train_config import TrainConfig
 
 BATCH = "global batch size"
+STAGE = "stage of training"  # two may have the same flags where one has no more than the other
 NUM_RECORDS = 512  # whose pictures are read, spread evenly over the records
 
 
@@ -106,6 +107,7 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
     if isinstance(config, TrainConfig):
         per_device, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
         settings[BATCH] = per_device * accumulated * dist.world_size()
+        settings[STAGE] = type(config).__name__.removesuffix("Config")
     return Identity(settings, inputs)
 
 

@@ -41,6 +41,11 @@ class ReportConfig:
 def read_spec(config: ReportConfig) -> dict:
     if bool(config.spec) == bool(config.runs):
         raise DataError("expected either --spec FILE or --runs NAME=FOLDER...")
+    names = [run.partition("=")[0] for run in config.runs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DataError(
+            f"--runs: {', '.join(sorted(twice))} stands twice; expected a name of its own for each run"
+        )
     if config.runs:
         runs = tables.in_folders(config.runs)
         return {"title": "Runs", "runs": [{"name": run, "scores": scores} for run, scores in runs.items()]}

@@ -14,13 +14,14 @@ from eval.uncertainty import Total, average, share
 WITH_IMAGE, TEXT = "IMG", "TXT"
 
 
-def load(paths: Sequence[Path], suffixes: Sequence[str] = (".json", ".jsonl")) -> list[Question]:
-    questions = []
-    for file, index, entry in entries(paths, suffixes):
-        where = f"{file}[{index}]"
-        label = str(field(entry, "label", where)).strip()
-        questions.append(from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT))
-    return questions
+def load(paths: Sequence[Path]) -> list[Question]:
+    return [question(entry, f"{file}[{index}]", index) for file, index, entry in entries(paths)]
+
+
+def question(entry: dict, where: str, index: int) -> Question:
+    """A record of LLaVA's format with a `label`."""
+    label = str(field(entry, "label", where)).strip()
+    return from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT)
 
 
 def words(text: str) -> str:
@@ -52,7 +53,11 @@ def score(
         if items := [item for item in per_item if item["kind"] == kind]:
             groups[kind] = {"accuracy": accuracy(items), "n": len(items)}
     unread = sum(item["answer"] == "" for item in per_item)
-    return Scored({"accuracy": accuracy(per_item)}, per_item, variant, groups, unread)
+    blank = sum(read(item["label"]) == "" for item in per_item)
+    warnings = [f"{blank} labels can't be read: no answer there is right; see the file of truth"] * bool(
+        blank
+    )
+    return Scored({"accuracy": accuracy(per_item)}, per_item, variant, groups, unread, warnings)
 
 
 def accuracy(items: Sequence[dict]) -> float:

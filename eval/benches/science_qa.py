@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval.benches import choices, letters
-from eval.benches.files import field, find_root, read_json
+from eval.benches.files import entries, field, find_root, read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
 from training.utils.data.record import DataError
@@ -26,7 +26,7 @@ def load(paths: Sequence[Path]) -> list[Question]:
         if path.is_dir():
             path = find_root(path, ["problems.json"], ("data/scienceqa", "scienceqa"))
         if not (path / "problems.json").is_file():
-            questions += choices.load([path], (".json", ".jsonl", ".txt"))
+            questions += _in_llavas_format(path)
             continue
         problems = read_json(path / "problems.json")
         for name in field(read_json(path / "pid_splits.json"), "test", str(path / "pid_splits.json")):
@@ -34,6 +34,25 @@ def load(paths: Sequence[Path]) -> list[Question]:
                 raise DataError(f"{path / 'problems.json'}: lacks the problem {name} of pid_splits.json")
             questions.append(_question(name, problems[name]))
     return questions
+
+
+def _in_llavas_format(path: Path) -> list[Question]:
+    """As LLaVA's `convert_sqa_to_llava.py` writes them, where the answer is the truth (`The answer is B.`), and its
+    `model_vqa_science.py` adds the wish for a letter; or with a `label`, and all that is to be asked."""
+    found = []
+    for file, index, entry in entries([path], (".json", ".jsonl", ".txt")):
+        where = f"{file}[{index}]"
+        *_, last = entry.get("conversations") or [{}]
+        if "label" in entry or last.get("from") != "gpt":
+            found.append(choices.question(entry, where, index))
+            continue
+        if not (truth := official(str(last["value"]).strip())):
+            raise DataError(
+                f"{where}: {last['value']!r} names no letter; expected `The answer is X.` or a `label`"
+            )
+        question = choices.question(entry | {"label": truth}, where, index)
+        found.append(replace(question, prompt=f"{question.prompt}\n{INSTRUCTION}"))
+    return found
 
 
 def _question(name: str, problem: dict) -> Question:

@@ -129,14 +129,14 @@ def paired(
     predictions: Sequence[dict], baseline: Sequence[dict], read: Callable[[dict], list] = responses
 ) -> tuple[dict[str, tuple[list, list]], dict[str, str], list[str]]:
     """Responses of both models to each prompt that both answered, the prompts, and what is told of the others."""
-    lines = {str(line["id"]): line.get("prompt", "") for line in (*predictions, *baseline)}
+    lines = {str(line["id"]): _prompt(line) for line in (*predictions, *baseline)}
     asked = [Question(name, prompt, (), truth=None) for name, prompt in lines.items()]
     ours, warnings = match(asked, predictions, read)
     theirs, of_baseline = match(asked, baseline, read)
     warnings += [f"baseline: {warning}" for warning in of_baseline]
-    prompts = {str(line["id"]): line.get("prompt", "") for line in reversed(predictions)}
+    prompts = {str(line["id"]): _prompt(line) for line in reversed(predictions)}
     for line in baseline:
-        prompt = line.get("prompt", "")
+        prompt = _prompt(line)
         if spoken(prompt) != spoken(prompts.get(str(line["id"]), prompt)):
             raise DataError(
                 f"{line['id']}: the two models answered different prompts; expected the same file"
@@ -146,6 +146,11 @@ def paired(
         prompts,
         warnings,
     )
+
+
+def _prompt(line: dict) -> str:
+    """The question of a prediction; empty where it is null, or there is none, as beside scores."""
+    return str(line.get("prompt") or "")
 
 
 def rates(points: Sequence[float]) -> dict[str, float]:

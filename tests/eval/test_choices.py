@@ -71,6 +71,20 @@ def test_a_problem_that_is_not_there_is_named(write):
         science_qa.load([folder])
 
 
+def test_science_qa_as_llava_converts_it_has_its_truth_in_the_answer(write):
+    """`llava_test_CQM-A.json`: no label, and the wish for a letter comes when it is asked."""
+    turns = [{"from": "human", "value": "<image>\nWhich?"}, {"from": "gpt", "value": "The answer is B."}]
+    file = write("llava_test.json", [{"id": "4", "image": "4/image.png", "conversations": turns}])
+    (asked,) = science_qa.load([file.parent])
+    assert (asked.truth, asked.group) == ("B", "IMG")
+    assert asked.prompt == (
+        "<image>\nWhich?\nAnswer with the option's letter from the given choices directly."
+    )
+    write("llava_test.json", [{"id": "4", "conversations": [turns[0], turns[1] | {"value": "red"}]}])
+    with pytest.raises(DataError, match="'red' names no letter"):
+        science_qa.load([file])
+
+
 def record(name: str, label: str | None, **more) -> dict:
     turns = [
         {"from": "human", "value": "Hello"},
@@ -103,7 +117,9 @@ def test_words_are_compared_without_case_space_and_the_last_mark():
 
 def test_an_unreadable_label_is_never_met_by_an_unreadable_answer():
     asked = [Question("1", "?", (), "red", "TXT")]
-    assert choices.score_letters(asked, answers("blue")).metrics["accuracy"] == 0
+    scored = choices.score_letters(asked, answers("blue"))
+    assert scored.metrics["accuracy"] == 0
+    assert scored.warnings == ["1 labels can't be read: no answer there is right; see the file of truth"]
 
 
 def table() -> dict[str, dict[str, str]]:

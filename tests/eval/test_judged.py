@@ -298,6 +298,8 @@ def test_a_judge_is_told_what_is_known_and_dollars_of_an_answer_are_text():
 def test_a_question_is_the_same_with_and_without_the_marker_of_its_picture():
     ours, theirs = ([answers("a")[0] | {"prompt": text}] for text in ("<image>\nWhat?", "What?"))
     assert win_rate.score(ours, theirs, TEMPLATE, lambda _: "[[C]]").metrics["win_rate"] == 50
+    nulls = [answers("a")[0] | {"prompt": None}]
+    assert win_rate.score(nulls, nulls, TEMPLATE, lambda _: "[[C]]").metrics["win_rate"] == 50
 
 
 def test_win_rate_of_a_reward_model_is_the_share_of_pairs_that_are_won():

@@ -263,6 +263,7 @@ def test_a_run_without_a_benchmark_has_no_figures_there_and_groups_are_shown(tmp
         (ReportConfig(), "expected either --spec FILE or --runs"),
         (ReportConfig("a.json", ["A=b"]), "expected either"),
         (ReportConfig("gone.json"), "--spec gone.json: no such file"),
+        (ReportConfig(runs=["A=docs", "A=data"]), "--runs: A stands twice; expected a name of its own"),
         (ReportConfig(runs=["folder"]), "--runs folder: expected NAME=FOLDER"),
         (ReportConfig(runs=["A=gone"]), "--runs A=gone: expected NAME=FOLDER"),
         (ReportConfig(runs=["A=docs"]), "--runs A=docs: no score file there"),

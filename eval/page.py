@@ -51,5 +51,14 @@ def image_uri(image: Image.Image, largest_px: int = LARGEST_PX) -> str:
     return _uri(content.getvalue(), "image/png" if lossless else "image/jpeg")
 
 
+def thumbnail_uri(image: Image.Image, largest_px: int) -> str:
+    """A picture with sides of at most so many pixels in few bytes; the given one stays as it is."""
+    small = image.convert("RGB")
+    small.thumbnail((largest_px, largest_px))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=70, optimize=True)
+    return _uri(content.getvalue(), "image/jpeg")
+
+
 def _uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

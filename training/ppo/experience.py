@@ -41,6 +41,7 @@ class Experience:
     values: Tensor | None  # [N] where there is a critic
     scores: Tensor  # [R] weighted sum of all rewards
     parts: dict[str, Tensor]  # [R] of each reward
+    rewards: Tensor | None = None  # [N] the KL charged at each token, and the score as it is used at the last
     advantages: Tensor | None = None  # [N]
     returns: Tensor | None = None  # [N] where there is a critic
 
@@ -75,8 +76,8 @@ def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
 def assign_credit(
     experiences: list[Experience], moments: RunningMoments, kl_coef: float, config: PPOConfig
 ) -> None:
-    """Sets advantages and returns of the whole rollout, over all processes. Its micro-batches are taken together: as
-    many operations whatever their number, and the length of responses."""
+    """Sets rewards, advantages and returns of the whole rollout, over all processes. Its micro-batches are taken
+    together: as many operations whatever their number, and the length of responses."""
     batches = [experience.batch for experience in experiences]
     scores = torch.cat([experience.scores for experience in experiences])
     if config.normalize_rewards:
@@ -101,12 +102,13 @@ def assign_credit(
     advantages = flat(advantages, where)
     if config.whitens:
         advantages = whitened(advantages)
-    lengths = [len(experience.old_logps) for experience in experiences]
-    for experience, part in zip(experiences, advantages.split(lengths), strict=True):
-        experience.advantages = part
+    assigned = {"rewards": flat(rewards, where), "advantages": advantages}
     if returns is not None:
-        for experience, part in zip(experiences, flat(returns, where).split(lengths), strict=True):
-            experience.returns = part
+        assigned["returns"] = flat(returns, where)
+    lengths = [len(experience.old_logps) for experience in experiences]
+    for name, values in assigned.items():
+        for experience, part in zip(experiences, values.split(lengths), strict=True):
+            setattr(experience, name, part)
 
 
 def numbered_on(numbers: list[Tensor], counts: list[int]) -> Tensor:

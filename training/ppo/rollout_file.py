@@ -1,12 +1,26 @@
-"""What was sampled, as a file for people."""
+"""What was sampled, as a file for people; `eval/rollouts.py` makes a page of it.
 
-from collections.abc import Sequence
+A line for each group of samples: `step`, `id`, `prompt`, `images`, and a list each of `responses`, `scores`, `kl` (of
+the whole response, nats) and `tokens` (of a response its lists `text`, `advantage`, `kl`, `reward`).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+
+import torch
 
 from training.ppo.experience import Experience
 from training.utils import dist, jsonl
 from training.utils.data.encode import Encoder
+from training.utils.data.images import picture_folder
+from training.utils.data.pieces import token_pieces
+from training.utils.data.record import MARKER, Record
+from training.utils.legacy_lines import named_within
 from training.utils.ppo_config import PPOConfig
+
+MOST_TOKENS = 4096  # of a step that are written one by one, about 30 bytes each; the last group is whole
+DIGITS = 3
 
 
 class Rollouts:
@@ -14,19 +28,49 @@ class Rollouts:
 
     def __init__(self, config: PPOConfig, encoder: Encoder, start_step: int) -> None:
         self.file = Path(config.output_dir) / "rollouts.jsonl"
+        self.image_folder = picture_folder(config.image_folder, config.data_path)
         self.encoder = encoder
         if dist.is_main():
             jsonl.cut_after(self.file, start_step)
 
     def write(self, step: int, experiences: Sequence[Experience]) -> None:
-        """The responses of the main process, with their scores and KL in nats."""
+        """The responses of the main process, with their scores and KL in nats. The first groups of a step have their
+        tokens too, until `MOST_TOKENS` are reached: a long run's file stays small."""
         if not dist.is_main():
             return
+        room = MOST_TOKENS
         for experience in experiences:
             scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
+            tokens = token_lines(experience, self.encoder) if room > 0 else None
             for tree in experience.trees:
                 responses = [self.encoder.decode(response.ids) for response in tree.responses]
-                line = {"step": step, "id": tree.id, "responses": responses}
+                line = {"step": step, "id": tree.id, **asked(tree.record, self.image_folder)}
+                line["responses"] = responses
                 line["scores"] = [next(scores) for _ in responses]
                 line["kl"] = [next(kl) for _ in responses]
+                if tokens and room > 0:
+                    line["tokens"] = [*islice(tokens, len(responses))]
+                    room -= sum(len(response.ids) for response in tree.responses)
                 jsonl.append(self.file, line)
+
+
+def token_lines(experience: Experience, encoder: Encoder) -> Iterator[dict[str, list]]:
+    """Of each response its tokens: text, advantage, KL in nats, and reward."""
+    columns = torch.stack([experience.advantages, experience.token_kl, experience.rewards]).double().tolist()
+    columns = [[round(value, DIGITS) + 0.0 for value in column] for column in columns]  # no -0.0
+    values = iter(zip(*columns, strict=True))
+    for tree in experience.trees:
+        for response in tree.responses:
+            advantage, kl, reward = map(list, zip(*islice(values, len(response.ids)), strict=True))
+            text = token_pieces(encoder.vocabulary, response.ids)
+            yield {"text": text, "advantage": advantage, "kl": kl, "reward": reward}
+
+
+def asked(record: Record | None, image_folder: Path | None) -> dict[str, str | list[str]]:
+    """The prompt, and the files of its pictures: as named from the folder of the run, or by their whole paths."""
+    if record is None:
+        return {}
+    folders = [image_folder.absolute()] if image_folder else []
+    images = [named_within(file.absolute(), folders) for file in record.images if isinstance(file, Path)]
+    prompt = "\n".join(turn.text.replace(MARKER, "").strip() for turn in record.turns)
+    return {"prompt": prompt, "images": images}

@@ -15,7 +15,7 @@ const key = name => text.dispatchEvent(new KeyboardEvent("keydown", { key: name,
 const numbers = () => told.hidden ? "hidden" : told.textContent;
 const level = span => span.className + span.style.getPropertyValue("--level");
 say("levels", [...text.querySelectorAll("span")].map(level).join(" "));
-text.focus(); say("first", numbers());
+key("Home"); say("first", numbers());
 key("ArrowRight"); say("second", numbers());
 key("End"); say("last", numbers());
 key("Escape"); say("left", numbers());

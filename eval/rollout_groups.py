@@ -10,6 +10,7 @@ from typing import Any
 from training.utils import jsonl
 from training.utils.data.record import DataError
 
+FILE = "rollouts.jsonl"
 MEASURES = ("advantage", "kl", "reward")  # of each token
 
 
@@ -52,7 +53,7 @@ def read_groups(run: Path) -> list[Group]:
     Raises:
         DataError: there is no such file, or no line of it is a group of samples.
     """
-    file = run / "rollouts.jsonl" if run.is_dir() else run
+    file = run / FILE if run.is_dir() else run
     if not file.is_file():
         raise DataError(f"{file}: no such file; expected the output folder of run_ppo_training.sh")
     lines = jsonl.read(file)

@@ -14,12 +14,12 @@ from markupsafe import Markup
 
 from eval.page import render_page
 from eval.rollout_content import Content, as_json, build_content
-from eval.rollout_groups import Group, chosen, read_groups
+from eval.rollout_groups import FILE, Group, chosen, read_groups
 from eval.rollout_truth import Invented, find_invented
 from training.utils.command import run_command
 from training.utils.data.check import require_folder
 from training.utils.data.images import picture_folder
-from training.utils.flags import flag, require
+from training.utils.flags import flag, require, require_other_file
 from training.utils.run_record import RECORD_FILE, RunRecord
 
 TEMPLATE = Path(__file__).parent / "templates" / "rollouts.html.j2"
@@ -39,6 +39,8 @@ class RolloutsConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.run), "--run: missing; expected the output folder of run_ppo_training.sh")
+        for read in (self.run, str(Path(self.run) / FILE), self.truth, self.synonyms):
+            require_other_file("output", self.output, "run, --truth or --synonyms", read)
         require(self.most > 0, f"--most {self.most}: expected 1 or more")
 
 

@@ -30,6 +30,7 @@ VALUES = {
     "eval.convert": {"reads": "llava"},
     "eval.judge": {"bench": "win_rate", "judge": "reward_model", "baseline": INPUT},
     "eval.report": {"spec": INPUT},
+    "eval.rollouts": {"run": INPUT},
     "eval.score": {"bench": "pope"},
     "training.ppo.train_ppo": {"reward_model_ckpt_path": INPUT},
     "training.utils.model.assemble": {"lm_model_name_or_path": INPUT, "vision_model_name_or_path": INPUT},

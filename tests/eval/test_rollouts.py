@@ -204,6 +204,7 @@ def test_a_mistake_is_one_line(tmp_path):
             page_of(tmp_path, truth=truth)
     with pytest.raises(DataError, match="no such folder"):
         main(RolloutsConfig(str(tmp_path), image_folder="nowhere"))
-    for wrong in ({"run": ""}, {"run": "x", "most": 0}):
-        with pytest.raises(ConfigError, match="expected"):
+    itself = {"run": str(tmp_path), "output": str(tmp_path / "rollouts.jsonl")}
+    for wrong in ({"run": ""}, {"run": "x", "most": 0}, itself):
+        with pytest.raises(ConfigError, match="expected|choose another file"):
             RolloutsConfig(**wrong)

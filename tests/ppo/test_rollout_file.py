@@ -50,7 +50,7 @@ def known(encoder, tmp_path):
 
 def test_each_token_is_written_with_its_own_numbers(encoder, tmp_path):
     experience = known(encoder, tmp_path)
-    Rollouts(config(output_dir=str(tmp_path)), encoder, 0).write(7, [experience])
+    Rollouts(config(output_dir=str(tmp_path), image_folder=str(tmp_path)), encoder, 0).write(7, [experience])
     lines = jsonl.read(tmp_path / "rollouts.jsonl")
     assert [(line["step"], line["id"], line["prompt"], line["images"]) for line in lines] == [
         (7, "a", "What?", ["p/1.png"]),

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.host_reads import OnDevice, on_device, reads
-from training.ppo.experience import Experience, assign_credit
+from training.ppo.experience import Experience, assign_credit, rollout_figures
 from training.utils.data.tree import Response, Tree, collate
 from training.utils.ppo_config import PPOConfig
 from training.utils.rl import RunningMoments
@@ -95,3 +95,12 @@ def test_whitened_advantages_have_mean_0_and_deviation_1():
     advantages = torch.cat([experience.advantages for experience in experiences])
     assert advantages.mean().abs() < 1e-6
     torch.testing.assert_close(advantages.std(correction=0), torch.tensor(1.0))
+
+
+def test_a_rollout_shows_the_share_of_prompts_whose_samples_have_one_score():
+    (experience,) = rollout(1, 5, wrap=lambda batch: batch)
+    assert experience.batch.prompt_of_response.tolist() == [0, 0, 1, 1]
+    experience.returns = experience.values
+    experience.scores = torch.tensor([0.3, 0.3, 0.2, 0.1])
+    dull, prompts = rollout_figures(experience)["dull"]
+    assert (int(dull), prompts) == (1, 2)

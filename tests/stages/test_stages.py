@@ -1,5 +1,6 @@
 """Each stage, started as a user starts it: it learns, moves what it should, saves what others can load, resumes."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -48,7 +49,10 @@ def test_the_output_loads_in_plain_transformers_and_tells_the_next_stage_its_tem
         if key in saved:
             assert torch.equal(tensor, saved[key])
     assert processor.image_token == "<image>"
-    assert (folder / "alignment.json").is_file() and (output / "args.json").is_file()
+    assert (folder / "alignment.json").is_file()
+    (start,) = json.loads((output / "args.json").read_text())["starts"]
+    assert 28 <= start["records_with_pictures"] <= 32  # what is not held out
+    assert start["checkpoint_template"] is None  # no stage has trained the tiny model
     assert (output / "curves.png").stat().st_size > 1000
 
 
@@ -131,8 +135,6 @@ def test_prediction_is_complete_in_order_and_goes_on_where_it_stopped(tiny_llava
 
 
 def test_best_of_n_is_the_sample_with_the_highest_score(tiny_llava, reward_model, tmp_path):
-    import json
-
     output = tmp_path / "best.jsonl"
     settings = [
         "--from_checkpoint",

@@ -14,6 +14,7 @@ from training.utils.losses import (
     centering_loss,
     ordered_pairs,
     pair_accuracy,
+    pair_margin,
     plackett_luce_loss,
     ranks,
     regression_loss,
@@ -142,3 +143,9 @@ def test_a_constant_reward_model_is_half_right():
 def test_sums_leave_out_what_belongs_to_no_segment():
     sums = segment_sum(torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([-1, 1, 1, 0]), 3)
     assert sums.tolist() == [8.0, 6.0, 0.0]
+
+
+def test_margin_is_how_far_the_better_of_each_pair_is_ahead():
+    scores = torch.tensor([2.0, 0.5, 1.0, 4.0, -1.0])  # pairs: 2 - 0.5, 2 - 1, 0.5 - 1, 4 + 1
+    total, count = pair_margin(scores, torch.tensor([0, 0, 0, 1, 1]))
+    assert (float(total), count) == (7.0, 4)

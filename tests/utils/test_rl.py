@@ -13,6 +13,7 @@ from training.utils.rl import (
     KLController,
     RunningMoments,
     dense,
+    dull_groups,
     flat,
     gae,
     group_advantages,
@@ -221,3 +222,9 @@ def test_the_kl_coefficient_follows_its_target_and_is_fixed_without_one():
     fixed = KLController(0.1)
     fixed.update(kl=100.0, num_responses=10)
     assert fixed.coef == 0.1
+
+
+def test_a_group_is_dull_if_all_its_scores_are_one():
+    scores = torch.tensor([1.0, 1.0, 0.5, 0.0, -2.0, 0.5, -2.0])
+    group = torch.tensor([0, 0, 1, 2, 3, 2, 3])
+    assert dull_groups(scores, group, 4).tolist() == [True, True, False, True]

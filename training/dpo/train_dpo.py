@@ -63,7 +63,8 @@ def main(config: DPOConfig) -> None:
 @torch.no_grad()
 def preference_figures(ranked: Ranked, beta: float) -> Figures:
     """Log-probabilities of desirable and undesirable responses; with a reference their implicit rewards, the margin
-    of pairs and how often it is on the right side, and how far the policy has moved on these responses, in nats."""
+    of pairs and how often it is on the right side, how far the policy has moved on these responses, in nats, and how
+    often the reference by itself gives the better response the higher log-probability of a token."""
     good, margins = ranked.desirable, ranked.margins(ranked.mean_logps)
     bad = ~good
     figures = {
@@ -71,12 +72,14 @@ def preference_figures(ranked: Ranked, beta: float) -> Figures:
         "rejected_logps": (ranked.logps.where(bad, 0).sum(), bad.sum()),
     }
     if ranked.ref_logps is not None:
+        before = ranked.margins(ranked.ref_logps / ranked.lengths)
         rewards = ranked.rewards(beta)
         margins = ranked.margins(rewards)
         figures |= {
             "chosen_reward": (rewards.where(good, 0).sum(), good.sum()),
             "rejected_reward": (rewards.where(bad, 0).sum(), bad.sum()),
             "margin": (margins.sum(), len(margins)),
+            "reference_accuracy": ((before > 0).sum(), len(before)),
             "moved": (ranked.log_ratios.abs().sum(), len(ranked.logps)),
         }
     return figures | {"accuracy": ((margins > 0).sum(), len(margins))}

@@ -19,6 +19,7 @@ from training.utils.ppo_config import PPOConfig
 from training.utils.rl import (
     RunningMoments,
     dense,
+    dull_groups,
     explained_variance,
     flat,
     kl_k1,
@@ -140,7 +141,8 @@ def step_figures(experiences: list[Experience]) -> dict[str, float]:
 
 def rollout_figures(experience: Experience) -> Figures:
     """What to show of a rollout: score and KL of a response, its length in tokens, whether it ended; entropy of a
-    token, and with a critic its value and return; and of several rewards each."""
+    token, and with a critic its value and return; of several rewards each; and of several samples of a prompt how
+    many prompts are dull: their samples all have one score."""
     batch = experience.batch
     num = batch.num_responses
     num_tokens = len(experience.old_logps)
@@ -151,6 +153,9 @@ def rollout_figures(experience: Experience) -> Figures:
             "value": (experience.values.sum(), num_tokens),
             "return": (experience.returns.sum(), num_tokens),
         }
+    if num > len(batch.ids):
+        dull = dull_groups(experience.scores, batch.prompt_of_response, len(batch.ids))
+        figures["dull"] = (dull.sum(), len(batch.ids))
     return figures | {
         "entropy": (experience.entropy.sum(), num_tokens),
         "reward": (experience.scores.sum(), num),

@@ -18,6 +18,7 @@ from training.utils.model.generate import generate
 from training.utils.offload import at_work
 from training.utils.ppo_config import PPOConfig
 from training.utils.prepare import build_sampling
+from training.utils.rl import dull_groups
 from training.utils.tally import Tally
 
 
@@ -33,8 +34,7 @@ class Sampled:
     @property
     def is_dull(self) -> list[bool]:
         """Whether the samples of a prompt all have one score: then a comparison of them teaches nothing, [P]."""
-        groups = (self.scores[self.batch.prompt_of_response == number] for number in range(len(self.trees)))
-        return [bool((scores == scores[0]).all()) for scores in groups]
+        return dull_groups(self.scores, self.batch.prompt_of_response, len(self.trees)).tolist()
 
 
 class Sampler:

@@ -12,7 +12,14 @@ from training.utils.data.tree import Batch
 from training.utils.engine import Engine
 from training.utils.feature_cache import keep_features
 from training.utils.fit import fit
-from training.utils.losses import centering_loss, pair_accuracy, plackett_luce_loss, ranks, regression_loss
+from training.utils.losses import (
+    centering_loss,
+    pair_accuracy,
+    pair_margin,
+    plackett_luce_loss,
+    ranks,
+    regression_loss,
+)
 from training.utils.model.build_model import build_value_model, require_reward_model
 from training.utils.prepare import build_encoder, load_data
 from training.utils.stage_config import RewardConfig
@@ -56,6 +63,7 @@ def response_losses(
         losses = losses + config.centering_coef * centering_loss(scores, prompts, batch.num_prompts)
     return losses, {
         "accuracy": pair_accuracy(scores, known.prompt_of_response, known_rank),
+        "margin": pair_margin(scores, known.prompt_of_response, known_rank),
         "score": (scores.sum(), len(scores)),
     }
 

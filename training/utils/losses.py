@@ -68,6 +68,12 @@ def pair_accuracy(
     return (difference > 0).sum() + 0.5 * (difference == 0).sum(), len(better)
 
 
+def pair_margin(scores: Tensor, prompt_of_response: Tensor, rank: Tensor | None = None) -> tuple[Tensor, int]:
+    """How far the scores [R] of better responses are ahead, summed over the pairs, and the number of pairs."""
+    better, worse = (places.to(scores.device) for places in ordered_pairs(prompt_of_response, rank))
+    return (scores[better] - scores[worse]).sum(), len(better)
+
+
 def plackett_luce_loss(
     scores: Tensor,
     prompt_of_response: Tensor,

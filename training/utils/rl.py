@@ -123,6 +123,15 @@ def group_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
     return deviations / (variances.sqrt()[group] + 1e-4)
 
 
+def dull_groups(scores: Tensor, group: Tensor, num_groups: int) -> Tensor:
+    """Whether all scores [R] of a group are equal, so that comparing them teaches nothing, bool, [num_groups]."""
+    lowest, highest = (
+        scores.new_zeros(num_groups).scatter_reduce(0, group, scores, how, include_self=False)
+        for how in ("amin", "amax")
+    )
+    return lowest == highest
+
+
 def _group_sums(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
     return values.new_zeros(num_groups).index_add(0, group, values)
 

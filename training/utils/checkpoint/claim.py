@@ -5,6 +5,7 @@ A run is gone on with only if this start is of the same run (identity.py). Anoth
 
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 from .. import dist
 from ..data.record import DataError
@@ -30,8 +31,11 @@ class AlreadyFinished(Exception):
     """The run that `--resume` should go on with has reached its end."""
 
 
-def claim(folder: Path, config: TrainConfig, identity: Identity, num_steps: int) -> Path | None:
+def claim(folder: Path, config: TrainConfig, identity: Identity, num_steps: int, **facts: Any) -> Path | None:
     """Takes the output folder `folder`, and adds this start to its record. The main process calls it.
+
+    Args:
+        facts: what else the record of the start is to say.
 
     Returns:
         The checkpoint to go on from; none for a new run.
@@ -63,7 +67,7 @@ def claim(folder: Path, config: TrainConfig, identity: Identity, num_steps: int)
         )
     else:
         record = RunRecord.of(config, identity)
-    record.start(config, num_steps=num_steps, resumed_from=str(state) if state else None)
+    record.start(config, num_steps=num_steps, resumed_from=str(state) if state else None, **facts)
     record.write(folder / RECORD_FILE)
     (folder / FINISHED).unlink(missing_ok=True)
     tidy(folder)

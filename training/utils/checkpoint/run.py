@@ -23,6 +23,7 @@ from ..data.encode import Encoder
 from ..data.loader import Data
 from ..engine import Engine
 from ..identity import Identity, identify
+from ..model_folder import read_metadata, resolve_checkpoint
 from ..pace import Due
 from ..stop import Stopped
 from ..train_config import TrainConfig
@@ -67,7 +68,12 @@ class Run:
 
         def start() -> tuple[Identity, Path | None]:
             identity = identify(config, encoder, data)
-            return identity, claim(self.folder, config, identity, data.sampler.num_steps)
+            trained_here = read_metadata(resolve_checkpoint(config.from_checkpoint))  # empty if not here
+            facts = {
+                "records_with_pictures": int((data.train.num_images > 0).sum()),
+                "checkpoint_template": trained_here.get("template"),
+            }
+            return identity, claim(self.folder, config, identity, data.sampler.num_steps, **facts)
 
         identity, self.resume_from = dist.from_main(start)
         if self.adapts:  # an adapter fits on the weights that it was trained on, and no others

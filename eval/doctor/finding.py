@@ -1,0 +1,26 @@
+"""A fault that was found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .run import Run
+
+STAGES = ("sft", "reward_model", "dpo", "ppo")
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    severity: int  # 3: what comes out is worthless; 2: it learns other things than it should; 1: look at it
+    says: str
+    evidence: tuple[str, ...]
+    cure: str
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """One thing to look at."""
+
+    name: str
+    look: Callable[[Run], Finding | None]  # raises NotJudged where data are missing
+    stages: tuple[str, ...] = STAGES

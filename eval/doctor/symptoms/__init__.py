@@ -1,0 +1,27 @@
+"""What is looked at. A new symptom is a function in a file here, and a line in this table."""
+
+from ..finding import Symptom
+from .learning import bad_steps, frozen, learning_rate_high, learning_rate_low, wrong_template
+from .pictures import blind_data, blind_model, blind_reward_model
+from .policy import answer_not_learned, dull_groups, kl_runaway, length, lost_eos, saturated_rewards
+from .preferences import away_from_chosen, saturated_reward_model, swapped_pairs
+
+SYMPTOMS = (
+    Symptom("bad_steps", bad_steps),
+    Symptom("blind_data", blind_data),
+    Symptom("blind_model", blind_model),
+    Symptom("wrong_template", wrong_template),
+    Symptom("frozen", frozen),
+    Symptom("learning_rate_high", learning_rate_high),
+    Symptom("learning_rate_low", learning_rate_low, ("sft", "reward_model", "dpo")),
+    Symptom("swapped_pairs", swapped_pairs, ("dpo",)),
+    Symptom("away_from_chosen", away_from_chosen, ("dpo",)),
+    Symptom("saturated_reward_model", saturated_reward_model, ("reward_model",)),
+    Symptom("blind_reward_model", blind_reward_model, ("reward_model",)),
+    Symptom("saturated_rewards", saturated_rewards, ("ppo",)),
+    Symptom("kl_runaway", kl_runaway, ("ppo",)),
+    Symptom("lost_eos", lost_eos, ("ppo",)),
+    Symptom("dull_groups", dull_groups, ("ppo",)),
+    Symptom("answer_not_learned", answer_not_learned, ("ppo",)),
+    Symptom("length", length, ("ppo",)),
+)

@@ -66,7 +66,7 @@ def main(config: PlantConfig) -> None:
     for kind, plans in (("good", good(config.seed)), ("faulty", faulty(config.seed))):
         done = [train(plan, folder) for plan in plans if plan.name in (config.only or [plan.name])]
         if config.keep:
-            keep(done, Path(config.keep) / f"{kind}.jsonl")
+            keep(done, folder, Path(config.keep) / f"{kind}.jsonl")
 
 
 def prepare(folder: Path, seed: int) -> None:
@@ -112,15 +112,15 @@ def train(plan: Plan, folder: Path, whole: bool = False) -> Path:
     return output
 
 
-def keep(runs: Iterable[Path], file: Path) -> None:
-    """Writes runs as lines of a file."""
+def keep(runs: Iterable[Path], folder: Path, file: Path) -> None:
+    """Writes runs as lines of a file, without the name of the folder that they were made in."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     for run in runs:
         rollouts = jsonl.read(run / "rollouts.jsonl")
         steps = sorted({line["step"] for line in rollouts})
         ends = {*steps[:ENDS], *steps[-ENDS:]}
-        args = json.loads((run / "args.json").read_text())
+        args = json.loads((run / "args.json").read_text().replace(str(folder), "planted"))
         args["identity"]["inputs"] = {}
         line = {
             "name": run.name,

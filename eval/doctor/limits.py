@@ -38,6 +38,7 @@ PICTURES_COUNT = (
 )
 NIL_EFFECT = 1e-5  # nats or score, as training/utils/image_effect.py
 
+MOSTLY = 0.5  # of a run: a critic that learns alone for longer leaves too little to the policy
 CLIPPED = 0.5  # share of tokens: most of an update is thrown away
 RISE_OF_LOSS = 0.1  # share of the first loss: a run that ends above it has unlearned
 SPIKE = 2.0  # times the first loss, in

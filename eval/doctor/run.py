@@ -1,7 +1,7 @@
 """A run as its output folder tells it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from training.utils.data.record import DataError
 from training.utils.run_record import RECORD_FILE, RunRecord
 
 LAST_BYTES = 1 << 16  # of training.log
+SHOWN = 100  # characters of a response
 
 
 class NotJudged(Exception):
@@ -43,7 +44,6 @@ class Run:
     log: Sequence[dict[str, Any]]
     rollouts: Sequence[dict[str, Any]] = ()
     said: str = ""  # the end of training.log
-    looked_at: list[str] = field(default_factory=list)
 
     @property
     def stage(self) -> str:
@@ -55,6 +55,11 @@ class Run:
     def steps(self) -> list[dict[str, Any]]:
         """Log lines of optimizer steps."""
         return [line for line in self.log if "epoch" in line]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that the run is to take; as many as it has taken, if it does not say."""
+        return (self.starts[-1].get("num_steps") if self.starts else None) or len(self.steps)
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
@@ -90,9 +95,14 @@ class Run:
         step = self.rollouts[-1 if last else 0]["step"]
         lines = [line for line in self.rollouts if line["step"] == step][:count]
         return [
-            f"step {step}, {line['id']}: {line['responses'][0]!r} scores {line['scores'][0]:.3g}"
+            f"step {step}, {line['id']}: {short(line['responses'][0])!r} scores {line['scores'][0]:.3g}"
             for line in lines
         ]
+
+
+def short(text: str) -> str:
+    """Its beginning, and its length where that is not all."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
 
 
 def read_run(folder: Path) -> Run:
@@ -100,7 +110,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         DataError: the folder is not that of a run, or its log is empty.
     """
-    record = RunRecord.read(folder / RECORD_FILE)
+    file = folder / RECORD_FILE
+    record = RunRecord.read(file) if file.is_file() else None
     if record is None:
         raise DataError(
             f"{folder}: has no {RECORD_FILE} that says what its run is; expected the --output_dir of a stage"

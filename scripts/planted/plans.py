@@ -123,6 +123,7 @@ def faulty(seed: int) -> Iterator[Plan]:
         ),
         ("frozen", "ppo", "prompts", "sft", {"actor_learning_rate": 0}),
         ("swapped_pairs", "dpo", "swapped", "sft", {}),
+        ("away_from_chosen", "dpo", "pairs", "sft", {"loss_weights": -1}),
         ("wrong_template", "sft", "sft", "sft", {"template": "mistral"}),
         (
             "lost_eos",

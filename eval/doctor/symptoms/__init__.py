@@ -1,4 +1,7 @@
-"""What is looked at. A new symptom is a function in a file here, and a line in this table."""
+"""What is looked at. A new symptom is a function in a file here, and a line in this table.
+
+What is equally bad is told in the order of the table: what brings other things about comes first.
+"""
 
 from ..finding import Symptom
 from .learning import bad_steps, frozen, learning_rate_high, learning_rate_low, wrong_template
@@ -9,9 +12,8 @@ from .preferences import away_from_chosen, saturated_reward_model, swapped_pairs
 SYMPTOMS = (
     Symptom("bad_steps", bad_steps),
     Symptom("blind_data", blind_data),
-    Symptom("blind_model", blind_model),
+    Symptom("blind_model", blind_model, ("sft", "reward_model", "dpo")),
     Symptom("wrong_template", wrong_template),
-    Symptom("frozen", frozen),
     Symptom("learning_rate_high", learning_rate_high),
     Symptom("learning_rate_low", learning_rate_low, ("sft", "reward_model", "dpo")),
     Symptom("swapped_pairs", swapped_pairs, ("dpo",)),
@@ -22,6 +24,7 @@ SYMPTOMS = (
     Symptom("kl_runaway", kl_runaway, ("ppo",)),
     Symptom("lost_eos", lost_eos, ("ppo",)),
     Symptom("dull_groups", dull_groups, ("ppo",)),
+    Symptom("frozen", frozen),
     Symptom("answer_not_learned", answer_not_learned, ("ppo",)),
     Symptom("length", length, ("ppo",)),
 )

@@ -11,12 +11,12 @@ from ..limits import (
     FURTHEST_OF_ADAM,
     KL_OF_NOTHING,
     LEAST_STEPS,
+    MOSTLY,
     MOVED,
     OUT_OF_NOISE,
     RISE_OF_LOSS,
     SPIKE,
     SPIKES,
-    STILL,
     TEMPLATE_JUMP,
 )
 from ..run import NotJudged, Run
@@ -60,9 +60,8 @@ def frozen(run: Run) -> Finding | None:
     if not rates.values.any():
         reason = f"lr is 0 in all {len(rates)} steps"
         cure = f"set {rate_flag(run)}, and look at --lr_scheduler_type and --num_warmup_steps"
-    elif not norms and run.stage == "ppo":
-        reason = f"the critic learned alone in all {len(rates)} steps"
-        cure = "lower --skip_actor_model"
+    elif alone := critic_alone(run):
+        reason, cure = alone, "lower --skip_actor_model"
     elif norms and not np.any(norms):
         reason = f"{gradient} is 0 in all {len(norms)} steps"
         cure = (
@@ -78,6 +77,21 @@ def frozen(run: Run) -> Finding | None:
         return None
     who = "policy" if run.stage == "ppo" else "model"
     return Finding("frozen", 3, f"The {who} stays as it was", (reason,), cure)
+
+
+def critic_alone(run: Run) -> str:
+    """That the critic learns alone for most of a run of policy optimisation; else nothing.
+
+    Raises:
+        NotJudged: it still does, as it should.
+    """
+    if run.stage != "ppo" or any("policy_loss" in line for line in run.steps):
+        return ""
+    share, planned = run.arguments["skip_actor_model"], run.num_steps
+    until = int(share * planned if share < 1 else share)
+    if until < MOSTLY * planned:
+        raise NotJudged(f"the critic learns alone until step {until}; the policy has not begun")
+    return f"the critic learns alone until step {until} of {planned}"
 
 
 def learning_rate_high(run: Run) -> Finding | None:
@@ -114,16 +128,16 @@ def learning_rate_high(run: Run) -> Finding | None:
 def learning_rate_low(run: Run) -> Finding | None:
     """The loss stands still, and the rates are too small for anything else."""
     loss, rates = change_of(run, "loss"), run.series("lr")
-    furthest = float(rates.values.sum())
-    if not 0 < furthest < FURTHEST_OF_ADAM or loss.z < -MOVED and loss.by < -RISE_OF_LOSS * abs(loss.start):
+    taken, planned = float(rates.values.sum()), run.arguments["learning_rate"] * run.num_steps
+    furthest = taken if len(run.steps) >= run.num_steps else max(taken, planned)  # it may still be warming up
+    if not 0 < furthest < FURTHEST_OF_ADAM or abs(loss.z) > MOVED:
         return None
-    still = "stands still" if abs(loss.z) < STILL else "hardly moves"
     evidence = (
         str(loss),
-        f"the rates of all {len(rates)} steps together are {furthest:.1g}: Adam moves no weight further than that",
+        f"the rates of all {run.num_steps} steps together are {furthest:.1g}: Adam moves no weight much further",
     )
     return Finding(
-        "learning_rate_low", 2, f"The loss {still}", evidence, f"raise {rate_flag(run)} a hundredfold"
+        "learning_rate_low", 2, "The loss stands still", evidence, f"raise {rate_flag(run)} a hundredfold"
     )
 
 

@@ -50,6 +50,13 @@ def test_the_originals_command_lines_are_accepted(config_class, capsys):
     assert "--dataset_names" in told and "has no effect: the format is read from the records" in told
 
 
+@pytest.mark.parametrize(("given", "drawn"), [("3 3", 6), ("3 5", 8), ("all 3", None), ("all all", None)])
+def test_a_number_of_samples_for_each_name_of_a_file_is_their_sum(given, drawn, capsys):
+    flags = f"{GIVEN} --dataset_names a b --dataset_samples {given}"
+    assert parse_args(SFTConfig, flags.split()).num_samples == drawn
+    assert f"--dataset_samples {given}: {drawn or 'all'} of the records are drawn" in capsys.readouterr().out
+
+
 def test_flags_mean_what_they_meant():
     config = parse_args(PPOConfig, ORIGINAL[PPOConfig].split())
     assert config.for_actor.learning_rate == 1e-6 and config.for_critic.learning_rate == 2e-5
@@ -70,7 +77,7 @@ def test_flags_mean_what_they_meant():
         (GIVEN + " --dataset_samples few", "--dataset_samples few: expected a number"),
         (GIVEN + " --save_step 0", "--save_step 0: expected 1 or more"),
         (GIVEN + " --save_total_limit -1", "--save_total_limit -1: expected 0 or more"),
-        (GIVEN + " --dataset_names a b --dataset_samples 3 3", "--dataset_samples 3 3: takes one value, found 2"),
+        (GIVEN + " --dataset_samples 3 few", "--dataset_samples 3 few: takes one value, found 2"),
         (GIVEN + " --learning_rate fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (GIVEN + " --learning_rate", "argument --learning_rate/--learning-rate: expected one argument"),
         ("3 " + GIVEN, "3: belongs to no flag"),

@@ -101,6 +101,8 @@ def read_flags(
     for name, values in given:
         if name in NAMES_WEIGHTS and name not in known and not set(values) <= OFF:
             raise ConfigError(f"--{' '.join([name, *values])}: {NAMES_WEIGHTS[name]}")
+        if name == "dataset_samples" and len(values) > 1:
+            values = _of_all_names(values)
         if name in known:
             if takes[name] in (None, "?") and len(values) > 1:
                 raise ConfigError(f"--{' '.join([name, *values])}: takes one value, found {len(values)}")
@@ -117,6 +119,19 @@ def read_flags(
             hint = f"; did you mean --{near[0]}?" if near else "; --help lists the flags"
             raise ConfigError(f"--{name}: unknown flag{hint}")
     return kept
+
+
+def _of_all_names(samples: list[str]) -> list[str]:
+    """One number of records, where one was given for each name of --dataset_names: all names read the same file."""
+    if not all(value == "all" or value.isdigit() for value in samples):
+        return samples
+    together = "all" if "all" in samples else str(sum(map(int, samples)))
+    print(
+        f"--dataset_samples {' '.join(samples)}: {together} of the records are drawn, since all --dataset_names read "
+        "the same file",
+        flush=True,
+    )
+    return [together]
 
 
 def _split(argv: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -27,11 +27,13 @@ def batch(encoder):
     return Collator(encoder, True)(encoder.encode_all(RECORDS))
 
 
-def build(checkpoint, zero_stage=0, precision="fp32", **more):
+def build(checkpoint, zero_stage=0, precision="fp32", tied=False, **more):
     settings = {"from_checkpoint": str(checkpoint), "data_path": "unused", "output_dir": "unused"}
     settings |= {"lang_decoder_update": True, "learning_rate": 1e-3, "max_seq_len": 256}
     config = SFTConfig(**settings, zero_stage=zero_stage, precision=precision, **more)
     policy = build_policy(config, checkpoint, get_family("auto", checkpoint))
+    if tied:
+        policy.model.lm_head.weight = policy.model.get_input_embeddings().weight
     policy.register_buffer("seen", torch.zeros(2, 2))  # as a batch norm has
     return Engine(policy, config, total_steps=20)
 
@@ -88,6 +90,13 @@ def test_copies_of_what_is_trained_take_as_much_at_every_stage(tiny_llava):
     sizes = [build(tiny_llava, stage, "bf16").trained_bytes for stage in (0, 2, 3)]
     trained = [p for p in build(tiny_llava).module.parameters() if p.requires_grad]
     assert sizes == [2 * sum(map(torch.numel, trained))] * 3
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_tied_weights_are_one_in_what_is_saved(zero_stage, tiny_llava):
+    state = build(tiny_llava, zero_stage, tied=True).state_dict()
+    ends = [t for name, t in state.items() if name.endswith(("lm_head.weight", "embed_tokens.weight"))]
+    assert len(ends) == 2 and ends[0].data_ptr() == ends[1].data_ptr() and ends[0].numel() > 0
 
 
 def test_a_state_from_before_the_first_update_goes_on_too(tiny_llava, batch, tmp_path):

@@ -207,12 +207,14 @@ class Engine:
             state = self.module.state_dict(keep_vars=True) if dist.is_main() else {}
             once = {id(tensor): on_cpu(tensor) for tensor in state.values()}
             return {name: once[id(tensor)] for name, tensor in state.items()}  # tied weights stay one
-        state = {}
-        for name, parameter in self.module.named_parameters(remove_duplicate=False):
+        once = {}
+        for parameter in self.module.parameters():
             with deepspeed().zero.GatheredParameters([parameter]):
-                if dist.is_main():
-                    state[name] = parameter.detach().cpu().clone()
+                once[id(parameter)] = parameter.detach().cpu().clone() if dist.is_main() else None
+        state = {}
         if dist.is_main():
+            named = self.module.named_parameters(remove_duplicate=False)
+            state = {name: once[id(parameter)] for name, parameter in named}
             state |= {name: on_cpu(tensor) for name, tensor in self.buffers().items()}
         return state
 

@@ -32,14 +32,14 @@ def blind_llava(tiny_llava, tmp_path_factory):
     return folder
 
 
-def effect(stage, model, output, **more):
+def effect(stage, model, output, max_steps=1, **more):
     main, config_class, data = STAGES[stage]
     config = config_class(
         from_checkpoint=str(model),
         data_path=str(SAMPLES / data),
         output_dir=str(output),
         learning_rate=1e-12,
-        max_steps=1,
+        max_steps=max_steps,
         max_seq_len=512,
         **more,
     )
@@ -47,6 +47,12 @@ def effect(stage, model, output, **more):
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     (found,) = [line["image_effect"] for line in lines if "image_effect" in line]
     return found
+
+
+def test_a_run_that_goes_on_does_not_measure_it_again(tiny_llava, tmp_path):
+    more = {"resume": "auto", "lr_scheduler_type": "constant", "save_step": 1}
+    first = effect("sft", tiny_llava, tmp_path, **more)
+    assert effect("sft", tiny_llava, tmp_path, **more, max_steps=2) == first  # one line of the log holds it
 
 
 @pytest.mark.parametrize("stage", STAGES)

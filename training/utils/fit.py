@@ -48,7 +48,7 @@ def fit(
     sampler = data.sampler
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     tally = Tally()
-    looked = False  # whether the pictures matter
+    looked = meter.has_logged("image_effect")  # once a run, whether the pictures matter
     pace = Pace(config, sampler)
     for step, micro_batches in pace.steps(step_batches(data, config.packing, config.workers)):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))

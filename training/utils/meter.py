@@ -73,6 +73,14 @@ class Meter:
             maxinterval=QUIET_S,
         )
 
+    def has_logged(self, name: str) -> bool:
+        """Whether a figure stands in the log, also of earlier starts of the run. All processes must call it."""
+
+        def look() -> bool:
+            return self.file.is_file() and any(name in line for line in jsonl.read(self.file))
+
+        return dist.from_main(look)
+
     def step(self, step: int, tokens: float, waited_s: float = 0.0, **figures: float) -> None:
         """Figures of an optimizer step, averaged over all processes.
 

@@ -85,9 +85,8 @@ class Lines:
         output.parent.mkdir(parents=True, exist_ok=True)
         self.done = set(self._written())
         dist.barrier()
-        part = output.with_name(f".{output.name}.part-{dist.rank()}")
-        jsonl.mend(part)
-        self._file = part.open("a")
+        self._part = output.with_name(f".{output.name}.part-{dist.rank()}")
+        jsonl.mend(self._part)
 
     def _written(self) -> dict[int, dict]:
         """The lines of this run and of those before it, by the number of the prompt.
@@ -110,8 +109,7 @@ class Lines:
         return written
 
     def write(self, line: dict) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        jsonl.append(self._part, line)
 
     def merge(self) -> None:
         """Writes the whole file in one go, and removes the parts."""

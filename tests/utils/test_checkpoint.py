@@ -1,7 +1,9 @@
 """A checkpoint proves itself; a damaged or foreign one is named and passed over."""
 
+import builtins
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -135,3 +137,17 @@ def test_a_log_with_damaged_lines_is_mended(tmp_path, caplog):
     jsonl.cut_after(file, 2)
     assert file.read_text() == f"{lines[0]}\n{lines[1]}\n"
     assert "lines 2, 3, 5 are no JSON objects and are left out" in caplog.text
+
+
+def test_a_line_that_was_cut_off_is_dropped_where_a_full_disk_takes_nothing(tmp_path, monkeypatch):
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"id": "a"}\n{"id": "b", "resp')
+    monkeypatch.setattr(io, "open", lambda file, mode="r", *_, **__: _read_only(file, mode))
+    jsonl.mend(file)
+    assert file.read_bytes() == b'{"id": "a"}\n'
+
+
+def _read_only(file, mode):
+    if "w" in mode:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return builtins.open(file, mode)

@@ -1,5 +1,7 @@
 """Processes that wait for each other."""
 
+import os
+import socket
 import subprocess
 import sys
 
@@ -41,3 +43,33 @@ def test_a_save_may_last_longer_than_torch_waits_unless_told():
         [*command, sys.executable, "-c", SLOW_SAVE], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+# A process whose main one has died before they met; nobody started them who would tell.
+ALONE = """
+from datetime import timedelta
+from training.utils import dist
+from training.utils.ending import explain
+dist.JOIN, dist.TOLD_S = timedelta(seconds=2), 0.5
+try:
+    dist.init_distributed(seed=0)
+except Exception as error:
+    print(explain(error))
+"""
+
+
+def test_who_waits_for_a_process_that_never_comes_says_so_and_ends():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    env = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert f"process 1 of 2 waits at 127.0.0.1:{port} for process 0; it gives up after" in done.stderr
+    assert f"message='process 1 of 2 has not met process 0 at 127.0.0.1:{port} in 0.0333" in done.stdout
+    assert "status=1, details=''" in done.stdout

@@ -2,6 +2,8 @@
 
 import errno
 import multiprocessing
+import os
+import pickle
 import resource
 import subprocess
 import sys
@@ -11,14 +13,17 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
+from training.utils import jsonl
 from training.utils.ending import Ending, explain
+from training.utils.place import keep_place
 from training.utils.tensor_store import DamagedFile
 
 LARGE = torch.zeros(10_000)
 WRITERS = {
     "plain": lambda file: file.write_text("x" * 10_000),
     "safetensors": lambda file: save_file({"w": LARGE}, file),
-    "torch": lambda file: torch.save({"w": LARGE}, file),
+    "lines": lambda file: jsonl.append(file, {"text": "x" * 10_000}),
+    "safetensors by text": lambda file: save_file({"w": LARGE}, str(file)),
 }
 
 
@@ -41,7 +46,7 @@ def test_a_file_that_can_not_be_written_whole_is_one_sentence(name, tmp_path):
     message, status, details = results.get(timeout=60)
     process.join()
     assert status == 1 and not details
-    assert message.endswith("start again") and ("ulimit -f" in message or "full disk" in message)
+    assert message.startswith(f"{tmp_path / 'file'}: ") and message.endswith("see ulimit -f, and start again")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,9 @@ def test_a_file_that_can_not_be_written_whole_is_one_sentence(name, tmp_path):
         (errno.ENOSPC, 1, "x: the disk is full"),
         (errno.EDQUOT, 1, "x: the disk quota is used up"),
         (errno.EROFS, 1, "x: the file system is read-only"),
+        (errno.EIO, 1, "x: the disk fails"),
+        (errno.EMFILE, 1, "x: too many files are open"),
+        (errno.ENOMEM, 1, "out of memory"),
         (errno.ENOENT, 2, "x: there is no such file or folder"),
         (errno.EISDIR, 2, "x: is a folder, and a file was expected"),
         (errno.EACCES, 2, "x: this user may not do that there"),
@@ -58,6 +66,41 @@ def test_a_file_that_can_not_be_written_whole_is_one_sentence(name, tmp_path):
 def test_what_the_system_refuses_is_one_sentence(number, status, said):
     ending = explain(OSError(number, "some words", "x"))
     assert (ending.status, ending.details) == (status, "") and ending.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("unable to write to file </torch_1_2>: No space left on device (28)", "the disk is full; make room"),
+        ("unable to mmap 8 bytes from file </torch_1_2>: Cannot allocate memory (12)", "out of memory"),
+        ("std::bad_alloc", "out of memory"),
+        ("can't start new thread", "out of memory"),
+    ],
+)
+def test_torch_words_them_otherwise(text, said):
+    ending = explain(RuntimeError(text))
+    assert said in ending.message and not ending.details
+
+
+def test_a_number_in_brackets_is_no_error_of_the_system():
+    assert "RuntimeError: size (28) of a" in explain(RuntimeError("size (28) of a")).message
+
+
+def refuse(file):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_another_process_is_told_names_the_file_too(tmp_path):
+    """The traceback stays behind; the name does not."""
+    try:
+        refuse(tmp_path / "log.jsonl")
+    except OSError as error:
+        told = error
+    keep_place(told)
+    received = pickle.loads(pickle.dumps(told))
+    assert (
+        explain(received).message == f"{tmp_path / 'log.jsonl'}: the disk is full; make room, and start again"
+    )
 
 
 def test_what_nobody_expected_keeps_its_traceback():

@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT
@@ -92,6 +94,37 @@ def test_an_owner_on_another_machine_counts_as_gone_when_it_no_longer_touches_it
     )
     with pytest.raises(DataError, match=expected):
         hold(file)
+
+
+def touch_until(event, file):
+    while not event.wait(0.02):
+        os.utime(file)
+
+
+@pytest.mark.parametrize("is_touched", [False, True])
+def test_a_clock_that_was_set_back_makes_no_dead_owner_last(is_touched, tmp_path, monkeypatch):
+    """By its age this lock would count as alive for a day."""
+    monkeypatch.setattr(lock, "TOUCH_S", 0.2)
+    owner = replace(Owner.this(), host="node7", boot="another")
+    file = written(tmp_path / ".lock", owner, age_s=-24 * 3600.0)
+    gone = threading.Event()
+    if not is_touched:
+        return hold(file)
+    threading.Timer(0.1, touch_until, (gone, file)).start()
+    try:
+        with pytest.raises(DataError, match="is in use by process .* on node7"):
+            hold(file)
+    finally:
+        gone.set()
+
+
+def test_an_owner_stays_alive_when_the_clock_is_set(monkeypatch):
+    """The system reckons both times from the clock of now."""
+    owner = Owner.this()
+    boot, created = psutil.boot_time, psutil.Process.create_time
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot() - 24 * 3600.0)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) - 24 * 3600.0)
+    assert owner.is_alive and Owner.this().started == pytest.approx(owner.started, abs=2)
 
 
 def test_a_lock_that_was_cut_while_it_was_written_is_nobodys(tmp_path):

@@ -2,7 +2,10 @@
 
 import os
 import random
-from collections.abc import Callable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -11,13 +14,25 @@ import torch
 import torch.distributed as torch_dist
 from torch.distributed import distributed_c10d
 
+from .place import keep_place
+from .told import Told
+
 Result = TypeVar("Result")
-JOIN = timedelta(minutes=15)  # until all processes are there
+JOIN = timedelta(minutes=15)  # until all processes are there: nodes may unpack a container first
+TOLD_S = 30.0  # until who waits for that says so
 WAIT = timedelta(hours=6)  # for another process, which may save or check data; watch.py notices a dead one
 
 
+class Unjoined(Told):
+    """Some processes of a run have never come."""
+
+
 def init_distributed(seed: int) -> None:
-    """Joins the processes that the launcher started, or makes a group of one; seeds every generator alike."""
+    """Joins the processes that the launcher started, or makes a group of one; seeds every generator alike.
+
+    Raises:
+        Unjoined: some of them do not come.
+    """
     alone = {
         "RANK": "0",
         "WORLD_SIZE": "1",
@@ -29,7 +44,8 @@ def init_distributed(seed: int) -> None:
         os.environ.update(alone)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    store, rank, world_size = next(torch_dist.rendezvous("env://", timeout=JOIN))
+    with _waiting():
+        store, rank, world_size = next(torch_dist.rendezvous("env://", timeout=JOIN))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     # Also of groups that others make: DeepSpeed's would give up after torch's 10 minutes with NCCL.
     distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = WAIT
@@ -37,6 +53,32 @@ def init_distributed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Says that this process waits for the others, if it does for long. Two tell: one of them may be gone."""
+    rank, world_size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    where = f"at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    who = f"all {world_size} processes" if rank == 0 else "process 0"
+
+    def tell() -> None:
+        limit = f"it gives up after {JOIN.total_seconds() / 60:g} minutes"
+        print(f"process {rank} of {world_size} waits {where} for {who}; {limit}", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(TOLD_S, tell)
+    timer.daemon = True
+    if rank < 2:
+        timer.start()
+    try:
+        yield
+    except torch_dist.DistError as error:
+        raise Unjoined(
+            f"process {rank} of {world_size} has not met {who} {where} in {JOIN.total_seconds() / 60:g} minutes: see "
+            "what became of them, and whether this address can be reached from all nodes"
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def rank() -> int:
@@ -119,6 +161,7 @@ def from_main(function: Callable[[], Any]) -> Any:
         try:
             value = function()
         except Exception as raised:  # told to the others, which would wait for ever
+            keep_place(raised)
             error = raised
     value, error = gather_objects((value, error))[0]
     if error is not None:

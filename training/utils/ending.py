@@ -1,6 +1,7 @@
 """What ended a program, in one sentence, and its exit status."""
 
 import errno
+import os
 import re
 import signal
 import sys
@@ -9,13 +10,19 @@ from dataclasses import dataclass
 
 from .data.record import DataError
 from .flags import ConfigError
+from .place import place_of
 from .stop import STATUS, Stopped
+from .told import Told
 
 DISK = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the disk quota is used up; make room",
-    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EROFS: "the file system is read-only; have it mounted to be written, or choose another folder",
     errno.EFBIG: "a file may not become that large here; see ulimit -f",
+    errno.EIO: "the disk fails; see to it",
+    errno.ESTALE: "the network disk has lost it; see to the mount",
+    errno.EMFILE: "too many files are open; raise ulimit -n",
+    errno.ENFILE: "too many files are open on this machine; see to that",
 }
 PATHS = {
     errno.ENOENT: "there is no such file or folder",
@@ -27,6 +34,7 @@ PATHS = {
     errno.ENAMETOOLONG: "its name is too long",
     errno.ELOOP: "its links lead back to themselves",
 }
+NO_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "can't start new thread")  # as torch and Python word it
 OUT_OF_MEMORY = (
     "lower the batch size or --max_seq_len, or use --gradient_checkpointing, a higher --zero_stage or --offload; "
     "`python -m scripts.plan_memory` tells what fits"
@@ -50,14 +58,17 @@ def explain(error: BaseException) -> Ending:
     text = _own_words(error)
     if isinstance(error, DataError | ConfigError):
         return Ending(text, 2)  # it says what, where and the cure
+    if isinstance(error, Told):
+        return Ending(text, error.status)
     if isinstance(error, Stopped):
         return Ending(text, STATUS, word="stopped", by_all=error.by_all)
     if isinstance(error, KeyboardInterrupt):
         return Ending("stopped by Ctrl-C", 128 + signal.SIGINT)
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+    number = _number(error, text)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in NO_MEMORY):
         return Ending(f"out of memory{f' ({text.splitlines()[0]})' if text else ''}; {OUT_OF_MEMORY}", 1)
-    if why := _of_disk(error, text):
-        return Ending(f"{getattr(error, 'filename', None) or 'a file'}: {why}, and start again", 1)
+    if number in DISK:
+        return Ending(f"{place_of(error) or 'a file'}: {DISK[number]}, and start again", 1)
     if isinstance(error, OSError) and error.errno in PATHS and error.filename:
         return Ending(f"{error.filename}: {PATHS[error.errno]}", 2)
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
@@ -65,25 +76,16 @@ def explain(error: BaseException) -> Ending:
     return _of_training(error, text)
 
 
-def _of_disk(error: BaseException, text: str) -> str | None:
-    """Why something could not be written; none if that is not what the error says."""
+def _number(error: BaseException, text: str) -> int | None:
+    """Of the system's error, if it is one, also as Rust (of which safetensors is made) and torch word it."""
     if isinstance(error, OSError):
-        return DISK.get(error.errno)
-    if found := re.search(r"\(os error (\d+)\)", text):  # as Rust, of which safetensors is made, words it
-        return DISK.get(int(found[1]))
-    if (
-        "inline_container" in text and "unexpected pos" in text
-    ):  # torch.save, which keeps the reason to itself
-        return "it could not be written whole, as on a full disk; make room"
-    return None
+        return error.errno
+    found = map(int, re.findall(r"\((?:os error )?(\d{1,3})\)", text))
+    return next((number for number in found if os.strerror(number) in text), None)
 
 
 def _of_training(error: BaseException, text: str) -> Ending:
     """What only training meets, and what nobody expected."""
-    if isinstance(error, _loaded("training.utils.engine", "NonFiniteLoss")):
-        return Ending(text, 2)
-    if isinstance(error, _loaded("training.utils.tensor_store", "DamagedFile")):
-        return Ending(text, 1)
     if isinstance(error, _loaded("torch", "OutOfMemoryError")):
         return Ending(f"out of GPU memory ({text.split('. GPU')[0]}); {OUT_OF_MEMORY}", 1)
     names = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")

@@ -14,6 +14,7 @@ from .data.tree import Batch
 from .offload import activations_on_cpu
 from .optimizer import build_optimizer
 from .shares import begin_anew
+from .told import Told
 from .train_config import TrainConfig
 from .zero import deepspeed, deepspeed_config, hidden_size
 
@@ -37,8 +38,10 @@ class Counts:
         return {name: count for name, count in counts.items() if count}
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(Told):
     """Loss or gradient of an optimizer step are not finite, once too often. The weights have not moved."""
+
+    status = 2
 
 
 class Engine:

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,4 +57,4 @@ def cut_after(file: Path, step: int) -> None:
 def mend(file: Path) -> None:
     """Drops a last line that was cut off, so that the next one does not go on in it."""
     if file.is_file() and not (text := file.read_bytes()).endswith(b"\n"):
-        file.write_bytes(text[: text.rfind(b"\n") + 1])
+        os.truncate(file, text.rfind(b"\n") + 1)  # nothing is written anew that a full disk would not take

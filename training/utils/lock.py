@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Self
 import psutil
 
 from .data.record import DataError
+from .file_age import age_s
 
 NAME = ".lock"
 TOUCH_S = 20.0
@@ -36,14 +36,14 @@ class Owner:
     host: str
     boot: str  # which machine, and since which start of it
     pid: int
-    started: float  # the process, seconds since 1970: process numbers are used again
+    started: float  # the process, seconds since the machine was: process numbers are used again
     since: str
 
     @classmethod
     def this(cls) -> Self:
         process = psutil.Process()
         since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-        return cls(socket.gethostname(), _boot(), process.pid, process.create_time(), since)
+        return cls(socket.gethostname(), _boot(), process.pid, _started(process), since)
 
     @classmethod
     def read(cls, opened: int) -> Self | None:
@@ -59,7 +59,7 @@ class Owner:
     def is_alive(self) -> bool:
         """Of one on this machine."""
         with suppress(psutil.NoSuchProcess):
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 5
+            return abs(_started(psutil.Process(self.pid)) - self.started) < 5
         return False
 
     def __str__(self) -> str:
@@ -140,13 +140,22 @@ def _require_gone(owner: Owner, file: Path, opened: int) -> None:
     Raises:
         DataError: it is alive, or may be.
     """
-    with tempfile.TemporaryFile(dir=file.parent) as now:  # by the clock of the file system
-        age_s = os.fstat(now.fileno()).st_mtime - os.fstat(opened).st_mtime
-    if owner.is_alive if owner.is_here else age_s < STALE_S:
+    if owner.is_alive if owner.is_here else _is_touched(opened, file.parent):
         cure = "wait for it, end it, or choose another output"
         if not owner.is_here:
             cure += f"; if it is gone, start again in {STALE_S:.0f} s"
         raise DataError(f"{file.parent}: is in use by {owner}; {cure}")
+
+
+def _is_touched(opened: int, folder: Path) -> bool:
+    """Whether the owner of a lock, on another machine, still touches it."""
+    if (since_s := age_s(opened, folder)) > -STALE_S:
+        return since_s < STALE_S
+    # It was touched in the future: the clock was set back since, and its age will say nothing for as long.
+    before, until = os.fstat(opened).st_mtime, time.monotonic() + 2 * TOUCH_S
+    while os.fstat(opened).st_mtime == before and time.monotonic() < until:
+        time.sleep(TOUCH_S / 20)
+    return os.fstat(opened).st_mtime != before
 
 
 def _is_at(opened: int, file: Path) -> bool:
@@ -161,6 +170,12 @@ def _touch() -> None:
             with suppress(OSError):
                 os.utime(opened)
         time.sleep(TOUCH_S)
+
+
+def _started(process: psutil.Process) -> float:
+    """Seconds since the start of the machine. Both times move when its clock is set, not their difference."""
+    since = psutil.boot_time()
+    return process.create_time() - since
 
 
 def _boot() -> str:

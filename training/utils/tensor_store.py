@@ -6,9 +6,9 @@ into another's. Each entry has a checksum, kept in the file's metadata.
 
 import logging
 import os
-import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
@@ -18,13 +18,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .file_age import age_s
+from .told import Told
+
 FILE_SIZE = 256 << 20  # bytes of entries after which a file is written
 ABANDONED_S = 24 * 3600.0  # age of a half-written file whose writer is taken for dead
 
 logger = logging.getLogger(__name__)
 
 
-class DamagedFile(RuntimeError):
+class DamagedFile(Told):
     """An entry is not what was written. Its file was removed: what was in it can be made anew."""
 
 
@@ -40,8 +43,9 @@ class TensorStore:
         self._size = 0
         folder.mkdir(parents=True, exist_ok=True)
         for file in folder.glob("*.part"):
-            if file.exists() and time.time() - file.stat().st_mtime > ABANDONED_S:
-                file.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process does the same
+                if age_s(file, folder) > ABANDONED_S:
+                    file.unlink()
         self.refresh()
 
     def __len__(self) -> int:

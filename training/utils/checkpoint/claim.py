@@ -67,10 +67,10 @@ def claim(folder: Path, config: TrainConfig, identity: Identity, num_steps: int,
         )
     else:
         record = RunRecord.of(config, identity)
+    tidy(folder)  # first: what was left half written may be what fills the disk
     record.start(config, num_steps=num_steps, resumed_from=str(state) if state else None, **facts)
     record.write(folder / RECORD_FILE)
     (folder / FINISHED).unlink(missing_ok=True)
-    tidy(folder)
     return state
 
 

@@ -65,7 +65,10 @@ def locate(name: str, folder: Path) -> Path:
         if ".." in Path(name).parts:  # behind a link it would lead out
             path, found = inside, os.stat(inside)
     except (OSError, ValueError) as error:  # a ValueError if it has characters that no file name has
-        reason = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', error)})"
+        is_missing = isinstance(error, FileNotFoundError)
+        reason = "" if is_missing else f" ({getattr(error, 'strerror', error)})"
+        if is_missing and not os.path.isdir(folder):
+            reason = " (there is no such folder now)"
         raise ImageError(
             f"image {shown(name)} is not in {folder}{reason}; set --image_folder or mend the path"
         ) from None

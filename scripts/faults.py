@@ -1,0 +1,127 @@
+"""Runs that meet a full disk, a quota, a read-only file system, no memory, a clock that is set back, a killed data
+worker, or pictures that vanish: what they say, with which status they end, and whether the same command goes on.
+
+    python -m scripts.faults
+
+Each row is a whole run of a tiny model on the samples that is struck once, and then started again without the fault.
+Held against a run that nothing disturbs. Ends with status 1 if a row is not as it should be.
+"""
+
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.storm.cases import Case, differences, write_model
+from scripts.storm.faulty import Row, all_cases, copied_samples, rows
+from scripts.storm.job import Job
+from training.utils.checkpoint.manifest import damage
+from training.utils.checkpoint.states import checkpoints
+from training.utils.command import run_command
+from training.utils.flags import flag, require
+
+LONGEST_S = 120.0
+NEVER = ("Traceback", "Exception ignored", "Fatal Python")  # by what ends in one sentence
+SOON_S = 60.0  # in which a fault has to end all processes, a start included
+
+
+@dataclass(frozen=True)
+class FaultsConfig:
+    few: bool = flag(False, "Only the rows that the tests run.")
+    only: list[str] = flag([], "Only rows with one of these words in their name or run.")
+    output_dir: str = flag("", "Folder to work in, which is kept; none: a temporary one.", writes="folder")
+
+
+def main(config: FaultsConfig) -> int:
+    folder = Path(config.output_dir or tempfile.mkdtemp(prefix="faults-"))
+    model, data = write_model(folder / "model"), copied_samples(folder / "data")
+    chosen = [
+        row
+        for row in rows(data)
+        if (row.few or not config.few)
+        and (not config.only or any(word in f"{row.name} {row.case}" for word in config.only))
+    ]
+    require(bool(chosen), f"--only {' '.join(config.only)}: no row has that")
+    undisturbed: dict[str, Path] = {}
+    wrong = 0
+    print("| fault | run | ends with | says | goes on as if nothing had been |\n|---|---|---|---|---|")
+    for number, row in enumerate(chosen):
+        if row.case not in undisturbed:
+            undisturbed[row.case] = whole(row.case, model, data, folder / f"whole-{len(undisturbed)}")
+        place = folder / f"run-{number}"
+        place.mkdir()
+        said, status, problems = strike(row, all_cases(model, data, place)[row.case], place)
+        problems += go_on(all_cases(model, data, place)[row.case], undisturbed[row.case], place)
+        wrong += bool(problems)
+        said = said.replace(f"{folder}/", "").replace("|", "/")
+        print(f"| {row.name} | {row.case} | {status} | {said} | {'; '.join(problems) or 'yes'} |", flush=True)
+    print(f"{len(chosen) - wrong} of {len(chosen)} rows are as they should be")
+    if not config.output_dir and not wrong:
+        shutil.rmtree(folder)
+    return int(wrong > 0)
+
+
+def whole(name: str, model: Path, data: Path, folder: Path) -> Path:
+    folder.mkdir()
+    case = all_cases(model, data, folder)[name]
+    job = Job(case.module, case.command(folder / "out"), folder / "told.txt", case.processes)
+    if not ended(job):
+        raise RuntimeError(f"{name}: fails without a fault: {job.last_words()}")
+    return folder / "out"
+
+
+def ended(job: Job) -> bool:
+    """Whether all processes of a start reach their end."""
+    done = job.wait(LONGEST_S)
+    job.kill()
+    return done and job.succeeded
+
+
+def strike(row: Row, case: Case, folder: Path) -> tuple[str, int, list[str]]:
+    """Runs into a fault: the sentence that is said, the status, and what is not as it should be."""
+    told = folder / "struck.txt"
+    started = time.monotonic()
+    job = Job(case.module, case.command(folder / "out"), told, case.processes, row.fault.install)
+    problems = [] if job.wait(LONGEST_S) else [f"ran on for {LONGEST_S:.0f} s"]
+    took_s = time.monotonic() - started
+    job.kill()
+    job.wait(LONGEST_S)
+    row.cure()
+    text = told.read_text()
+    status = max(map(abs, job.statuses.values()))
+    if took_s > SOON_S:
+        problems.append(f"took {took_s:.0f} s")
+    problems += faults_of(row, text, status)
+    problems += [f"{each.name}: {found}" for each in checkpoints(folder / "out") if (found := damage(each))]
+    return (sentences_in(text) or [""])[0], status, problems
+
+
+def sentences_in(text: str) -> list[str]:
+    return re.findall(r"^error.*?: (.*)$", text, re.MULTILINE)
+
+
+def faults_of(row: Row, text: str, status: int) -> list[str]:
+    """What of an end, as it was printed, is not as the row expects."""
+    sentences = sentences_in(text)
+    found = [] if status == row.status else [f"status {status}, expected {row.status}"]
+    if len(sentences) != (row.status > 0):
+        found.append(f"{len(sentences)} sentences")
+    found += [f"prints {word}" for word in NEVER if word in text]
+    if row.status and not any(row.says in each and row.place in each for each in sentences):
+        found.append(f"does not say {row.says!r} of {row.place!r}")
+    return found
+
+
+def go_on(case: Case, undisturbed: Path, folder: Path) -> list[str]:
+    """Starts the same again, with the fault gone: how its end differs from a run that nothing disturbed."""
+    job = Job(case.module, case.command(folder / "out"), folder / "again.txt", case.processes)
+    if not ended(job):
+        return [f"does not go on: {job.last_words()[-300:]}".replace("\n", " ")]
+    found = differences(case, undisturbed, folder / "out")
+    return [f"other {', '.join(found)}"] if found else []
+
+
+if __name__ == "__main__":
+    run_command(main, FaultsConfig)

@@ -10,12 +10,13 @@ import sys
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
 from training.utils import jsonl
+from training.utils.disk import keep_place
 from training.utils.ending import Ending, explain
-from training.utils.place import keep_place
 from training.utils.tensor_store import DamagedFile
 
 LARGE = torch.zeros(10_000)
@@ -71,7 +72,10 @@ def test_what_the_system_refuses_is_one_sentence(number, status, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("unable to write to file </torch_1_2>: No space left on device (28)", "the disk is full; make room"),
+        (
+            "unable to write to file </torch_1_2>: No space left on device (28)",
+            "/dev/shm: the disk is full; make room",
+        ),
         ("unable to mmap 8 bytes from file </torch_1_2>: Cannot allocate memory (12)", "out of memory"),
         ("std::bad_alloc", "out of memory"),
         ("can't start new thread", "out of memory"),
@@ -82,6 +86,20 @@ def test_torch_words_them_otherwise(text, said):
     assert said in ending.message and not ending.details
 
 
+def test_a_data_worker_with_too_many_files_is_one_sentence(tmp_path):
+    """The loader makes its error anew, of a text alone."""
+    file = tmp_path / "another.jsonl"  # which this process is at
+    try:
+        raise OSError(
+            "Caught OSError in DataLoader worker process 0.\nOSError: [Errno 24] Too many open files"
+        )
+    except OSError as error:
+        assert file.name not in explain(error).message
+        assert explain(error) == Ending(
+            "a file: too many files are open; raise ulimit -n, and start again", 1
+        )
+
+
 def test_a_number_in_brackets_is_no_error_of_the_system():
     assert "RuntimeError: size (28) of a" in explain(RuntimeError("size (28) of a")).message
 
@@ -90,14 +108,18 @@ def refuse(file):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_what_another_process_is_told_names_the_file_too(tmp_path):
+def refuse_as_rust(file):
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("act", [refuse, refuse_as_rust])
+def test_what_another_process_is_told_names_the_file_too(act, tmp_path):
     """The traceback stays behind; the name does not."""
     try:
-        refuse(tmp_path / "log.jsonl")
-    except OSError as error:
-        told = error
-    keep_place(told)
-    received = pickle.loads(pickle.dumps(told))
+        act(tmp_path / "log.jsonl")
+    except Exception as error:
+        keep_place(error)
+        received = pickle.loads(pickle.dumps(error))
     assert (
         explain(received).message == f"{tmp_path / 'log.jsonl'}: the disk is full; make room, and start again"
     )

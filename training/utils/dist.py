@@ -14,7 +14,7 @@ import torch
 import torch.distributed as torch_dist
 from torch.distributed import distributed_c10d
 
-from .place import keep_place
+from .disk import keep_place
 from .told import Told
 
 Result = TypeVar("Result")

@@ -1,29 +1,17 @@
 """What ended a program, in one sentence, and its exit status."""
 
 import errno
-import os
-import re
 import signal
 import sys
 import traceback
 from dataclasses import dataclass
 
 from .data.record import DataError
+from .disk import DISK, number_of, place_of
 from .flags import ConfigError
-from .place import place_of
 from .stop import STATUS, Stopped
 from .told import Told
 
-DISK = {
-    errno.ENOSPC: "the disk is full; make room",
-    errno.EDQUOT: "the disk quota is used up; make room",
-    errno.EROFS: "the file system is read-only; have it mounted to be written, or choose another folder",
-    errno.EFBIG: "a file may not become that large here; see ulimit -f",
-    errno.EIO: "the disk fails; see to it",
-    errno.ESTALE: "the network disk has lost it; see to the mount",
-    errno.EMFILE: "too many files are open; raise ulimit -n",
-    errno.ENFILE: "too many files are open on this machine; see to that",
-}
 PATHS = {
     errno.ENOENT: "there is no such file or folder",
     errno.EISDIR: "is a folder, and a file was expected",
@@ -64,9 +52,10 @@ def explain(error: BaseException) -> Ending:
         return Ending(text, STATUS, word="stopped", by_all=error.by_all)
     if isinstance(error, KeyboardInterrupt):
         return Ending("stopped by Ctrl-C", 128 + signal.SIGINT)
-    number = _number(error, text)
+    number = number_of(error)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in NO_MEMORY):
-        return Ending(f"out of memory{f' ({text.splitlines()[0]})' if text else ''}; {OUT_OF_MEMORY}", 1)
+        said = text.rpartition("DefaultCPUAllocator: ")[2].splitlines()  # torch says where in its code first
+        return Ending(f"out of memory{f' ({said[0]})' if said else ''}; {OUT_OF_MEMORY}", 1)
     if number in DISK:
         return Ending(f"{place_of(error) or 'a file'}: {DISK[number]}, and start again", 1)
     if isinstance(error, OSError) and error.errno in PATHS and error.filename:
@@ -74,14 +63,6 @@ def explain(error: BaseException) -> Ending:
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return Ending(f"{text.splitlines()[0]} Perhaps memory ran out: try fewer --num_workers", 1)
     return _of_training(error, text)
-
-
-def _number(error: BaseException, text: str) -> int | None:
-    """Of the system's error, if it is one, also as Rust (of which safetensors is made) and torch word it."""
-    if isinstance(error, OSError):
-        return error.errno
-    found = map(int, re.findall(r"\((?:os error )?(\d{1,3})\)", text))
-    return next((number for number in found if os.strerror(number) in text), None)
 
 
 def _of_training(error: BaseException, text: str) -> Ending:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .data.record import DataError
-from .ending import DISK, PATHS
+from .disk import DISK
+from .ending import PATHS
 
 
 def outputs(config: Any) -> dict[str, tuple[Literal["file", "folder"], Path]]:

@@ -22,9 +22,9 @@ from training.utils.checkpoint.states import checkpoints
 from training.utils.command import run_command
 from training.utils.flags import flag, require
 
-LONGEST_S = 120.0
+LONGEST_S = 300.0
 NEVER = ("Traceback", "Exception ignored", "Fatal Python")  # by what ends in one sentence
-SOON_S = 60.0  # in which a fault has to end all processes, a start included
+SOON_S = 120.0  # in which a fault has to end all processes, a start on a busy machine included
 
 
 @dataclass(frozen=True)

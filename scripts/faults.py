@@ -36,7 +36,7 @@ class FaultsConfig:
 
 def main(config: FaultsConfig) -> int:
     folder = Path(config.output_dir or tempfile.mkdtemp(prefix="faults-"))
-    model, data = write_model(folder / "model"), copied_samples(folder / "data")
+    data = folder / "data"
     chosen = [
         row
         for row in rows(data)
@@ -44,6 +44,8 @@ def main(config: FaultsConfig) -> int:
         and (not config.only or any(word in f"{row.name} {row.case}" for word in config.only))
     ]
     require(bool(chosen), f"--only {' '.join(config.only)}: no row has that")
+    copied_samples(data)
+    model = write_model(folder / "model")
     undisturbed: dict[str, Path] = {}
     wrong = 0
     print("| fault | run | ends with | says | goes on as if nothing had been |\n|---|---|---|---|---|")

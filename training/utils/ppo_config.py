@@ -2,40 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from os.path import normpath
 from typing import ClassVar
 
 from .config import ModelConfig
 from .data_config import DataConfig
 from .flags import May, flag, require
 from .legacy_flags import OF_ONE_MODEL
+from .rewards_config import RewardsConfig
 from .train_config import TrainConfig
 
 ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
 
 
 @dataclass(frozen=True)
-class PPOConfig(TrainConfig, DataConfig, ModelConfig):
+class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
     """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
 
     # The ratio to the policy that sampled is 1 before it moves.
     uses_dropout: ClassVar[bool] = False
     without_meaning: ClassVar[Mapping[str, str]] = OF_ONE_MODEL
 
-    reward_model_ckpt_path: list[str] = flag(
-        [],
-        "Trained reward models; each may be of another family, tokenizer or template than the policy.",
-        may=May.MOVE_MODEL,
-    )
-    reward_functions: list[str] = flag([], "Python functions that score answers, as module:function.")
-    reward_endpoints: list[str] = flag(
-        [], "Addresses that score answers; a key is read from $REWARD_API_KEY."
-    )
-    reward_weights: list[float] = flag(
-        [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
-    )
-    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.", may=May.CHANGE)
-    reward_retries: int = flag(5, "How often an endpoint is asked again.", may=May.CHANGE)
     share_backbone: bool = flag(
         False,
         "One model in all roles: policy, critic and reward models are adapters of it (needs --lang_lora_dim).",
@@ -115,22 +101,6 @@ class PPOConfig(TrainConfig, DataConfig, ModelConfig):
         require(
             not self.cache_image_features,
             "--cache_image_features: not in policy optimisation, where each model may have a tower of its own",
-        )
-        rewards = [
-            *map(normpath, self.reward_model_ckpt_path),
-            *self.reward_functions,
-            *self.reward_endpoints,
-        ]
-        num_rewards = len(rewards)
-        for name in sorted({name for name in rewards if rewards.count(name) > 1}):
-            require(False, f"{name}: given as a reward twice; give it once, with a --reward_weights of 2")
-        require(
-            num_rewards > 0,
-            "--reward_model_ckpt_path: missing; expected a reward model, --reward_functions or --reward_endpoints",
-        )
-        require(
-            len(self.reward_weights) in (0, num_rewards),
-            f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
         )
         require(
             self.critic_init == "policy" or bool(self.reward_model_ckpt_path) or not self.has_critic,

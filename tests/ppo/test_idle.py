@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from scripts.storm.cases import TIMES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
@@ -28,10 +29,7 @@ def run(tiny_llava, judge, output, **more):
     ppo |= {"actor_learning_rate": 1e-2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     torch.manual_seed(0)
     train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", output, **ppo | more)))
-    times = {"sampling_s", "step_s", "tokens_per_s", "wait_share", "eval_share", "time"}
-    return [
-        {k: v for k, v in line.items() if k not in times and not k.endswith("_s")} for line in log(output)
-    ]
+    return [{k: v for k, v in line.items() if not k.endswith(TIMES)} for line in log(output)]
 
 
 @pytest.mark.parametrize("zero_stage", [0, 2])

@@ -127,13 +127,15 @@ def separate_models(config: PPOConfig, encoder: Encoder, encoders: dict[str, Enc
     """A model for each role. Those that may rest come first: each has left the device before the next is loaded."""
     for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
     frozen = Resting if config.offload_idle_models else lambda model: model
-    reference = frozen(build_policy(for_actor, config.from_checkpoint, family, trainable=False))
-    reward_models = {
-        path: frozen(
-            build_value_model(for_critic, path, encoders[path].family, trainable=False, needs_head=True)
-        )
-        for path in config.reward_model_ckpt_path
-    }
+    gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(gpu):  # what is trained starts from the same numbers, whoever is loaded before
+        reference = frozen(build_policy(for_actor, config.from_checkpoint, family, trainable=False))
+        reward_models = {
+            path: frozen(
+                build_value_model(for_critic, path, encoders[path].family, trainable=False, needs_head=True)
+            )
+            for path in config.reward_model_ckpt_path
+        }
     policy = build_policy(for_actor, config.from_checkpoint, family)
     value_model = (
         build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None

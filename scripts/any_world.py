@@ -102,7 +102,7 @@ ALL = [
 
 @dataclass(frozen=True)
 class AnyWorldConfig:
-    output_dir: str = flag(help="Folder to write the runs into; it must be new.")
+    output_dir: str = flag(help="Folder to write the runs into; it must be new.", writes="folder")
     few: bool = flag(False, "Only the rows that the tests run.")
 
 

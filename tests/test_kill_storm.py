@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 
 
 def test_killed_runs_end_as_uninterrupted_ones():
-    command = ["-m", "scripts.kill_storm", "--kills", "12", "--only", "sft", "ppo", "predict", "judge"]
+    command = ["-m", "scripts.kill_storm", "--kills", "24", "--only", "sft", "ppo", "predict", "judge"]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "12 kills in " in done.stdout
+    assert "24 kills in " in done.stdout
 
 
 AT_ONCE = """

@@ -6,6 +6,7 @@ from eval.benches.coco_names import with_pictures_of
 from eval.benches.table import get_bench
 from training.utils import dist
 from training.utils.data.check import checked, require_folder
+from training.utils.data.data_paths import folder_of
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.failures import settle
@@ -42,7 +43,7 @@ def entries_of(bench: str, data_path: str, image_folder: str = "") -> Entries:
     if not bench:
         return read_entries(data_path)
     path = Path(data_path)
-    folder = path if path.is_dir() else path.parent
+    folder = folder_of(path)
     pictures = Path(image_folder or folder)
     questions = get_bench(bench).questions([str(path)])
     return Entries([Shard(str(path), [with_pictures_of(q, pictures).entry() for q in questions], folder, 0)])

@@ -18,7 +18,7 @@ from eval.rollout_groups import FILE, Group, chosen, read_groups
 from eval.rollout_truth import Invented, find_invented
 from training.utils.command import run_command
 from training.utils.data.check import require_folder
-from training.utils.data.images import picture_folder
+from training.utils.data.data_paths import picture_folder
 from training.utils.flags import flag, require, require_other_file
 from training.utils.run_record import RECORD_FILE, RunRecord
 

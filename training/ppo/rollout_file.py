@@ -12,8 +12,8 @@ import torch
 
 from training.ppo.experience import Experience
 from training.utils import dist, jsonl
+from training.utils.data.data_paths import picture_folder
 from training.utils.data.encode import Encoder
-from training.utils.data.images import picture_folder
 from training.utils.data.pieces import token_pieces
 from training.utils.data.record import MARKER, Record
 from training.utils.legacy_lines import named_within

@@ -25,10 +25,12 @@ import torch
 
 from . import dist
 from .command import run_command
+from .patience import comes_true
 from .zero import deepspeed
 
 NAME = "cpu_adam"  # as DeepSpeed calls it
 BUILD_S = 600.0
+LOOK_S = 0.2
 BUILD = "from deepspeed.ops.op_builder import CPUAdamBuilder; CPUAdamBuilder().load(verbose=False)"
 
 
@@ -71,12 +73,9 @@ def _alone(folder: Path, limit_s: float) -> Iterator[int]:
     Raises:
         TimeoutError: another one has it for too long.
     """
-    end = time.monotonic() + limit_s
     with (folder / "lock").open("w") as lock:
-        while not _locked(lock.fileno()):
-            if time.monotonic() > end:
-                raise TimeoutError(f"{folder}: another process has been building there for {limit_s:.0f} s")
-            time.sleep(0.2)
+        if not comes_true(lambda: _locked(lock.fileno()), limit_s, LOOK_S):
+            raise TimeoutError(f"{folder}: another process has been building there for {limit_s:.0f} s")
         (folder / NAME / "lock").unlink(missing_ok=True)
         yield lock.fileno()
 

@@ -6,7 +6,6 @@ feature can be taken, and runs of several models may share a folder, at the same
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,12 +22,14 @@ from .data.records import have_images
 from .model.policy import Policy
 from .model.tower import FrozenTower, frozen_towers
 from .model.value_head import ValueModel
+from .patience import comes_true
 from .progress import progress
 from .stop import outlive_signals
 from .tensor_store import TensorStore
 from .train_config import TrainConfig
 
 SEEN_S = 60.0  # that files of other processes may take to be seen here: network disks are slow to tell
+LOOK_S = 1.0
 
 
 def keep_features(config: TrainConfig, model: Policy | ValueModel, data: Data) -> None:
@@ -141,12 +142,13 @@ def _wait_for_files(store: TensorStore) -> None:
         DataError: files that other processes have written are not seen here.
     """
     written = set().union(*dist.gather_objects(store.files))
-    until = time.monotonic() + SEEN_S
-    while not written <= store.files:
-        if time.monotonic() > until:
-            raise DataError(
-                f"--cache_image_features: process {dist.rank()} does not see in {store.folder} what others have "
-                "written there; expected a folder that all nodes share"
-            )
-        time.sleep(1)
+
+    def are_seen() -> bool:
         store.refresh()
+        return written <= store.files
+
+    if not comes_true(are_seen, SEEN_S, LOOK_S):
+        raise DataError(
+            f"--cache_image_features: process {dist.rank()} does not see in {store.folder} what others have written "
+            "there; expected a folder that all nodes share"
+        )

@@ -23,6 +23,7 @@ import psutil
 
 from .data.record import DataError
 from .file_age import age_s
+from .patience import comes_true
 
 NAME = ".lock"
 TOUCH_S = 20.0
@@ -152,10 +153,8 @@ def _is_touched(opened: int, folder: Path) -> bool:
     if (since_s := age_s(opened, folder)) > -STALE_S:
         return since_s < STALE_S
     # It was touched in the future: the clock was set back since, and its age will say nothing for as long.
-    before, until = os.fstat(opened).st_mtime, time.monotonic() + 2 * TOUCH_S
-    while os.fstat(opened).st_mtime == before and time.monotonic() < until:
-        time.sleep(TOUCH_S / 20)
-    return os.fstat(opened).st_mtime != before
+    before = os.fstat(opened).st_mtime
+    return comes_true(lambda: os.fstat(opened).st_mtime != before, 2 * TOUCH_S, TOUCH_S / 20)
 
 
 def _is_at(opened: int, file: Path) -> bool:

@@ -2,11 +2,11 @@
 
 import secrets
 import socket
-import time
 from pathlib import Path
 
 from . import dist
 from .data.record import DataError
+from .patience import comes_true
 
 SEEN_S = (
     30.0  # until others must see what one node has written: network file systems keep listings for a while
@@ -44,11 +44,8 @@ def _left_in(folder: Path) -> Path:
 
 
 def _sees(folder: Path, name: str) -> bool:
-    until = time.monotonic() + SEEN_S
-    while True:
-        # Listed, not asked for by name: a network file system remembers that a name was not there.
-        if folder.is_dir() and any(file.name == name for file in folder.iterdir()):
-            return True
-        if time.monotonic() > until:
-            return False
-        time.sleep(LOOK_S)
+    def is_listed() -> bool:
+        # Not asked for by name: a network file system remembers that a name was not there.
+        return folder.is_dir() and any(file.name == name for file in folder.iterdir())
+
+    return comes_true(is_listed, SEEN_S, LOOK_S)

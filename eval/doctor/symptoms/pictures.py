@@ -3,12 +3,14 @@
 from itertools import islice
 from pathlib import Path
 
+from training.utils.data.data_paths import folder_of
+
 from ..change import change
 from ..finding import Finding
 from ..limits import LEAST_STEPS, NIL_EFFECT, PICTURES_COUNT
 from ..run import NotJudged, Run
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".parquet", ".tar")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_FILES = 10_000
 
 
@@ -19,12 +21,12 @@ def blind_data(run: Run) -> Finding | None:
     if run.starts[0]["records_with_pictures"]:
         return None
     path = Path(str(run.arguments.get("data_path", "")).split(" ")[0])
-    folder = Path(run.arguments.get("image_folder") or (path if path.is_dir() else path.parent))
+    folder = Path(run.arguments.get("image_folder") or folder_of(path))
     if not folder.is_dir():
         raise NotJudged(
             f"no record has a picture; whether there are any can't be seen: {folder} is not there"
         )
-    files = (file for file in islice(folder.rglob("*"), MOST_FILES) if file.suffix.lower() in SUFFIXES[:4])
+    files = (file for file in islice(folder.rglob("*"), MOST_FILES) if file.suffix.lower() in SUFFIXES)
     found = [str(file) for file in islice(files, 3)]
     if not found:
         return None

@@ -144,7 +144,7 @@ def weight_of(run: Run, name: str, names: list[str]) -> float:
     flags = ("reward_model_ckpt_path", "reward_functions", "reward_endpoints")
     given = [value for flag in flags for value in arguments.get(flag) or []]
     weights = arguments.get("reward_weights") or [1.0] * len(given)
-    return dict(zip(given, weights, strict=False)).get(name.removeprefix(PART), 1.0)
+    return dict(zip(given, weights, strict=True)).get(name.removeprefix(PART), 1.0)
 
 
 def at_its_best(run: Run, one: Change) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import dist
 from ..data.record import DataError
+from ..patience import comes_true
 
 Entries = dict[str, list]  # by the name of a file: its size in bytes and its SHA-256
 MANIFEST = "manifest.json"
@@ -51,13 +52,11 @@ def collect_reports(folder: Path) -> Entries:
     until = time.monotonic() + REPORT_S
     for rank in set(range(dist.world_size())) - {dist.rank()}:
         file = folder / REPORT.format(rank)
-        while not file.is_file():
-            if time.monotonic() > until:
-                raise DataError(
-                    f"{folder}: process {rank} of {dist.world_size()} has not written its part for "
-                    f"{REPORT_S / 60:g} minutes; --output_dir must be on a disk that all processes share"
-                )
-            time.sleep(POLL_S)
+        if not comes_true(file.is_file, until - time.monotonic(), POLL_S):
+            raise DataError(
+                f"{folder}: process {rank} of {dist.world_size()} has not written its part for "
+                f"{REPORT_S / 60:g} minutes; --output_dir must be on a disk that all processes share"
+            )
         found |= json.loads(file.read_text())
         file.unlink()
     while unseen := found.keys() - _files(folder):  # network disks may list a folder as it was some time ago

@@ -2,16 +2,17 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 from .. import dist
 from ..data.record import DataError
+from ..patience import comes_true
 from .manifest import Entries, sync, write_manifest
 from .states import remove
 
 LATEST = "latest"
 SEEN_S = 60.0  # until a new folder is seen on all nodes
+LOOK_S = 0.1
 
 
 def begin(folder: Path, names: list[str]) -> dict[str, Path]:
@@ -26,14 +27,11 @@ def begin(folder: Path, names: list[str]) -> dict[str, Path]:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
     dist.barrier()
-    until = time.monotonic() + SEEN_S
-    while not all(partial.is_dir() for partial in partials.values()):
-        if time.monotonic() > until:
-            raise DataError(
-                f"--output_dir {folder}: process {dist.rank()} does not see what the main process writes there; "
-                "expected a disk that all processes share"
-            )
-        time.sleep(0.1)
+    if not comes_true(lambda: all(partial.is_dir() for partial in partials.values()), SEEN_S, LOOK_S):
+        raise DataError(
+            f"--output_dir {folder}: process {dist.rank()} does not see what the main process writes there; "
+            "expected a disk that all processes share"
+        )
     return partials
 
 

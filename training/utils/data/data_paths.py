@@ -38,6 +38,27 @@ def paths_of(data_path: str | Path) -> list[Path]:
     return paths
 
 
+def folder_of(path: Path) -> Path:
+    """Where the pictures of a file or folder of data are named from, if nobody says otherwise."""
+    return path if path.is_dir() else path.parent
+
+
+def picture_folder(image_folder: str | None, data_path: str) -> Path | None:
+    """The one folder that the pictures of a run are named from; none where its data lie in several.
+
+    Args:
+        image_folder, data_path: flags of the run.
+    """
+    if image_folder:
+        return Path(image_folder)
+    try:
+        paths = paths_of(data_path)
+    except DataError:  # gone since the run, which its pictures need not be
+        paths = [Path(name) for name in data_path.split()]
+    folders = {folder_of(path) for path in paths}
+    return folders.pop() if len(folders) == 1 else None
+
+
 def _fixed_part(name: str) -> tuple[Path, str]:
     """The folder in front of a pattern's first wildcard, and the pattern below it; none without a wildcard."""
     parts = Path(name).parts

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .data_paths import DATASETS, files_of, paths_of
+from .data_paths import DATASETS, files_of, folder_of, paths_of
 from .json_rows import JsonRows, write_rows
 from .record import DataError
 
@@ -79,7 +79,7 @@ def read_entries(data_path: str | Path) -> Entries:
         DataError: there is no such file, or it does not parse.
     """
     shards = [
-        Shard(str(found), rows, path if path.is_dir() else found.parent, source)
+        Shard(str(found), rows, folder_of(path), source)
         for source, path in enumerate(paths_of(data_path))
         for found, rows in _open(path)
     ]

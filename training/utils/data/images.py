@@ -77,18 +77,6 @@ def locate(name: str, folder: Path) -> Path:
     return path
 
 
-def picture_folder(image_folder: str | None, data_path: str) -> Path | None:
-    """The one folder that the pictures of a run are named from; none where its data lie in several.
-
-    Args:
-        image_folder, data_path: flags of the run.
-    """
-    if image_folder:
-        return Path(image_folder)
-    folders = {path if path.is_dir() else path.parent for path in map(Path, data_path.split())}
-    return folders.pop() if len(folders) == 1 else None
-
-
 def open_image(picture: Picture, pauses_s: Sequence[float] = PAUSES_S) -> Image.Image:
     """A picture upright, in RGB, decoded. A file that can't be read is tried again after each pause.
 

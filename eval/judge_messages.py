@@ -14,9 +14,11 @@ def nothing(name: str) -> list[dict[str, Any]]:
     return []
 
 
-def ask_user(text: str, pictures: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """A message of the user: pictures first, where there are some."""
-    return {"role": "user", "content": [*pictures, {"type": "text", "text": text}] if pictures else text}
+def told(text: str, pictures: Sequence[dict[str, Any]] = (), system: str = "") -> Messages:
+    """A message of the user, pictures first where there are some, behind the system's if there is one."""
+    content = [*pictures, {"type": "text", "text": text}] if pictures else text
+    message = {"role": "user", "content": content}
+    return [{"role": "system", "content": system}, message] if system else [message]
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -4,19 +4,17 @@ A message names a picture by its digest, so that stored replies stay small and a
 place of its name when the message is sent.
 """
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags
-
 from eval.judge_messages import Messages
 from eval.judges import Ask
+from eval.page import uri_of
 from eval.predictions import picture_digest
 from eval.prompts import entries_of
-from training.utils.data.image_head import opened
+from training.utils.data.image_head import opened, orientation
 from training.utils.data.images import open_image, verify
 from training.utils.data.record import DataError, ImageError, Picture
 from training.utils.data.records import Reader
@@ -34,6 +32,9 @@ class Pictures:
         """
         self._of, self._longest_side = of, longest_side
         self._named: dict[str, Picture | ImageError] = {}
+        self._parts: dict[
+            str, list[dict[str, Any]]
+        ] = {}  # of the questions so far: each may be asked several times
 
     def parts(self, name: str) -> list[dict[str, Any]]:
         """The pictures of a question's id as parts of a message, by their digests.
@@ -43,6 +44,11 @@ class Pictures:
         Raises:
             DataError: the question is not known.
         """
+        if name not in self._parts:
+            self._parts[name] = self._look(name)
+        return self._parts[name]
+
+    def _look(self, name: str) -> list[dict[str, Any]]:
         try:
             named = [(self._name(picture), picture) for picture in self._of[name]]
         except KeyError:
@@ -88,19 +94,19 @@ def data_url(picture: Picture, longest_side: int = 0) -> str:
             isinstance(picture, bytes | Path)
             and image.format in MEDIA_TYPES
             and image.mode in ("RGB", "L")
-            and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            and orientation(image) == 1
             and max(image.size) <= (longest_side or max(image.size))
         )
         kind = image.format
     if is_plain:
         content = picture if isinstance(picture, bytes) else picture.read_bytes()
-        return f"data:{MEDIA_TYPES[kind]};base64,{base64.b64encode(content).decode()}"
+        return uri_of(content, MEDIA_TYPES[kind])
     upright = open_image(picture)
     if longest_side:
         upright.thumbnail((longest_side, longest_side))
     content = io.BytesIO()
     upright.save(content, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return uri_of(content.getvalue(), "image/png")
 
 
 class _OfData(Mapping):

@@ -38,7 +38,7 @@ def data_uri(file: Path, largest_bytes: float = math.inf) -> str:
     image = open_image(file)
     content = io.BytesIO()
     image.save(content, "PNG")
-    return image_uri(image) if content.tell() > largest_bytes else _uri(content.getvalue(), "image/png")
+    return image_uri(image) if content.tell() > largest_bytes else uri_of(content.getvalue(), "image/png")
 
 
 def image_uri(image: Image.Image, largest_px: int = LARGEST_PX) -> str:
@@ -48,7 +48,7 @@ def image_uri(image: Image.Image, largest_px: int = LARGEST_PX) -> str:
     lossless = math.prod(image.size) <= 64 * 64
     content = io.BytesIO()
     image.save(content, "PNG" if lossless else "JPEG", quality=80)
-    return _uri(content.getvalue(), "image/png" if lossless else "image/jpeg")
+    return uri_of(content.getvalue(), "image/png" if lossless else "image/jpeg")
 
 
 def thumbnail_uri(image: Image.Image, largest_px: int) -> str:
@@ -57,8 +57,9 @@ def thumbnail_uri(image: Image.Image, largest_px: int) -> str:
     small.thumbnail((largest_px, largest_px))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=70, optimize=True)
-    return _uri(content.getvalue(), "image/jpeg")
+    return uri_of(content.getvalue(), "image/jpeg")
 
 
-def _uri(content: bytes, kind: str) -> str:
+def uri_of(content: bytes, kind: str) -> str:
+    """An address that holds its content."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

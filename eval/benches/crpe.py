@@ -15,7 +15,7 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.letters import letter
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, percent, whole_groups
+from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average
 from training.utils.data.record import DataError
 
@@ -56,15 +56,8 @@ PARSERS: dict[str, Callable[[str], str]] = {"official": official, "strict": lett
 def score(questions: Sequence[Question], answers: Answers, parser: str = "official") -> Scored:
     """Accuracy of all and of each category, over questions that were answered in all turns; unread is wrong."""
     groups, warnings = whole_groups(questions, answers, "questions")
-    per_item = []
-    for name, asked, texts in groups:
-        said = [PARSERS[parser](text) for text in texts]
-        right = [given == question.truth for given, question in zip(said, asked, strict=True)]
-        category = name.split("/")[0]
-        per_item.append(
-            {"id": name, "category": category, "responses": list(texts), "answers": said, "right": right}
-        )
-    unread = sum(item["answers"].count("") for item in per_item)
+    per_item = read_groups(groups, lambda text, _: PARSERS[parser](text), part="category")
+    unread = num_unread(per_item)
     if parser == "official" and unread:
         found = sum(letter(text) != "" for item in per_item for text in item["responses"])
         if readable := found - (TURNS * len(per_item) - unread):

@@ -19,7 +19,7 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judge_messages import Messages, Shown, ask_user, concluded, nothing
+from eval.judge_messages import Messages, Shown, concluded, nothing, told
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
@@ -88,8 +88,7 @@ def to_messages(
         title = f"{rule['role']} {place}"
         parts += [f"[{title}]\n{answer}", f"[End of {title}]"]
     parts.append(f"[System]\n{rule['prompt']}")
-    messages = [ask_user("\n\n".join(parts) + "\n\n", pictures)]
-    return [{"role": "system", "content": system}, *messages] if system else messages
+    return told("\n\n".join(parts) + "\n\n", pictures, system)
 
 
 def parse(reply: str) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judge_messages import Messages, Shown, ask_user, concluded, fill, nothing
+from eval.judge_messages import Messages, Shown, concluded, fill, nothing, told
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, average
 
@@ -41,7 +41,7 @@ def load(paths: Sequence[Path]) -> list[Question]:
 def to_messages(record: dict, response: str, template: str, pictures: Sequence[dict] = ()) -> Messages:
     """Fills the four `{}` of the prompt: contents of the image, question, the person's answer, the model's."""
     values = [", ".join(record["image_content"]), record["question"], record["gt_answer"], response]
-    return [ask_user(fill(template, values, "--judge_prompt", "MMHal-Bench's"), pictures)]
+    return told(fill(template, values, "--judge_prompt", "MMHal-Bench's"), pictures)
 
 
 def parse(reply: str) -> int | None:

@@ -20,7 +20,7 @@ import numpy as np
 from eval.benches.files import field, files, read_json
 from eval.benches.letters import letter
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, percent, whole_groups
+from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average, share
 from training.utils.data.record import DataError
 
@@ -42,10 +42,12 @@ def load(paths: Sequence[Path]) -> list[Question]:
     questions = []
     for file in files(paths, (".json",)):
         own = file.with_suffix(".txt")
-        template = own.read_text().replace("$", "$$") + OFFICIAL_ORDER if own.is_file() else None
+        template = (
+            own.read_text().replace("$", "$$") + OFFICIAL_ORDER if own.is_file() else OWN_PROMPT.read_text()
+        )
         pairs = field(read_json(file), "pairs", str(file))
         for index, pair in enumerate(pairs):
-            questions += _of_pair(pair, f"{file}[{index}]", file.stem, template or OWN_PROMPT.read_text())
+            questions += _of_pair(pair, f"{file}[{index}]", file.stem, template)
     return questions
 
 
@@ -87,18 +89,12 @@ def read(text: str) -> str:
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Both accuracies, of all pairs that were judged in both orders, and of each task."""
     pairs, warnings = whole_groups(questions, answers, "pairs")
-    per_item = []
-    for name, asked, texts in pairs:
-        said = [read(text) for text in texts]
-        right = [given == question.truth for given, question in zip(said, asked, strict=True)]
-        task = name.split("/")[0]
-        per_item.append({"id": name, "task": task, "responses": list(texts), "answers": said, "right": right})
+    per_item = read_groups(pairs, lambda text, _: read(text), part="task")
     tasks = sorted({item["task"] for item in per_item})
     of_task = {task: [item for item in per_item if item["task"] == task] for task in tasks}
     groups = {task: figures(items) | {"n": len(items)} for task, items in of_task.items()}
-    unread = sum(item["answers"].count("") for item in per_item)
     variant = "each pair judged in both orders; accuracy leaves out what can't be read, consistent does not"
-    return Scored(figures(per_item), per_item, variant, groups, unread, warnings)
+    return Scored(figures(per_item), per_item, variant, groups, num_unread(per_item), warnings)
 
 
 def figures(items: Sequence[dict]) -> dict[str, float]:

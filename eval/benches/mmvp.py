@@ -15,7 +15,7 @@ import numpy as np
 from eval.benches.files import field, files
 from eval.benches.letters import letter
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, percent, whole_groups
+from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average
 from training.utils.data.record import DataError
 
@@ -48,18 +48,13 @@ def load(paths: Sequence[Path]) -> list[Question]:
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Accuracy over pairs whose questions were both answered; an answer without a letter is wrong."""
     groups, warnings = whole_groups(questions, answers, "pairs")
-    per_item = []
-    for name, asked, texts in groups:
-        said = [letter(text) for text in texts]
-        right = [given == question.truth for given, question in zip(said, asked, strict=True)]
-        per_item.append({"id": name, "responses": list(texts), "answers": said, "right": right})
+    per_item = read_groups(groups, lambda text, _: letter(text))
     metrics = {
         "accuracy": percent(sum(all(item["right"]) for item in per_item), len(per_item)),
         "question_accuracy": percent(sum(sum(item["right"]) for item in per_item), 2 * len(per_item)),
     }
-    unread = sum(item["answers"].count("") for item in per_item)
     variant = "MMVP, both questions of a pair right; the letter in any wording, unread is wrong"
-    return Scored(metrics, per_item, variant, parse_failures=unread, warnings=warnings)
+    return Scored(metrics, per_item, variant, parse_failures=num_unread(per_item), warnings=warnings)
 
 
 def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:

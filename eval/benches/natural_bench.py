@@ -17,7 +17,7 @@ import numpy as np
 
 from eval.benches.files import field, files
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, percent, whole_groups
+from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
@@ -68,18 +68,15 @@ def read(text: str, kind: str) -> str:
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """The four scores over groups whose questions were all answered; an answer that can't be read is wrong."""
     groups, warnings = whole_groups(questions, answers)
-    per_item, unread = [], 0
-    for name, asked, texts in groups:
-        said = [read(text, q.truth[0]) for q, text in zip(asked, texts, strict=True)]
-        right = [word == q.truth[1] for q, word in zip(asked, said, strict=True)]
-        unread += said.count("")
-        per_item.append({"id": name, "responses": list(texts), "answers": said, "right": right})
+    per_item = read_groups(
+        groups, lambda text, question: read(text, question.truth[0]), lambda question: question.truth[1]
+    )
     parts = [_scores(item["right"]) for item in per_item]
     metrics = (
         {name: percent(sum(part[name] for part in parts), len(parts)) for name in parts[0]} if parts else {}
     )
     variant = "NaturalBench, the first of the two words counts; over whole groups"
-    return Scored(metrics, per_item, variant, parse_failures=unread, warnings=warnings)
+    return Scored(metrics, per_item, variant, parse_failures=num_unread(per_item), warnings=warnings)
 
 
 def _scores(right: Sequence[bool]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from eval.benches import pope
 from eval.benches.files import field, files
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, percent, whole_groups
+from eval.benches.yes_no import f1_rates
 from eval.uncertainty import Total, average, share
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
@@ -106,15 +107,9 @@ def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
     true_yes, false_yes = count("yes", "yes"), count("yes", "no")
     right = true_yes + count("no", "no")
     each = np.ones(len(items))
-    precision = np.nan_to_num(share(total, true_yes, true_yes + false_yes))
-    recall = share(total, true_yes, each)
-    with np.errstate(invalid="ignore"):
-        f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
     return {
         "pair_accuracy": 100 * average(total, right == 2),
         "accuracy": share(total, right, 2 * each),
-        "precision": precision,
-        "recall": recall,
-        "F1": f1,
+        **f1_rates(total, true_yes, true_yes + false_yes, each),
         "yes_ratio": share(total, true_yes + false_yes, 2 * each),
     }

@@ -10,7 +10,6 @@ files of your own, with `{}` for each value.
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
-from eval.judge_messages import Messages, Shown, ask_user, fill, nothing
+from eval.judge_messages import Messages, Shown, fill, nothing, told
 from eval.judges import Ask, Reply, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import DataError
@@ -53,12 +52,7 @@ def to_messages(
     """Fills the four `{}` of the prompt: description, question, GPT-4V's answer, the model's."""
     truth = question.truth
     values = [truth["description"], question.prompt, truth["reference"], response]
-    return _spoken(fill(template, values, "--judge_prompt", "RefoMB's"), system, pictures)
-
-
-def _spoken(text: str, system: str, pictures: Sequence[dict] = ()) -> Messages:
-    message = ask_user(text, pictures)
-    return [{"role": "system", "content": system}, message] if system else [message]
+    return told(fill(template, values, "--judge_prompt", "RefoMB's"), pictures, system)
 
 
 def parse(reply: str) -> float | None:
@@ -92,7 +86,7 @@ def score(
     judged = [item for item in per_item if "points" in item]
     if trust_template:
         flag = "--judge_trust_prompt"
-        again = [_spoken(fill(trust_template, [item["reply"]], flag, "RefoMB's"), "") for item in judged]
+        again = [told(fill(trust_template, [item["reply"]], flag, "RefoMB's")) for item in judged]
         for item, reply in zip(judged, replies(ask, again), strict=True):
             item |= {"trust_reply": reply.text} | _points(reply, "trust")
     dropped = len(per_item) - len(judged)
@@ -102,8 +96,7 @@ def score(
         warnings.append(f"{untrusted} of {len(judged)} replies on hallucinations hold no verdict: dropped")
     kinds = sorted({item["type"] for item in judged})
     groups = {kind: figures([item for item in judged if item["type"] == kind]) for kind in kinds}
-    scored = Scored({}, per_item, VARIANT, groups, dropped, warnings)
-    return replace(scored, metrics=figures(judged)) if judged else scored
+    return Scored(figures(judged) if judged else {}, per_item, VARIANT, groups, dropped, warnings)
 
 
 def _points(reply: Reply, name: str) -> dict[str, float]:

@@ -62,6 +62,32 @@ def whole_groups(
     return found, [f"{incomplete} {of} were answered in part: not scored"] * bool(incomplete)
 
 
+def read_groups(
+    groups: Sequence[tuple[str, list[Question], tuple[str, ...]]],
+    read: Callable[[str, Question], str],
+    truth: Callable[[Question], str] = lambda question: question.truth,
+    part: str = "",
+) -> list[dict[str, Any]]:
+    """An item for each of `whole_groups`: what its answers say, and whether that is right.
+
+    Args:
+        read: what an answer to a question says; empty: it can't be read.
+        part: what the first part of a group's name is called in an item; empty: it is not there.
+    """
+    items = []
+    for name, asked, texts in groups:
+        said = [read(text, question) for question, text in zip(asked, texts, strict=True)]
+        right = [given == truth(question) for question, given in zip(asked, said, strict=True)]
+        of_part = {part: name.split("/")[0]} if part else {}
+        items.append({"id": name} | of_part | {"responses": list(texts), "answers": said, "right": right})
+    return items
+
+
+def num_unread(items: Sequence[dict[str, Any]]) -> int:
+    """How many answers of items of groups can't be read."""
+    return sum(item["answers"].count("") for item in items)
+
+
 def percent(part: float, whole: float) -> float:
     return 100 * part / whole if whole else 0.0
 

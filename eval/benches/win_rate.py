@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.benches.question import Question
 from eval.benches.scored import Scored, match, responses
-from eval.judge_messages import Messages, Shown, ask_user, concluded, nothing
+from eval.judge_messages import Messages, Shown, concluded, nothing, told
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
 from training.utils.data.record import MARKER, DataError
@@ -39,7 +39,7 @@ def to_messages(
     text = Template(template).safe_substitute(
         question=spoken(question), answer_a=first, answer_b=second, context=context or "nothing"
     )
-    return [ask_user(text, pictures)]
+    return told(text, pictures)
 
 
 def spoken(prompt: str) -> str:
@@ -77,11 +77,11 @@ def score(
     for name, (ours, theirs) in pairs.items():
         if len(ours) != len(theirs):
             raise DataError(f"{name}: {len(ours)} responses against {len(theirs)}; expected as many")
+        known, pictures = (contexts or {}).get(name, ""), shown(name)
         for ours_text, theirs_text in zip(ours, theirs, strict=True):
-            known = (contexts or {}).get(name, "")
             met.append((name, ours_text, theirs_text))
             for both in ((ours_text, theirs_text), (theirs_text, ours_text)):
-                asked.append(to_messages(prompts[name], *both, template, known, shown(name)))
+                asked.append(to_messages(prompts[name], *both, template, known, pictures))
     said = replies(ask, asked)
     per_item = []
     for (name, ours_text, theirs_text), both in zip(

@@ -43,8 +43,13 @@ def rates(
     counts = np.array([group in (None, item.get("split")) for item in items])
     answer, label = (np.array([item[name] for item in items]) for name in ("answer", "label"))
     said, true = counts & (answer == positive), counts & (label == positive)
-    precision, recall = (np.nan_to_num(share(total, said & true, whole)) for whole in (said, true))
+    accuracy = share(total, counts & (answer == label), counts)
+    return {"accuracy": accuracy} | f1_rates(total, said & true, said, true)
+
+
+def f1_rates(total: Total, hits: np.ndarray, said: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall and F1 in each resample, by what each item has: positives that were found, said, true."""
+    precision, recall = (np.nan_to_num(share(total, hits, whole)) for whole in (said, true))
     with np.errstate(invalid="ignore"):
         f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
-    accuracy = share(total, counts & (answer == label), counts)
-    return {"accuracy": accuracy, "precision": precision, "recall": recall, "F1": f1}
+    return {"precision": precision, "recall": recall, "F1": f1}

@@ -123,7 +123,7 @@ def answer_not_learned(run: Run) -> Finding | None:
     names = [name for name in (run.steps or [{}])[-1] if name.startswith(PART)]
     if len(names) < 2:
         raise NotJudged("there is one reward: form and answer can't be told apart")
-    changes = {name: change_of(run, name) for name in names if weight_of(run, name, names) > 0}
+    changes = {name: change_of(run, name) for name in names if weight_of(run, name) > 0}
     learned = [one for one in changes.values() if one.z > MOVED]
     flat = [one for one in changes.values() if abs(one.z) < STILL and not at_its_best(run, one)]
     if not learned or not flat:
@@ -138,7 +138,7 @@ def answer_not_learned(run: Run) -> Finding | None:
     )
 
 
-def weight_of(run: Run, name: str, names: list[str]) -> float:
+def weight_of(run: Run, name: str) -> float:
     """Of one of several rewards."""
     arguments = run.arguments
     flags = ("reward_model_ckpt_path", "reward_functions", "reward_endpoints")

@@ -96,7 +96,7 @@ def upright_size(picture: Picture) -> tuple[int, int]:
         tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
         # Pillow's size of a TIFF is turned already or not, by its version; the tags never are.
         width, height = (tags[TIFF_WIDTH], tags[TIFF_HEIGHT]) if tags else image.size
-        if width != height and _orientation(image) in SWAPS_SIDES:
+        if width != height and orientation(image) in SWAPS_SIDES:
             width, height = height, width
     if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
         raise too_large(picture)
@@ -112,7 +112,7 @@ def too_large(picture: Picture) -> ImageError:
     return ImageError(f"{named(picture)} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller")
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     if image.format == "PNG" and image.fp and not _has_late_metadata(image.fp):
         exif = Image.Image.getexif(image)  # PNG's own decodes the picture to look behind it
     else:

@@ -8,23 +8,21 @@ in the 10 steps after the checkpoint.
 """
 
 import json
-import os
-import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.demo_model import TinyConfig, build_tiny_llava
+from scripts.ranks import on_ranks
 from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils import dist, jsonl
+from training.utils import jsonl
 from training.utils.command import run_command
 from training.utils.data.record import DataError, Record
-from training.utils.flags import flag
+from training.utils.flags import flag, require
 from training.utils.ppo_config import PPOConfig
 from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
@@ -141,30 +139,7 @@ def train_all(jobs: Sequence[Job], model: Path, log: Path) -> None:
     Raises:
         DataError: one of them failed.
     """
-    processes = jobs[0].world.processes
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    os.environ |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    children = []
-    for rank in range(processes):
-        if child := os.fork():
-            children.append(child)
-            continue
-        status = 1
-        try:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(processes)}
-            for stream in (1, 2):
-                os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
-            dist.init_distributed(seed=0)
-            for job in jobs:
-                train(job, model)
-            dist.barrier()
-            status = 0
-        finally:
-            if status:
-                sys.excepthook(*sys.exc_info())
-            os._exit(status)
-    if any([os.waitpid(child, 0)[1] for child in children]):
+    if not on_ranks(jobs[0].world.processes, lambda: [train(job, model) for job in jobs], log):
         raise DataError(f"{log}: a run failed; the last lines there say why")
 
 
@@ -216,7 +191,9 @@ def compare(chosen: Sequence[Row], folder: Path) -> list[tuple[Row, float]]:
 
 def main(config: AnyWorldConfig) -> None:
     folder = Path(config.output_dir)
-    folder.mkdir(parents=True)
+    require(
+        not any(folder.iterdir()), f"--output_dir {folder}: holds something already; expected a new folder"
+    )
     found = compare(FEW if config.few else ALL, folder)
     print("| stage | saved by | goes on with | largest difference in 10 steps |\n|---|---|---|---|")
     for row, largest in found:

@@ -18,6 +18,17 @@ SHARED = {
     "adam_beta2": 0.95,
     "weight_decay": 0.0,
     "max_grad_norm": 0.0,
+    "lr_scheduler_type": "constant",
+}
+THEIRS = {  # of each of TRL's trainers
+    "train_sampling_strategy": "sequential",
+    "gradient_checkpointing": False,
+    "bf16": False,
+    "use_cpu": True,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
 }
 
 
@@ -151,19 +162,12 @@ def settings_for(case: Case, model: Path, output: Path) -> tuple[dict[str, Any],
     """Of TRL's trainer, and of this project's stage."""
     per_micro_batch = PROMPTS // case.accumulation
     rows_per_prompt = NUM_SAMPLES if case.stage is PPOConfig else 1  # TRL counts samples there
-    shared = SHARED | {"gradient_accumulation_steps": case.accumulation, "lr_scheduler_type": "constant"}
+    shared = SHARED | {"gradient_accumulation_steps": case.accumulation}
     theirs = {
         "output_dir": f"{output}/theirs",
         "per_device_train_batch_size": per_micro_batch * rows_per_prompt,
         "max_steps": NUM_STEPS,
-        "train_sampling_strategy": "sequential",
-        "gradient_checkpointing": False,
-        "bf16": False,
-        "use_cpu": True,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
+        **THEIRS,
     }
     flags = {
         "from_checkpoint": str(model),

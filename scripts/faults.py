@@ -7,7 +7,6 @@ Each row is a whole run of a tiny model on the samples that is struck once, and 
 Held against a run that nothing disturbs. Ends with status 1 if a row is not as it should be.
 """
 
-import re
 import shutil
 import tempfile
 import time
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.storm.cases import Case, differences, write_model
-from scripts.storm.faulty import Row, all_cases, copied_samples, rows
+from scripts.storm.faulty import Row, all_cases, copied_samples, faults_of, rows, sentences_in
 from scripts.storm.job import Job
 from training.utils.checkpoint.manifest import damage
 from training.utils.checkpoint.states import checkpoints
@@ -23,7 +22,6 @@ from training.utils.command import run_command
 from training.utils.flags import flag, require
 
 LONGEST_S = 300.0
-NEVER = ("Traceback", "Exception ignored", "Fatal Python")  # by what ends in one sentence
 SOON_S = 120.0  # in which a fault has to end all processes, a start on a busy machine included
 
 
@@ -54,8 +52,9 @@ def main(config: FaultsConfig) -> int:
             undisturbed[row.case] = whole(row.case, model, data, folder / f"whole-{len(undisturbed)}")
         place = folder / f"run-{number}"
         place.mkdir()
-        said, status, problems = strike(row, all_cases(model, data, place)[row.case], place)
-        problems += go_on(all_cases(model, data, place)[row.case], undisturbed[row.case], place)
+        case = all_cases(model, data, place)[row.case]
+        said, status, problems = strike(row, case, place)
+        problems += go_on(case, undisturbed[row.case], place)
         wrong += bool(problems)
         said = said.replace(f"{folder}/", "").replace("|", "/")
         print(f"| {row.name} | {row.case} | {status} | {said} | {'; '.join(problems) or 'yes'} |", flush=True)
@@ -69,16 +68,9 @@ def whole(name: str, model: Path, data: Path, folder: Path) -> Path:
     folder.mkdir()
     case = all_cases(model, data, folder)[name]
     job = Job(case.module, case.command(folder / "out"), folder / "told.txt", case.processes)
-    if not ended(job):
+    if not job.ended(LONGEST_S):
         raise RuntimeError(f"{name}: fails without a fault: {job.last_words()}")
     return folder / "out"
-
-
-def ended(job: Job) -> bool:
-    """Whether all processes of a start reach their end."""
-    done = job.wait(LONGEST_S)
-    job.kill()
-    return done and job.succeeded
 
 
 def strike(row: Row, case: Case, folder: Path) -> tuple[str, int, list[str]]:
@@ -100,26 +92,10 @@ def strike(row: Row, case: Case, folder: Path) -> tuple[str, int, list[str]]:
     return (sentences_in(text) or [""])[0], status, problems
 
 
-def sentences_in(text: str) -> list[str]:
-    return re.findall(r"^error.*?: (.*)$", text, re.MULTILINE)
-
-
-def faults_of(row: Row, text: str, status: int) -> list[str]:
-    """What of an end, as it was printed, is not as the row expects."""
-    sentences = sentences_in(text)
-    found = [] if status == row.status else [f"status {status}, expected {row.status}"]
-    if len(sentences) != (row.status > 0):
-        found.append(f"{len(sentences)} sentences")
-    found += [f"prints {word}" for word in NEVER if word in text]
-    if row.status and not any(row.says in each and row.place in each for each in sentences):
-        found.append(f"does not say {row.says!r} of {row.place!r}")
-    return found
-
-
 def go_on(case: Case, undisturbed: Path, folder: Path) -> list[str]:
     """Starts the same again, with the fault gone: how its end differs from a run that nothing disturbed."""
     job = Job(case.module, case.command(folder / "out"), folder / "again.txt", case.processes)
-    if not ended(job):
+    if not job.ended(LONGEST_S):
         return [f"does not go on: {job.last_words()[-300:]}".replace("\n", " ")]
     found = differences(case, undisturbed, folder / "out")
     return [f"other {', '.join(found)}"] if found else []

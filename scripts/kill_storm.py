@@ -70,6 +70,7 @@ def main(config: StormConfig) -> int:
             for case in cases(write_model(folder / "model"), folder, url, config.steps)
             if case.name in (config.only or [case.name]) and config.processes in (0, case.processes)
         ]
+        require(bool(wanted), f"--only {' '.join(config.only)}: no case of that name and --processes")
         targets = [uninterrupted(case, folder / f"{case.name}-{case.processes}-whole") for case in wanted]
         kills, number = 0, 0
         while kills < config.kills:
@@ -95,8 +96,7 @@ def uninterrupted(case: Case, folder: Path) -> Target:
     folder.mkdir()
     started = time.monotonic()
     job = Job(case.module, case.command(folder), folder.with_suffix(".txt"), case.processes)
-    if not job.wait(LONGEST_S) or not job.succeeded:
-        job.kill()
+    if not job.ended(LONGEST_S):
         raise RuntimeError(f"{case.name}: fails without a kill: {job.last_words()}")
     return Target(case, folder, time.monotonic() - started)
 
@@ -117,8 +117,7 @@ def storm(target: Target, folder: Path, rng: random.Random, most: int) -> int:
             job.kill()
             job.wait(LONGEST_S)
             return kills
-    if not job.wait(LONGEST_S) or not job.succeeded:
-        job.kill()
+    if not job.ended(LONGEST_S):
         target.wrong.append(f"{folder}: a start failed that was not killed: {job.last_words()}")
     elif other := differences(case, target.whole, folder):
         target.wrong.append(f"{folder}: not equal: {', '.join(other)}")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from data.demo_model import TinyConfig, build_tiny_llava
 from tests.warm_python import warm_python
@@ -127,3 +129,13 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(f"{'':22}" + "".join(f"{stage:>16}" for stage in stages))
     for family, row in cells.items():
         terminalreporter.write_line(f"{family:22}" + "".join(f"{row.get(stage, ''):>16}" for stage in stages))
+
+
+@pytest.fixture(scope="module")
+def taste(tiny_llava, tmp_path_factory):
+    """A reward model that likes some last tokens much better than others."""
+    folder = tmp_path_factory.mktemp("taste") / "reward_model"
+    shutil.copytree(tiny_llava, folder)
+    head = torch.randn(1, 48, generator=torch.Generator().manual_seed(0))
+    save_file({"weight": head}, folder / "value_head.safetensors")
+    return folder

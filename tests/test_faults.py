@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from scripts.faults import faults_of
-from scripts.storm.faulty import Row
+from scripts.storm.faulty import Row, faults_of
 from scripts.storm.strike import refused
 from tests.conftest import ROOT
 

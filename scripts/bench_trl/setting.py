@@ -2,14 +2,14 @@
 
 import json
 import random
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
-from scripts.compare_trl_cases import SHARED
+from scripts.compare_trl_cases import SHARED, THEIRS
 from training.utils.ppo_config import PPOConfig
 from training.utils.stage_config import DPOConfig, RewardConfig
 from training.utils.train_config import TrainConfig
@@ -53,13 +53,9 @@ class Case:
     aim: float = 0.0
 
 
-def has_flag(stage: type, name: str) -> bool:
-    return name in {flag.name for flag in fields(stage)}
-
-
 DPO_FLAGS = {"loss_type": ["sigmoid"], "beta": 0.1}
 DPO_THEIRS = {"loss_type": ["sigmoid"], "beta": 0.1, "max_length": None}
-CACHES = tuple(name for name in ("reference_cache", "cache_image_features") if has_flag(DPOConfig, name))
+CACHES = ("reference_cache", "cache_image_features")
 CASES = {
     "dpo": Case("DPO, 2 answers", DPOConfig, "ranked2", DPO_FLAGS, "DPO", DPO_THEIRS, aim=7),
     "dpo_cached": Case(
@@ -166,7 +162,6 @@ def flags_of(case: Case, model: Path, output: Path) -> TrainConfig:
         num_train_epochs=case.epochs,
         lang_decoder_update=True,
         precision="fp32",
-        lr_scheduler_type="constant",
         **SHARED | case.flags | {name: str(output / name) for name in case.caches},
     )
 
@@ -179,15 +174,7 @@ def settings_of(case: Case, output: Path) -> dict[str, Any]:
         "per_device_train_batch_size": PROMPTS * rows,
         "gradient_accumulation_steps": 1,
         "max_steps": STEPS,
-        "lr_scheduler_type": "constant",
-        "train_sampling_strategy": "sequential",
-        "gradient_checkpointing": False,
-        "bf16": False,
-        "use_cpu": True,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
+        **THEIRS,
         **SHARED,
         **case.theirs,
     }

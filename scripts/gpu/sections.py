@@ -4,9 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from training.utils.flags import ConfigError
-from training.utils.stage_config import SFTConfig
-
 MODELS = {"llava-1.5": "7b", "qwen2.5-vl": "7b"}
 STAGES = {
     "dpo": "DPO, 4 prompts, 2 answers",
@@ -26,24 +23,12 @@ class Way:
     flags: dict[str, Any]
 
 
-def takes(**flags: Any) -> bool:
-    """Whether the stages know these flags, and take their values."""
-    try:
-        SFTConfig(from_checkpoint="x", data_path="x", output_dir="x", **flags)
-    except (TypeError, ConfigError):
-        return False
-    return True
-
-
-PLAIN = {"fused_kernels": "off"} if takes(fused_kernels="off") else {}
-OTHERS = {
-    "trees, SDPA": {"attn_implementation": "sdpa"},  # else FlexAttention
-    "trees, fused kernels": {"fused_kernels": "on"},
-}
+PLAIN = {"fused_kernels": "off"}
 WAYS = [
     Way("trees", False, PLAIN),
     Way("rows", True, PLAIN),
-    *(Way(name, False, PLAIN | flags) for name, flags in OTHERS.items() if takes(**flags)),
+    Way("trees, SDPA", False, PLAIN | {"attn_implementation": "sdpa"}),  # else FlexAttention
+    Way("trees, fused kernels", False, {"fused_kernels": "on"}),
 ]
 
 

@@ -93,8 +93,7 @@ def fastest(config: PlanConfig, memory: float) -> Fitting | None:
 
 def smallest(config: PlanConfig) -> Fitting:
     """The settings that take the least memory."""
-    needed, number = min((peak(each), number) for number, each in enumerate(settings(config)))
-    return Fitting(list(settings(config))[number], needed)
+    return min((Fitting(each, peak(each)) for each in settings(config)), key=lambda found: found.peak)
 
 
 def flags(config: PlanConfig) -> list[str]:

@@ -1,5 +1,6 @@
 """The memory plan of a stage: each model's share, and the most that is there at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -70,13 +71,17 @@ def plan(config: PlanConfig) -> list[Planned]:
 
 def held(config: PlanConfig) -> float:
     """Bytes on a GPU that are there all the time."""
-    return sum(each.engine.held for each in plan(config) if not rests(each.model, config))
+    return _held(plan(config), config)
+
+
+def _held(planned: Sequence[Planned], config: PlanConfig) -> float:
+    return sum(each.engine.held for each in planned if not rests(each.model, config))
 
 
 def peak(config: PlanConfig) -> float:
     """The most bytes on a GPU at once: what is there all the time, and what one model works with."""
-    works = []
-    for each in plan(config):
+    planned, works = plan(config), []
+    for each in planned:
         arrives = each.engine.held if rests(each.model, config) else 0
         # Of one micro-batch the gradients come while the activations go, where no accumulator waits for them.
         late = config.zero_stage in (0, 2) and config.gradient_accumulation_steps == 1
@@ -84,7 +89,7 @@ def peak(config: PlanConfig) -> float:
         works += [arrives + each.engine.passing + max(grows, 0), each.engine.stepping]
     if config.stage == "ppo":
         works.append(activations.of_sampling(text_config(config.from_checkpoint), config))
-    return held(config) + max(works)
+    return _held(planned, config) + max(works)
 
 
 def on_cpu(config: PlanConfig) -> float:

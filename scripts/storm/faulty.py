@@ -1,6 +1,7 @@
 """Which faults are tried on which runs, and what each has to say."""
 
 import errno
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from scripts.storm.strike import (
 )
 
 STEPS = 4
+NEVER = ("Traceback", "Exception ignored", "Fatal Python")  # by what ends in one sentence
 FULL, QUOTA, READ_ONLY = "the disk is full", "the disk quota is used up", "the file system is read-only"
 STATE = "*/.checkpoint-3.partial/state/engine-{}-00.safetensors"
 
@@ -36,6 +38,22 @@ class Row:
     status: int = 1
     few: bool = False  # whether the tests run it
     cure: Callable[[], None] = lambda: None
+
+
+def sentences_in(text: str) -> list[str]:
+    return re.findall(r"^error.*?: (.*)$", text, re.MULTILINE)
+
+
+def faults_of(row: Row, text: str, status: int) -> list[str]:
+    """What of an end, as it was printed, is not as the row expects."""
+    sentences = sentences_in(text)
+    found = [] if status == row.status else [f"status {status}, expected {row.status}"]
+    if len(sentences) != (row.status > 0):
+        found.append(f"{len(sentences)} sentences")
+    found += [f"prints {word}" for word in NEVER if word in text]
+    if row.status and not any(row.says in each and row.place in each for each in sentences):
+        found.append(f"does not say {row.says!r} of {row.place!r}")
+    return found
 
 
 def copied_samples(folder: Path) -> Path:

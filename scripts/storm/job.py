@@ -7,7 +7,6 @@ A start takes a second instead of ten. Everything else is as in a process of its
 import os
 import runpy
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -23,6 +22,7 @@ import training.dpo.train_dpo
 import training.ppo.train_ppo
 import training.reward_model.train_rm
 import training.sft.train_sft  # noqa: F401
+from scripts.ranks import add_output_to, environment, free_port
 from training.utils.lock import release
 
 os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -48,8 +48,7 @@ class Job:
         self.told = told
         self.statuses: dict[int, int] = {}
         sys.stdout.flush()
-        with socket.create_server(("", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.ranks = [self._fork(module, flags, rank, processes, port, before) for rank in range(processes)]
 
     def _fork(self, module, flags, rank, processes, port, before) -> int:
@@ -60,11 +59,9 @@ class Job:
         status = 1
         try:
             os.setpgid(0, 0)
-            for number in (1, 2):
-                os.dup2(os.open(self.told, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+            add_output_to(self.told)
             if processes > 1:
-                os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-                os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                os.environ |= environment(rank, processes, port)
             sys.argv[1:] = list(flags)
             if before:
                 before()
@@ -93,6 +90,12 @@ class Job:
         while self.is_running() and time.monotonic() < until:
             time.sleep(0.005)
         return not self.is_running()
+
+    def ended(self, seconds: float) -> bool:
+        """Whether all processes reach their end by then; those that do not are killed."""
+        done = self.wait(seconds)
+        self.kill()
+        return done and self.succeeded
 
     def kill(self, rank: int | None = None) -> None:
         """Kills one process, or all, with those that they have started."""

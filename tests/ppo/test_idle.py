@@ -1,10 +1,7 @@
 """PPO whose reference and reward models rest in CPU memory while others work."""
 
-import shutil
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from scripts.storm.cases import TIMES
 from tests.stages.conftest import log
@@ -15,17 +12,8 @@ from training.utils.offload import Resting
 from training.utils.ppo_config import PPOConfig
 
 
-@pytest.fixture(scope="module")
-def judge(tiny_llava, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("judge") / "reward_model"
-    shutil.copytree(tiny_llava, folder)
-    head = torch.randn(1, 48, generator=torch.Generator().manual_seed(0))
-    save_file({"weight": head}, folder / "value_head.safetensors")
-    return folder
-
-
-def run(tiny_llava, judge, output, **more):
-    ppo = {"reward_model_ckpt_path": [str(judge)], "max_generation_length_of_sampling": 3, "max_steps": 2}
+def run(tiny_llava, taste, output, **more):
+    ppo = {"reward_model_ckpt_path": [str(taste)], "max_generation_length_of_sampling": 3, "max_steps": 2}
     ppo |= {"actor_learning_rate": 1e-2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     torch.manual_seed(0)
     train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", output, **ppo | more)))
@@ -34,7 +22,7 @@ def run(tiny_llava, judge, output, **more):
 
 @pytest.mark.parametrize("zero_stage", [0, 2])
 def test_a_run_is_the_same_and_each_model_comes_once_a_step(
-    zero_stage, tiny_llava, judge, tmp_path, monkeypatch
+    zero_stage, tiny_llava, taste, tmp_path, monkeypatch
 ):
     arrived = []
 
@@ -44,9 +32,9 @@ def test_a_run_is_the_same_and_each_model_comes_once_a_step(
         return resting.clone()
 
     stages = {"actor_zero_stage": zero_stage, "critic_zero_stage": zero_stage}
-    expected = run(tiny_llava, judge, tmp_path / "all", **stages)
+    expected = run(tiny_llava, taste, tmp_path / "all", **stages)
     monkeypatch.setattr(Resting, "_arrive", arrive)
-    found = run(tiny_llava, judge, tmp_path / "idle", offload_idle_models=True, **stages)
+    found = run(tiny_llava, taste, tmp_path / "idle", offload_idle_models=True, **stages)
     assert found == expected
     assert len(set(arrived)) == 2 and len(arrived) == 2 * 2  # reference and reward model, in two steps
 
@@ -61,6 +49,6 @@ def test_a_run_is_the_same_and_each_model_comes_once_a_step(
         ({"share_backbone": True, "lang_lora_dim": 2}, "--offload_idle_models: not with --share_backbone"),
     ],
 )
-def test_it_is_refused_where_no_model_of_its_own_is_idle(more, message, tiny_llava, judge, tmp_path):
+def test_it_is_refused_where_no_model_of_its_own_is_idle(more, message, tiny_llava, taste, tmp_path):
     with pytest.raises(ConfigError, match=message):
-        run(tiny_llava, judge, tmp_path, offload_idle_models=True, **more)
+        run(tiny_llava, taste, tmp_path, offload_idle_models=True, **more)

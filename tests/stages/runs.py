@@ -4,18 +4,16 @@ The file holds, by number of processes, a list of [stage, flags]. Modules are im
 """
 
 import json
-import os
-import socket
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 
+from scripts.ranks import on_ranks
 from training.dpo import train_dpo
 from training.reward_model import train_rm
 from training.sft import train_sft
-from training.utils import dist
 from training.utils.arguments import parse_args
 from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
@@ -36,24 +34,7 @@ def train(stage: str, flags: list[object]) -> None:
 
 def train_on(processes: int, runs: list[tuple[str, list[object]]]) -> None:
     """Raises RuntimeError where a process fails."""
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    os.environ |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    for rank in range(processes):
-        if not os.fork():
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            status = 1
-            try:
-                dist.init_distributed(seed=0)
-                for one in runs:
-                    train(*one)
-                dist.shutdown()
-                status = 0
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-    if any([os.wait()[1] for _ in range(processes)]):
+    if not on_ranks(processes, lambda: [train(*one) for one in runs]):
         raise RuntimeError(f"runs on {processes} processes failed")
 
 

@@ -1,12 +1,10 @@
 """Every loss type of DPO and every estimator of PPO, as whole runs in this process."""
 
 import json
-import shutil
 from statistics import mean
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tests.conftest import SAMPLES
 from tests.stages.conftest import log, weights
@@ -93,16 +91,6 @@ def test_regression_asks_for_scores(tiny_llava, tmp_path):
     config = settings(tiny_llava, "reward.json", tmp_path, loss_type="regression")
     with pytest.raises(DataError, match="has no `score`; --loss_type regression needs one"):
         train_rm(RewardConfig(**config))
-
-
-@pytest.fixture(scope="module")
-def taste(tiny_llava, tmp_path_factory):
-    """A reward model that likes some last tokens much better than others."""
-    folder = tmp_path_factory.mktemp("taste") / "reward_model"
-    shutil.copytree(tiny_llava, folder)
-    head = torch.randn(1, 48, generator=torch.Generator().manual_seed(0))
-    save_file({"weight": head}, folder / "value_head.safetensors")
-    return folder
 
 
 @pytest.mark.parametrize("estimator", ["gae", "rloo", "grpo", "reinforce_plus_plus"])

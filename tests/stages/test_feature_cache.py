@@ -144,4 +144,6 @@ def test_a_tower_that_trains_is_refused(more):
 
 def test_policy_optimisation_is_refused():
     with pytest.raises(ConfigError, match="--cache_image_features: not in policy optimisation"):
-        PPOConfig(**settings("x", "ppo.json", "x", cache_image_features="cache"))
+        PPOConfig(
+            **settings("x", "ppo.json", "x", cache_image_features="cache", reward_model_ckpt_path=["x"])
+        )

@@ -18,18 +18,18 @@ from data.survey.measure import Measurer, Measures, measure
 from data.survey.table import Part, as_text
 from data.survey.view import View, view
 from eval.page import image_uri, render_page
-from training.utils import dist
-from training.utils.cli import run_stage
-from training.utils.config import ModelConfig
+from training.utils.config.data_config import DataConfig
+from training.utils.config.flags import flag, require
+from training.utils.config.model_config import ModelConfig
 from training.utils.data.check import HEADERS_ABOVE, require_folder
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, read_entries
 from training.utils.data.failures import Failure, failure
 from training.utils.data.record import DataError
 from training.utils.data.records import Reader, draw
-from training.utils.data_config import DataConfig
-from training.utils.flags import flag, require
-from training.utils.prepare import build_encoder
+from training.utils.loop.prepare import build_encoder
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
 
 PAGE = Path(__file__).parent / "templates" / "check.html.j2"
 

@@ -13,10 +13,10 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 
 class ConvertError(ValueError):

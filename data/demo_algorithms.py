@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.demo_table import row, spread
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
-from training.utils.flags import flag
 from training.utils.picture import drawn
+from training.utils.process.command import run_command
 
 NAMES = {
     "start": "SFT, where all start",

@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 
 import training.utils.model  # noqa: F401  (repairs torchvision before transformers needs it)
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 from transformers import (  # isort: skip
     CLIPImageProcessor,

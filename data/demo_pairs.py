@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.demo_text import QUESTION, num_errors
-from training.utils import jsonl
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
-from training.utils.flags import flag
+from training.utils.files import jsonl
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

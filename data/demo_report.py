@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import mean
 
 from eval.benches import descriptions
-from training.utils import jsonl
-from training.utils.command import run_command
 from training.utils.data.json_text import read_json
+from training.utils.files import jsonl
 from training.utils.picture import drawn
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import mean
 
 from data.demo_table import row, spread
-from training.utils import jsonl
-from training.utils.command import run_command
 from training.utils.data.record import DataError
+from training.utils.files import jsonl
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from eval.tables import read_scores
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 DESCRIPTIONS = {"Hal": "Hal %", "cut": "cut %", "CHAIR_i": "CHAIR_i %", "Cover": "Cover %", "words": "words"}
 POPE = {"accuracy": "accuracy %", "F1": "F1 %", "yes_ratio": "yes %"}

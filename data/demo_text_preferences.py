@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.demo_text import caption, edited, with_article
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 LISTS = (
     "Objects: {}. Name them.",

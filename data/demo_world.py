@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from data.demo_text import QUESTION, caption, edited, question
-from training.utils.command import run_command
-from training.utils.flags import flag
+from training.utils.config.flags import flag
+from training.utils.process.command import run_command
 
 # One character an object; its name is the last word of its Unicode name.
 OBJECTS = "🐈🌳🕯🔨🐟🪑🍋🎸🐕🦋📕🪜⛵🛏🍎🎻🚲🌵☂🔑⚽🎩👑🍕🚪🐘🐢🚀🎈🍄🥕🔔🐖🐄🐓🌻📷🧲🚌🍓"

@@ -10,10 +10,10 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

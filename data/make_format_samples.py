@@ -11,7 +11,7 @@ from typing import Any
 
 from data.make_samples import FOLDER as PICTURES
 from data.make_samples import turns
-from training.utils.command import run_command
+from training.utils.process.command import run_command
 
 FOLDER = PICTURES / "formats"
 FIRST, SECOND = "images/00.png", "images/01.png"

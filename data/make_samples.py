@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from training.utils.command import run_command
+from training.utils.process.command import run_command
 
 FOLDER = Path(__file__).parent / "samples"
 COLOURS = ("red", "blue", "green", "yellow", "purple", "black")

@@ -13,11 +13,11 @@ from math import comb, log
 from pathlib import Path
 from statistics import mean
 
-from training.utils import jsonl
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.files import jsonl
 from training.utils.picture import drawn
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from eval.benches.files import field as field_of
 from eval.benches.question import Question
 from eval.benches.scored import responses
 from eval.score import read_predictions
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from training.utils import jsonl
 from training.utils.data.record import DataError
-from training.utils.meter import HIDDEN, UNITS
+from training.utils.files import jsonl
+from training.utils.loop.meter import HIDDEN, UNITS
 
 WIDTH, HEIGHT = 240, 96  # of a panel's drawing, in SVG units
 MOST_POINTS = 160

@@ -16,16 +16,16 @@ import torch
 from tqdm import tqdm
 
 from training.ppo.rewards import load_reward
-from training.utils import dist
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.records import have_images
-from training.utils.losses import segment_sum
+from training.utils.loop.prepare import build_encoder, build_sampling, load_ranked
+from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.generate import generate
 from training.utils.model.tower import share_towers
-from training.utils.prepare import build_encoder, build_sampling, load_ranked
-from training.utils.stage_config import DriftConfig
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
 
 
 @torch.no_grad()

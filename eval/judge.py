@@ -28,8 +28,8 @@ from eval.provenance import generation, provenance
 from eval.score import show
 from eval.stored_replies import cached, replay
 from eval.uncertainty import intervals
-from training.utils.command import run_command
 from training.utils.data.record import DataError
+from training.utils.process.command import run_command
 
 if TYPE_CHECKING:
     from eval.judge_pictures import Pictures

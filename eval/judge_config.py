@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eval.judges import EndpointConfig
+from training.utils.config.flags import flag
 from training.utils.data.record import DataError
-from training.utils.flags import flag
 
 BENCHES = ("mmhal", "llava_bench", "refomb", "win_rate")
 JUDGES = ("endpoint", "replay", "reward_model")

@@ -4,9 +4,16 @@ of its reward models, ` ||| ` between id, image, prompt with answer, and score."
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.utils import jsonl
+from training.utils.data.legacy_lines import (
+    SUFFIX,
+    is_json,
+    legacy_file,
+    named_within,
+    read_lines,
+    write_lines,
+)
 from training.utils.data.record import DataError
-from training.utils.legacy_lines import SUFFIX, is_json, legacy_file, named_within, read_lines, write_lines
+from training.utils.files import jsonl
 
 
 def write_legacy(predictions: Path, image_folders: Sequence[Path]) -> Path:

@@ -17,23 +17,23 @@ from eval.legacy import write_legacy
 from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from training.ppo.rewards import Reward, load_reward
-from training.utils import dist
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder
+from training.utils.data.legacy_lines import json_file
 from training.utils.data.loader import Collator
 from training.utils.data.record import Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Tree
-from training.utils.identity import identify
-from training.utils.legacy_lines import json_file
+from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy, require_reward_model
 from training.utils.model.generate import generate
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
-from training.utils.prepare import build_encoder, build_sampling
-from training.utils.stage_config import PredictConfig
-from training.utils.stop import until_stopped
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
+from training.utils.process.stop import until_stopped
+from training.utils.run.identity import identify
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,15 @@ from functools import cache
 from pathlib import Path
 
 from eval.provenance import args_file
-from training.utils import dist, jsonl
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.images import image_size
+from training.utils.data.legacy_lines import legacy_file
 from training.utils.data.record import DataError, Picture, Record
-from training.utils.identity import Identity
-from training.utils.legacy_lines import legacy_file
-from training.utils.run_record import RunRecord
-from training.utils.set_aside import set_aside
-from training.utils.stage_config import PredictConfig
+from training.utils.files import jsonl
+from training.utils.process import dist
+from training.utils.run.identity import Identity
+from training.utils.run.run_record import RunRecord
+from training.utils.run.set_aside import set_aside
 
 
 def parts(output: Path, rank: int | str = "*") -> list[Path]:

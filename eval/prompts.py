@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eval.benches.coco_names import with_pictures_of
 from eval.benches.table import get_bench
-from training.utils import dist
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.check import checked, require_folder
 from training.utils.data.data_paths import folder_of
 from training.utils.data.encode import Encoder
@@ -12,7 +12,7 @@ from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.failures import settle
 from training.utils.data.look import Inspector, look
 from training.utils.data.records import Reader, Records, draw
-from training.utils.stage_config import PredictConfig
+from training.utils.process import dist
 
 
 def load_prompts(config: PredictConfig, encoder: Encoder, failed: Path) -> Records:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.utils.fingerprint import files_fingerprint
-from training.utils.versions import versions
+from training.utils.files.fingerprint import files_fingerprint
+from training.utils.run.versions import versions
 
 GENERATION = (
     "temperature",

@@ -17,10 +17,10 @@ from eval import tables
 from eval.curves import HEIGHT, WIDTH, panels
 from eval.gallery import OUTCOMES, Gallery, gallery, marked, read_questions
 from eval.page import data_uri, render_page
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 __all__ = ["marked", "render"]
 TEMPLATES = Path(__file__).parent / "templates"

@@ -7,8 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from training.utils import jsonl
 from training.utils.data.record import DataError
+from training.utils.files import jsonl
 
 FILE = "rollouts.jsonl"
 MEASURES = ("advantage", "kl", "reward")  # of each token

@@ -16,11 +16,11 @@ from eval.page import render_page
 from eval.rollout_content import Content, as_json, build_content
 from eval.rollout_groups import FILE, Group, chosen, read_groups
 from eval.rollout_truth import Invented, find_invented
-from training.utils.command import run_command
+from training.utils.config.flags import flag, require, require_other_file
 from training.utils.data.check import require_folder
 from training.utils.data.data_paths import picture_folder
-from training.utils.flags import flag, require, require_other_file
-from training.utils.run_record import RECORD_FILE, RunRecord
+from training.utils.process.command import run_command
+from training.utils.run.run_record import RECORD_FILE, RunRecord
 
 TEMPLATE = Path(__file__).parent / "templates" / "rollouts.html.j2"
 

@@ -18,10 +18,10 @@ from eval.benches.scored import Answers, match
 from eval.benches.table import BENCHES, Bench, get_bench
 from eval.provenance import generation, provenance
 from eval.uncertainty import intervals
-from training.utils.command import run_command
+from training.utils.config.flags import flag
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
-from training.utils.flags import flag
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from eval.judge_messages import Messages, text_of
 from eval.judges import Ask, EndpointConfig
-from training.utils import jsonl
 from training.utils.data.record import DataError
+from training.utils.files import jsonl
 from training.utils.http import NoAnswer, Refused
 
 

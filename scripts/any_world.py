@@ -19,12 +19,12 @@ from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils import jsonl
-from training.utils.command import run_command
+from training.utils.config.flags import flag, require
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.data.record import DataError, Record
-from training.utils.flags import flag, require
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.files import jsonl
+from training.utils.process.command import run_command
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 STEP, STEPS = 2, 12  # of the checkpoint, and of the whole run

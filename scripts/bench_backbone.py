@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from data.demo_model import TinyConfig, build_tiny_llava
-from training.utils.command import run_command
+from training.utils.process.command import run_command
 
 SAMPLES = Path("data/samples")
 HIDDEN_SIZE, NUM_LAYERS = 768, 14  # about 100 million parameters

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from training.utils import dist
 from training.utils.data.tree import Batch, Response, Tree, collate
-from training.utils.losses import ordered_pairs, plackett_luce_loss, segment_sum
+from training.utils.losses.preferences import dpo_loss
+from training.utils.losses.responses import ordered_pairs, plackett_luce_loss, segment_sum
 from training.utils.model.flex_attention import flex_attention_serves
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.llava import Llava
@@ -20,7 +20,7 @@ from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.tree_attention import use_tree_attention
 from training.utils.model.value_head import ValueModel
-from training.utils.preference_losses import dpo_loss
+from training.utils.process import dist
 
 VOCABULARY, IMAGE_LEN, PROMPT_LEN, RESPONSE_LEN, BATCH = 32_064, 576, 40, 120, 2
 IMAGE_ID = 32_000

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.utils.command import run_command
-from training.utils.flags import flag
+from training.utils.config.flags import flag
+from training.utils.process.command import run_command
 
 WORDS = (
     "the a of on in under behind small large red blue green cat dog table chair window street person holds looks "
@@ -78,10 +78,10 @@ def start(file: Path, config: BenchConfig) -> dict:
 
 def measured_start(file: Path, model: Path) -> dict:
     """Seconds until a stage has its records, memory then, and the first batch by lazy and by eager reading."""
-    from training.utils import dist
+    from training.utils.config.stage_config import SFTConfig
     from training.utils.data.loader import Trees
-    from training.utils.prepare import build_encoder, load_data
-    from training.utils.stage_config import SFTConfig
+    from training.utils.loop.prepare import build_encoder, load_data
+    from training.utils.process import dist
 
     config = SFTConfig(
         from_checkpoint=str(model),

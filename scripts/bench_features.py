@@ -22,14 +22,14 @@ from PIL import Image
 from data.demo_model import TinyConfig, build_tokenizer, write_llava
 from scripts.bench_cases import build, move, trained
 from scripts.bench_trees import seconds
-from training.utils import dist
-from training.utils.command import run_command
+from training.utils.config.flags import flag
+from training.utils.config.stage_config import SFTConfig
+from training.utils.data.feature_cache import keep_features
 from training.utils.data.loader import step_batches
-from training.utils.feature_cache import keep_features
-from training.utils.flags import flag
+from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.model.build_model import build_policy
-from training.utils.prepare import build_encoder, load_data
-from training.utils.stage_config import SFTConfig
+from training.utils.process import dist
+from training.utils.process.command import run_command
 
 NUM_RECORDS = 24
 WIDTH, HEIGHT = 640, 480

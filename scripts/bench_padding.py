@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.utils.command import run_command
 from training.utils.data.token_batches import TokenBatches
+from training.utils.process.command import run_command
 
 IMAGE_TOKENS, FRAME_TOKENS, LONGEST = 576, 40, 2048  # of a picture; of the template; of a row
 TOKENS_A_WORD = 1.35

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from scripts.bench_cases import CASES
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process.command import run_command
 
 ON_GPU = torch.cuda.is_available()
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from scripts import compare_trl_ours as ours
 from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
 from training.dpo.loss_types import LOSS_TYPES
-from training.utils import dist
-from training.utils.command import run_command
-from training.utils.flags import flag
-from training.utils.ppo_config import ESTIMATORS
+from training.utils.config.flags import flag
+from training.utils.config.ppo_config import ESTIMATORS
+from training.utils.process import dist
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

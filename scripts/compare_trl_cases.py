@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, SFTConfig
-from training.utils.train_config import TrainConfig
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, SFTConfig
+from training.utils.config.train_config import TrainConfig
 
 NUM_STEPS, PROMPTS = 20, 2  # optimizer steps, prompts of each
 KL_COEF = 0.05  # where there is a reference

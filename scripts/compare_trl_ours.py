@@ -16,16 +16,16 @@ from training.ppo.models import build_models
 from training.ppo.rollout import Sampler
 from training.ppo.update import minibatches, update
 from training.sft import train_sft
-from training.utils import jsonl
 from training.utils.checkpoint import resolve_checkpoint
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, SFTConfig
+from training.utils.config.train_config import TrainConfig
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_encoder, load_data
-from training.utils.rl import RunningMoments
-from training.utils.stage_config import DPOConfig, SFTConfig
-from training.utils.tally import Tally
-from training.utils.train_config import TrainConfig
+from training.utils.files import jsonl
+from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.loop.tally import Tally
+from training.utils.losses.policy import RunningMoments
 
 SAMPLES = Path("data/samples")
 NUM_SAMPLES = 4  # responses to a prompt in GRPO and RLOO

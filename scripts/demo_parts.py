@@ -10,9 +10,9 @@ from pathlib import Path
 
 from transformers import AutoProcessor, LlamaForCausalLM, LlavaForConditionalGeneration
 
-from training.utils.command import run_command
-from training.utils.flags import flag
-from training.utils.model_folder import resolve_checkpoint
+from training.utils.checkpoint.model_folder import resolve_checkpoint
+from training.utils.config.flags import flag
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

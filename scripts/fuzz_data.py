@@ -21,13 +21,13 @@ import numpy as np
 
 from data.demo_model import TinyConfig, build_tiny_llava
 from scripts.fuzz_rows import damaged_picture, damaged_row, renamed_row
-from training.utils.command import run_command
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.look import Inspector, look
 from training.utils.data.record import DataError
 from training.utils.data.records import Reader, Records
 from training.utils.model.llava import Llava
+from training.utils.process.command import run_command
 
 SLOWEST_S = 10
 LONGEST = 1_500  # characters of a message

@@ -9,8 +9,8 @@ from typing import Any
 
 from scripts.gpu.page import page, read
 from scripts.gpu.sections import SECTIONS
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process.command import run_command
 
 GPU_TESTS = Path("tests/gpu")
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from scripts.storm.cases import Case, cases, differences, serve_judge, write_model
 from scripts.storm.job import Job
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process.command import run_command
 
 MOST_OF_A_RUN = 6  # kills, so that all cases get theirs
 LONGEST_S = 300.0  # of a run, and of survivors that should notice a death

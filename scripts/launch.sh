@@ -38,9 +38,9 @@ say_batch() {
 # launch MODULE FLAGS...: runs it, with its output shown and kept in $OUTPUT/training.log beside the script.
 launch() {
   local port=${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}
-  local start=(python -m training.utils.deepspeed_launcher --num_gpus "$NUM_PROCESSES" --master_port "$port" --module)
+  local start=(python -m training.utils.process.deepspeed_launcher --num_gpus "$NUM_PROCESSES" --master_port "$port" --module)
   if [[ -n ${HOSTFILE:-} && -n ${NODE_RANK:-} ]]; then
-    start=(python -m training.utils.deepspeed_launcher --hostfile "$HOSTFILE" --no_ssh --node_rank "$NODE_RANK"
+    start=(python -m training.utils.process.deepspeed_launcher --hostfile "$HOSTFILE" --no_ssh --node_rank "$NODE_RANK"
       --master_addr "${MASTER_ADDR:-$(awk '/slots=/ { print $1; exit }' "$HOSTFILE")}"
       --master_port "${MASTER_PORT:-29500}" --module)
   elif [[ -n ${HOSTFILE:-} ]]; then

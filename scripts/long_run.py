@@ -15,8 +15,8 @@ import psutil
 
 from scripts.storm.cases import MODULES, training_flags, write_model
 from scripts.storm.job import Job
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process.command import run_command
 
 LOOK_S = 0.5
 WARM_UP = 0.2  # share of a run in which pools and caches fill

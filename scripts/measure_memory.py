@@ -13,9 +13,9 @@ from typing import Any
 from scripts.memory_plan.config import MODELS
 from scripts.memory_plan.plan import peak, plan
 from scripts.memory_plan.trial import SMALL, Trial
-from training.utils import dist
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process import dist
+from training.utils.process.command import run_command
 
 MIB = 2**20
 WORK = {

@@ -11,7 +11,7 @@ to spare, as --fit does. `python -m scripts.measure_memory` holds predictions ag
 from scripts.memory_plan.config import GIB, PlanConfig
 from scripts.memory_plan.fit import SPARE, advice, fastest, flags, memory_of
 from scripts.memory_plan.plan import held, on_cpu, peak, plan, rests
-from training.utils.command import run_command
+from training.utils.process.command import run_command
 
 COLUMNS = ("weights", "gradients", "optimizer", "buffers", "activations", "step")
 

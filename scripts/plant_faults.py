@@ -27,14 +27,15 @@ from training.dpo import train_dpo
 from training.ppo import train_ppo
 from training.reward_model import train_rm
 from training.sft import train_sft
-from training.utils import dist, jsonl
-from training.utils.arguments import parse_args
-from training.utils.command import run_command
-from training.utils.engine import NonFiniteLoss
-from training.utils.flags import flag
-from training.utils.model_folder import resolve_checkpoint
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.checkpoint.model_folder import resolve_checkpoint
+from training.utils.config.arguments import parse_args
+from training.utils.config.flags import flag
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.engine.engine import NonFiniteLoss
+from training.utils.files import jsonl
+from training.utils.process import dist
+from training.utils.process.command import run_command
 
 STAGES = {
     "sft": (train_sft.main, SFTConfig),
@@ -100,7 +101,7 @@ def train(plan: Plan, folder: Path, whole: bool = False) -> Path:
     stage_config = parse_args(config_class, argv)
     torch.manual_seed(stage_config.seed)
     print(plan.name, flush=True)
-    with patch("training.utils.meter.draw_curves"), patch("sys.argv", [plan.stage, *argv]):
+    with patch("training.utils.loop.meter.draw_curves"), patch("sys.argv", [plan.stage, *argv]):
         try:
             main(stage_config)
         except NonFiniteLoss as error:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from training.utils import dist
+from training.utils.process import dist
 
 
 def free_port() -> int:

@@ -16,9 +16,9 @@ import open_clip
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPImageProcessor
 
-from training.utils.command import run_command
-from training.utils.flags import flag
+from training.utils.config.flags import flag
 from training.utils.model.open_clip_tower import OpenClipVision
+from training.utils.process.command import run_command
 
 ARCHITECTURE = {
     "embed_dim": 1280,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from scripts.rehearsal.counts import Counts
 from scripts.rehearsal.shapes import MODELS
 from scripts.rehearsal.stages import WORK, Rehearsal
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process.command import run_command
 
 COLUMNS = ("model", "work", "kernels", "host syncs", "TFLOP", "ratio", "GB touched", "peak GiB")
 HEADER = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"

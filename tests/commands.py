@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.utils import cli, command
+from training.utils.process import cli, command
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "eval", "scripts", "training")
@@ -35,7 +35,7 @@ VALUES = {
     "training.ppo.train_ppo": {"reward_model_ckpt_path": INPUT},
     "training.utils.model.assemble": {"lm_model_name_or_path": INPUT, "vision_model_name_or_path": INPUT},
 }
-DEEPSPEED = "training.utils.deepspeed_launcher"  # its flags are those of `deepspeed`
+DEEPSPEED = "training.utils.process.deepspeed_launcher"  # its flags are those of `deepspeed`
 
 
 def modules() -> list[str]:

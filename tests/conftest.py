@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 
 from data.demo_model import TinyConfig, build_tiny_llava
 from tests.warm_python import warm_python
-from training.utils import dist
 from training.utils.data import check
 from training.utils.data.encode import Encoder
 from training.utils.data.record import Record, Turn
 from training.utils.data.records import Reader, Records
 from training.utils.model.llava import Llava
+from training.utils.process import dist
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "data" / "samples"

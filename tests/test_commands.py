@@ -9,8 +9,8 @@ import pytest
 
 from tests.commands import DEEPSPEED, modules
 from tests.conftest import ROOT
-from training.utils.arguments import parse_all
-from training.utils.flags import flag
+from training.utils.config.arguments import parse_all
+from training.utils.config.flags import flag
 
 
 @pytest.fixture(scope="module")

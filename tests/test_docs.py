@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SAMPLES
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import (
+    DPOConfig,
+    PredictConfig,
+    RewardConfig,
+    RewardScoreConfig,
+    SFTConfig,
+)
 from training.utils.data.entries import read_entries
 from training.utils.data.formats import normalise
 from training.utils.model.legacy_weights import ConvertConfig
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, RewardScoreConfig, SFTConfig
 
 CONFIGS = (SFTConfig, RewardConfig, DPOConfig, PPOConfig, PredictConfig, RewardScoreConfig, ConvertConfig)
 KNOWN = {field.name for config in CONFIGS for field in dataclasses.fields(config)}

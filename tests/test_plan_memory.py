@@ -17,13 +17,13 @@ from scripts.memory_plan.trial import SMALL, Trial, shrunk
 from scripts.plan_memory import main
 from tests.conftest import ROOT
 from tests.tiny_families import BUILDERS, build_tiny
-from training.utils.arguments import parse_args
+from training.utils.config.arguments import parse_args
+from training.utils.config.flags import ConfigError
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
+from training.utils.engine.zero import bucket_sizes, deepspeed_config
 from training.utils.model.build_model import build_policy, build_value_model, get_family
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import SFTConfig
-from training.utils.zero import bucket_sizes, deepspeed_config
 
 PUBLISHED = sorted((ROOT / "tests" / "published").glob("*.json"))
 PARTS = {"llama": AutoModelForCausalLM, "clip_vision_model": AutoModel}  # of models from scratch

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from .measure import Measures
+from data.survey.measure import Measures
 
 SHOWN = 20
 

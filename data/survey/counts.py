@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from data.survey.measure import Measures
+from data.survey.table import Part, Table, at_percent, percentiles, share
 from training.utils.data.entries import Entries
 from training.utils.data.failures import Failure, by_reason
 from training.utils.model.image_settings import pixel_limit
-
-from .measure import Measures
-from .table import Part, Table, at_percent, percentiles, share
 
 NUM_LABELS = 10  # that are listed
 MANY_CUT = 0.01  # share of answers

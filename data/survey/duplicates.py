@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data.survey.measure import BYTES, Measures
+from data.survey.table import Part, Table, share
 from training.utils.data.look import share_out
-
-from .measure import BYTES, Measures
-from .table import Part, Table, share
 
 ALIKE = 0.7  # of the neighbouring words of two prompts, that both have
 NEIGHBOURS = 20  # that a prompt is compared with, for each rare pair of words that it shares with others

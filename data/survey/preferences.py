@@ -6,8 +6,8 @@ from statistics import mean
 
 import numpy as np
 
-from .measure import Measures
-from .table import Part, Table, share, wilson
+from data.survey.measure import Measures
+from data.survey.table import Part, Table, share, wilson
 
 TELLING = 0.6  # share of pairs from which on a feature is worth a warning, if the interval agrees
 FEWEST = 20  # pairs that a first word is judged by

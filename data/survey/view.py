@@ -7,12 +7,11 @@ from itertools import groupby
 
 from PIL import Image
 
+from data.survey.measure import uncut
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
 from training.utils.data.record import Record
 from training.utils.model.seen_pictures import seen_pictures
-
-from .measure import uncut
 
 PLACEHOLDER = "\ufffc"  # stands for a picture in a text
 BROKEN = "\ufffd"  # what a decoder writes for bytes that are no character

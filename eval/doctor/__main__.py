@@ -8,12 +8,11 @@ Status 0: nothing was found; 1: something was; 2: the folder is not that of a ru
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.utils.command import run_command
-from training.utils.flags import flag
-
-from .examine import examine
-from .report import as_text
-from .run import read_run
+from eval.doctor.examine import examine
+from eval.doctor.report import as_text
+from eval.doctor.run import read_run
+from training.utils.config.flags import flag
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .limits import END_SHARE, LEAST_STEPS
-from .run import Run, Series
+from eval.doctor.limits import END_SHARE, LEAST_STEPS
+from eval.doctor.run import Run, Series
 
 TO_DEVIATION = 1.4826  # median absolute deviation -> standard deviation of normal noise
 OF_MEDIAN = np.sqrt(np.pi / 2)  # standard error of a median over that of a mean, for normal noise

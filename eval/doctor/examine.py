@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from .finding import Finding
-from .run import NotJudged, Run
-from .symptoms import SYMPTOMS
+from eval.doctor.finding import Finding
+from eval.doctor.run import NotJudged, Run
+from eval.doctor.symptoms import SYMPTOMS
 
 
 @dataclass

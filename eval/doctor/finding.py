@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .run import Run
+from eval.doctor.run import Run
 
 STAGES = ("sft", "reward_model", "dpo", "ppo")
 

@@ -36,7 +36,7 @@ EARLY = 0.5  # of the run: by then it was certain, and what followed only drove 
 PICTURES_COUNT = (
     0.1  # exchanged pictures should move a score by this share of the margin between responses at least
 )
-NIL_EFFECT = 1e-5  # nats or score, as training/utils/image_effect.py
+NIL_EFFECT = 1e-5  # nats or score, as training/utils/loop/image_effect.py
 
 MOSTLY = 0.5  # of a run: a critic that learns alone for longer leaves too little to the policy
 CLIPPED = 0.5  # share of tokens: most of an update is thrown away

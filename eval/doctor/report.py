@@ -1,7 +1,7 @@
 """A diagnosis as text."""
 
-from .examine import Diagnosis
-from .run import Run
+from eval.doctor.examine import Diagnosis
+from eval.doctor.run import Run
 
 SEVERITY = {3: "FAULT", 2: "WRONG", 1: "LOOK"}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from training.utils import jsonl
 from training.utils.data.record import DataError
-from training.utils.run_record import RECORD_FILE, RunRecord
+from training.utils.files import jsonl
+from training.utils.run.run_record import RECORD_FILE, RunRecord
 
 LAST_BYTES = 1 << 16  # of training.log
 SHOWN = 100  # characters of a response

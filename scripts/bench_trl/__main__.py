@@ -10,8 +10,8 @@ from statistics import median
 
 from scripts.bench_trl.setting import CASES, SIZES, write_inputs
 from scripts.bench_trl.steps import Steps
-from training.utils.command import run_command
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
+from training.utils.process.command import run_command
 
 Side = tuple[str, str]  # a case, and what is run of it
 Round = dict[Side, Steps]  # what each process of a round took

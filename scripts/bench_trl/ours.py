@@ -9,11 +9,11 @@ from scripts.bench_trl.steps import Steps
 from training.dpo import train_dpo
 from training.ppo import train_ppo
 from training.reward_model import train_rm
-from training.utils import dist
-from training.utils.meter import Meter
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig
+from training.utils.loop.meter import Meter
 from training.utils.model.family import Family
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig
+from training.utils.process import dist
 
 MAINS = {DPOConfig: train_dpo.main, RewardConfig: train_rm.main, PPOConfig: train_ppo.main}
 

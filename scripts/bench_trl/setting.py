@@ -10,9 +10,9 @@ import torch
 
 from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
 from scripts.compare_trl_cases import SHARED, THEIRS
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig
-from training.utils.train_config import TrainConfig
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig
+from training.utils.config.train_config import TrainConfig
 
 from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast  # isort: skip
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.bench_trl.setting import CASES
-from training.utils.command import run_command
-from training.utils.flags import flag
+from training.utils.config.flags import flag
+from training.utils.process.command import run_command
 
 
 @dataclass(frozen=True)

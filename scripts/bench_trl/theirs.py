@@ -11,7 +11,7 @@ from scripts.bench_trl.setting import STEPS, Case, flags_of, settings_of
 from scripts.bench_trl.steps import Steps
 from scripts.compare_trl_theirs import SAMPLING, TRAINERS, example, scaled_reward
 from training.utils.data.record import Record
-from training.utils.prepare import build_encoder, load_data
+from training.utils.loop.prepare import build_encoder, load_data
 
 
 class Marks(TrainerCallback):

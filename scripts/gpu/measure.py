@@ -8,9 +8,9 @@ import torch
 from scripts.gpu.page import PREFIX
 from scripts.gpu.sections import MODELS, SECTIONS, Section
 from scripts.gpu.stages import Stages, matmul_tflops
-from training.utils.command import run_command
+from training.utils.config.flags import ConfigError, flag
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError, flag
+from training.utils.process.command import run_command
 
 ROUNDS, TINY_ROUNDS = 5, 2  # of a step, the first one to warm up
 MATMUL = "matmul"

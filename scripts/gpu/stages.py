@@ -14,11 +14,11 @@ from transformers import AutoModelForImageTextToText
 
 from scripts.rehearsal.engine import FakeDeepSpeed
 from scripts.rehearsal.stages import WORK, Rehearsal
-from training.utils import dist
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.tree import Batch, Tree
 from training.utils.model import build_model
 from training.utils.model.generate import Sampling, generate
-from training.utils.stage_config import SFTConfig
+from training.utils.process import dist
 
 NEW_TOKENS, TINY_NEW_TOKENS = 64, 8  # of a sample in generation
 ADAPTERS = {"lang_lora_dim": 64, "lang_lora_module_name": "self_attn", "only_optimize_lora": True}

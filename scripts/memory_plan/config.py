@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.utils.flags import flag, require
+from training.utils.config.flags import flag, require
 
 WEIGHT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 GIB = 2**30

@@ -7,7 +7,7 @@ in buffers and copies was read in DeepSpeed 0.19: `scripts/measure_memory.py` ho
 from dataclasses import dataclass
 
 from scripts.memory_plan.config import WEIGHT_BYTES, PlanConfig
-from training.utils.zero import bucket_sizes
+from training.utils.engine.zero import bucket_sizes
 
 MASTER, MOMENTS = 4, 8  # bytes of a trained weight: an fp32 copy, and AdamW's two moments
 ALL_REDUCED = 5 * 10**8  # elements that DeepSpeed copies at a time to add up gradients, without buckets

@@ -14,7 +14,7 @@ from math import inf, log2
 
 from scripts.memory_plan.config import GIB, PlanConfig
 from scripts.memory_plan.plan import on_cpu, peak
-from training.utils.flags import require
+from training.utils.config.flags import require
 
 SPARE = 0.9  # of a GPU's memory is planned with: the allocator loses some, and libraries take some
 SLOWER = {

@@ -28,16 +28,16 @@ from training.ppo.experience import assign_credit, observe
 from training.ppo.rollout import Sampled
 from training.ppo.update import update
 from training.utils.checkpoint import HEAD_FILE
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Tree, collate
+from training.utils.loop.tally import Tally
+from training.utils.losses.policy import RunningMoments
 from training.utils.model import build_model
 from training.utils.model.build_model import get_family
 from training.utils.model.family import Family
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.read_config import read_config
 from training.utils.model.unused_head import UnusedHead
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import RunningMoments
-from training.utils.tally import Tally
 
 STEPS = 2  # the optimizer's state is there from the first step's end on
 

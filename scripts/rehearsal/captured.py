@@ -7,9 +7,9 @@ from unittest.mock import MagicMock, patch
 from training.dpo import train_dpo
 from training.reward_model import train_rm
 from training.sft import train_sft
-from training.utils.engine import Engine
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.engine.engine import Engine
 from training.utils.model.family import Family
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 FITTED = {
     "sft": (train_sft, SFTConfig),

@@ -227,7 +227,7 @@ def fake_device() -> Iterator[Device]:
 
     with ExitStack() as stack:
         stack.enter_context(patch("torch.tensor", tensor_of_values))
-        stack.enter_context(patch("training.utils.dist.device", lambda: CUDA))
+        stack.enter_context(patch("training.utils.process.dist.device", lambda: CUDA))
         stack.enter_context(patch.object(FakeTensor, "tolist", tolist))
         # transformers would leave out what a tracer can't follow, and a GPU can.
         stack.enter_context(patch("transformers.utils.import_utils.is_fake_tensor", lambda tensor: False))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from training.utils import dist
+from training.utils.process import dist
 
 
 class FakeDeepSpeed:

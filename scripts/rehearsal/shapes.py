@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
-from training.utils import dist
 from training.utils.data.tree import Response, Tree
 from training.utils.model.family import Family
 from training.utils.model.read_config import read_config
+from training.utils.process import dist
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "tests" / "published"
 

@@ -19,17 +19,17 @@ from training.ppo.experience import Experience, assign_credit, observe
 from training.ppo.models import Models
 from training.ppo.rollout import Sampled
 from training.ppo.update import update
-from training.utils import dist
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.tree import Batch, Tree, collate
-from training.utils.engine import Engine
+from training.utils.engine.engine import Engine
+from training.utils.loop.tally import Tally
+from training.utils.losses.policy import RunningMoments
 from training.utils.model import build_model
 from training.utils.model.family import Family
 from training.utils.model.generate import Sampling, generate, prefill
 from training.utils.model.tower import share_towers
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import RunningMoments
-from training.utils.stage_config import SFTConfig
-from training.utils.tally import Tally
+from training.utils.process import dist
 
 FLAGS = {
     "data_path": "unread",
@@ -82,7 +82,7 @@ class Rehearsal:
             initialize=lambda model, **more: (self.engine(model, **more), None, None, None)
         )
         self.stack.enter_context(patch.object(Family, "load_model", load_model))
-        self.stack.enter_context(patch("training.utils.engine.deepspeed", lambda: engines))
+        self.stack.enter_context(patch("training.utils.engine.engine.deepspeed", lambda: engines))
         self.device: Device = self.stack.enter_context(self.on_device())
         return self
 

@@ -23,7 +23,7 @@ import training.ppo.train_ppo
 import training.reward_model.train_rm
 import training.sft.train_sft  # noqa: F401
 from scripts.ranks import add_output_to, environment, free_port
-from training.utils.lock import release
+from training.utils.files.lock import release
 
 os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 torch.set_num_threads(1)  # threads do not survive a fork

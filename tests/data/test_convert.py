@@ -6,7 +6,7 @@ import pytest
 
 from data.convert import ConvertConfig, main
 from tests.conftest import load_records, picture
-from training.utils.arguments import parse_args
+from training.utils.config.arguments import parse_args
 from training.utils.data.record import DataError
 
 

@@ -10,11 +10,11 @@ from training.dpo.contrasts import Contrasts
 from training.dpo.loss_types import WeightedLosses
 from training.dpo.ranked import ranked_responses
 from training.dpo.reference import response_logps
+from training.utils.config.stage_config import DPOConfig
 from training.utils.data.loader import Collator
 from training.utils.data.tree import Kind
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
-from training.utils.stage_config import DPOConfig
 
 
 def config(*loss_type):

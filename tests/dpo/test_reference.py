@@ -10,10 +10,10 @@ from tests.stages.conftest import log, weights
 from tests.stages.test_variants import settings
 from training.dpo.train_dpo import main as train_dpo
 from training.utils.checkpoint import weights_digest
+from training.utils.config.stage_config import DPOConfig
 from training.utils.data.record import DataError
 from training.utils.model import build_model
 from training.utils.model.lora import without_adapters
-from training.utils.stage_config import DPOConfig
 
 
 def run(model, output, **more):

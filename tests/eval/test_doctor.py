@@ -16,9 +16,14 @@ from eval.doctor.run import Series, read_run
 from eval.doctor.symptoms import SYMPTOMS
 from scripts.planted.plans import faulty, good
 from tests.conftest import picture
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import (
+    DPOConfig,
+    RewardConfig,
+    RewardScoreConfig,
+    SFTConfig,
+)
 from training.utils.data.record import DataError
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig, RewardScoreConfig, SFTConfig
 
 RUNS = Path(__file__).parent / "doctor_runs"
 FAULTS = {plan.name: plan.fault for plan in faulty(0)}

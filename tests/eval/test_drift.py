@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from eval.drift import main as drift
 from tests.conftest import SAMPLES
-from training.utils import jsonl
-from training.utils.stage_config import DriftConfig
+from training.utils.config.stage_config import DriftConfig
+from training.utils.files import jsonl
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from eval.score import ScoreConfig
 from eval.score import main as score
 from tests.conftest import picture, record
 from tests.eval.conftest import lines
+from training.utils.config.flags import ConfigError
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
-from training.utils.stage_config import PredictConfig
 
 
 @pytest.fixture

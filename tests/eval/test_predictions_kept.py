@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from eval.predict import main as predict
 from eval.predictions import Lines, prediction
 from tests.conftest import picture, record
+from training.utils.config.flags import ConfigError
+from training.utils.config.stage_config import PredictConfig, RewardScoreConfig
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
-from training.utils.stage_config import PredictConfig, RewardScoreConfig
-from training.utils.stop import Stopped, requests
+from training.utils.process.stop import Stopped, requests
 
 
 @pytest.fixture

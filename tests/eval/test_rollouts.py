@@ -12,10 +12,10 @@ from PIL import Image
 from eval.rollout_groups import chosen, read_groups
 from eval.rollouts import RolloutsConfig, main
 from tests.conftest import ROOT, picture
+from training.utils.config.flags import ConfigError
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
-from training.utils.identity import Identity
-from training.utils.run_record import RunRecord
+from training.utils.run.identity import Identity
+from training.utils.run.run_record import RunRecord
 
 HOSTILE = '</script><script>document.title = "taken"</script><img src=x onerror=alert(1)>&amp; \u2028 \ud800'
 

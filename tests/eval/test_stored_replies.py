@@ -6,7 +6,7 @@ from itertools import count
 
 from eval.judges import EndpointConfig
 from eval.stored_replies import cached, replay
-from training.utils import jsonl
+from training.utils.files import jsonl
 
 
 def test_the_same_question_asked_twice_at_a_time_has_one_reply(tmp_path):

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from tests.conftest import RECORDS
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.loader import Collator
 from training.utils.model.kernels import fuse_kernels, why_not_liger
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tree_attention import use_tree_attention
-from training.utils.stage_config import SFTConfig
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,7 +12,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from training.utils.data.tree import Response, Tree, collate
-from training.utils.losses import segment_sum
+from training.utils.losses.responses import segment_sum
 from training.utils.model.flex_attention import flex_attention_serves
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy

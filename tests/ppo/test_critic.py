@@ -10,8 +10,8 @@ from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo import train_ppo as train_ppo_module
 from training.ppo.train_ppo import main as train_ppo
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import explained_variance
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.losses.policy import explained_variance
 
 MEAN, DEVIATION = 6.0, 4.0
 

@@ -6,9 +6,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.host_reads import OnDevice, on_device, reads
 from training.ppo.experience import Experience, assign_credit, rollout_figures
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Response, Tree, collate
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import RunningMoments
+from training.utils.losses.policy import RunningMoments
 
 IS_VIEW = (
     "view",

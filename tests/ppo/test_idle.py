@@ -7,9 +7,9 @@ from scripts.storm.cases import TIMES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
-from training.utils.flags import ConfigError
-from training.utils.offload import Resting
-from training.utils.ppo_config import PPOConfig
+from training.utils.config.flags import ConfigError
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.engine.offload import Resting
 
 
 def run(tiny_llava, taste, output, **more):

@@ -12,9 +12,9 @@ KILLED = """
 import os, signal, sys
 from training.ppo import {module} as module
 from training.ppo.train_ppo import main
-from training.utils.background import saving
-from training.utils.cli import run_stage
-from training.utils.ppo_config import PPOConfig
+from training.utils.checkpoint.background import saving
+from training.utils.process.cli import run_stage
+from training.utils.config.ppo_config import PPOConfig
 calls, original = [], {owner}.{name}
 def counted(*args, **more):
     calls.append(0)

@@ -21,12 +21,12 @@ from training.ppo.rewards import (
     rendered_reward,
 )
 from training.ppo.train_ppo import main as train_ppo
+from training.utils.config.flags import ConfigError
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
 from training.utils.model.build_model import build_value_model
-from training.utils.ppo_config import PPOConfig
 
 
 def num_characters(record, responses):

@@ -8,10 +8,10 @@ from tests.conftest import SAMPLES, picture
 from tests.stages.test_variants import settings
 from training.ppo import rollout
 from training.ppo.train_ppo import main as train_ppo
-from training.utils import jsonl
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.record import DataError
+from training.utils.files import jsonl
 from training.utils.model.generate import generate
-from training.utils.ppo_config import PPOConfig
 
 
 def length(record, responses):

@@ -6,9 +6,9 @@ import torch
 from tests.ppo.test_experience import config, rollout
 from training.ppo import rollout_file
 from training.ppo.rollout_file import Rollouts
-from training.utils import jsonl
 from training.utils.data.pieces import token_pieces
 from training.utils.data.record import Record, Turn
+from training.utils.files import jsonl
 
 TEXTS = ("a cat and a dog.", "zwei Bäume – 木", "line one\nline two  !", "a" * 30)
 

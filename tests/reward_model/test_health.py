@@ -23,9 +23,9 @@ from training.reward_model.health import (
 from training.reward_model.score import main as score
 from training.reward_model.score import with_blank_images
 from training.reward_model.train_rm import main as train_rm
+from training.utils.config.stage_config import RewardConfig, RewardScoreConfig
 from training.utils.data.record import DataError
-from training.utils.image_effect import with_others_images
-from training.utils.stage_config import RewardConfig, RewardScoreConfig
+from training.utils.loop.image_effect import with_others_images
 
 
 def pair(margin, longer_by=0, source="a"):

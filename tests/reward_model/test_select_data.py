@@ -11,8 +11,8 @@ from training.reward_model.select_data import SelectConfig, loss_gradient, main,
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import DataError
 from training.utils.data.subset import write_subset
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import build_value_model
-from training.utils.prepare import build_encoder
 
 REWARD = SAMPLES / "reward.json"
 

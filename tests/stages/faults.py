@@ -14,15 +14,16 @@ from pathlib import Path
 
 import torch
 
-from training.utils import dist, shared_folder
 from training.utils.checkpoint import AlreadyFinished
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError, ImageError
 from training.utils.data.sampler import StepSampler
-from training.utils.pace import Pace
-from training.utils.progress import progress
-from training.utils.stage_config import SFTConfig
-from training.utils.stop import Stopped
+from training.utils.files import shared_folder
+from training.utils.loop.pace import Pace
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
+from training.utils.process.progress import progress
+from training.utils.process.stop import Stopped
 
 PROCESSES, MAX_SILENCE_S = 3, 4
 AT_A_TIME = 4  # faults: most of the time goes by in waiting

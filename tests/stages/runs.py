@@ -14,8 +14,8 @@ from scripts.ranks import on_ranks
 from training.dpo import train_dpo
 from training.reward_model import train_rm
 from training.sft import train_sft
-from training.utils.arguments import parse_args
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.config.arguments import parse_args
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 STAGES = {
     "sft": (train_sft.main, SFTConfig),
@@ -28,7 +28,7 @@ def train(stage: str, flags: list[object]) -> None:
     main, config_class = STAGES[stage]
     config = parse_args(config_class, [str(flag) for flag in flags])
     torch.manual_seed(config.seed)  # a new value head
-    with patch("training.utils.meter.draw_curves"):  # which takes longer than the run
+    with patch("training.utils.loop.meter.draw_curves"):  # which takes longer than the run
         main(config)
 
 

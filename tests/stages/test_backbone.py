@@ -8,12 +8,12 @@ from tests.stages.conftest import log, weights
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
-from training.utils import jsonl
+from training.utils.config.flags import ConfigError
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import RewardConfig
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
+from training.utils.files import jsonl
 from training.utils.model import build_model
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import RewardConfig
 
 LORA = {"lang_lora_dim": 4, "only_optimize_lora": True}
 

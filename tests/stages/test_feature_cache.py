@@ -13,13 +13,13 @@ from tests.stages.test_variants import settings
 from training.dpo.train_dpo import main as train_dpo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
+from training.utils.config.flags import ConfigError
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.features import Features
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
-from training.utils.tensor_store import TensorStore
+from training.utils.files.tensor_store import TensorStore
 
 from transformers.models.clip.modeling_clip import CLIPVisionModel  # isort: skip
 

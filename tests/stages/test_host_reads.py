@@ -10,11 +10,11 @@ from training.dpo.ranked import ranked_responses
 from training.dpo.reference import response_logps
 from training.dpo.train_dpo import preference_figures
 from training.reward_model.train_rm import response_losses
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.model.placeholders import find_places_on_the_cpu
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 FAMILIES = ("llava", "llava_next", "llama-3.2-vision", "qwen2_5_vl")
 

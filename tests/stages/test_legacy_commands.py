@@ -17,12 +17,18 @@ from training.dpo import train_dpo
 from training.ppo import train_ppo
 from training.reward_model import score, train_rm
 from training.sft import train_sft
-from training.utils.arguments import parse_args
 from training.utils.checkpoint import write_extras
+from training.utils.config.arguments import parse_args
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import (
+    DPOConfig,
+    PredictConfig,
+    RewardConfig,
+    RewardScoreConfig,
+    SFTConfig,
+)
 from training.utils.data.record import DataError
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_encoder, load_ranked
-from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, RewardScoreConfig, SFTConfig
+from training.utils.loop.prepare import build_encoder, load_ranked
 
 FILES = "--data_path DATA --image_folder IMAGES --template {} --dataset_names llava_{} --dataset_samples all "
 FILES += "--dataset_concatenate_samples 1 "

@@ -15,8 +15,8 @@ from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
 
 from tests.stages.conftest import log, weights  # isort: skip
 

@@ -13,9 +13,9 @@ from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
 from training.utils.checkpoint import AlreadyFinished, weights_digest
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import RewardConfig, SFTConfig
 from training.utils.data.record import DataError
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import RewardConfig, SFTConfig
 
 
 def settings(folder, **more) -> dict:

@@ -17,11 +17,11 @@ from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils.arguments import parse_args
-from training.utils.meter import Meter
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
-from training.utils.stop import Stopped, requests
+from training.utils.config.arguments import parse_args
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.loop.meter import Meter
+from training.utils.process.stop import Stopped, requests
 
 STAGES = {
     "sft": (train_sft, SFTConfig),
@@ -137,7 +137,7 @@ def test_a_signal_to_the_script_of_one_process_is_passed_on(tiny_llava, tmp_path
 
 HANGS = """
 import time
-from training.utils.stop import deferred, requests
+from training.utils.process.stop import deferred, requests
 requests.catch()
 with deferred():
     print("ready", flush=True)

@@ -7,10 +7,10 @@ import pytest
 from tests.conftest import SAMPLES
 from tests.stages.conftest import log, run
 from tests.stages.runs import train
-from training.utils import dist
-from training.utils.arguments import parse_args
-from training.utils.prepare import build_encoder, load_data
-from training.utils.stage_config import DPOConfig
+from training.utils.config.arguments import parse_args
+from training.utils.config.stage_config import DPOConfig
+from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.process import dist
 
 GLOBAL_BATCH, STEPS, MAX_TOKENS = 8, 2, 300
 CASES = [(processes, "sft", zero_stage) for processes in (1, 2, 4) for zero_stage in (1, 2, 3)]

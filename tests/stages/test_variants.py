@@ -14,11 +14,11 @@ from training.ppo import train_ppo as train_ppo_module
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils import jsonl
+from training.utils.config.flags import ConfigError
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
-from training.utils.ppo_config import PPOConfig
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.files import jsonl
 
 
 def settings(model, data, output, **more):

@@ -3,9 +3,9 @@
 import sys
 
 from training.sft.train_sft import main
-from training.utils import dist
-from training.utils.cli import run_stage
-from training.utils.stage_config import SFTConfig
+from training.utils.config.stage_config import SFTConfig
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
 
 from transformers.models.clip.modeling_clip import CLIPVisionModel  # isort: skip
 

@@ -10,10 +10,10 @@ import shutil
 
 import pytest
 
-from training.utils import jsonl
 from training.utils.checkpoint.manifest import MANIFEST, write_manifest
 from training.utils.checkpoint.publish import link
 from training.utils.checkpoint.states import checkpoints, newest_whole, remove, surplus, tidy
+from training.utils.files import jsonl
 
 FILES = ("model.safetensors", "config.json", "state/engine-0-00.safetensors", "state/run.json")
 

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from training.utils.arguments import parse_args
-from training.utils.identity import Identity
-from training.utils.ppo_config import PPOConfig
-from training.utils.run_record import RunRecord
-from training.utils.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
+from training.utils.config.arguments import parse_args
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
+from training.utils.run.identity import Identity
+from training.utils.run.run_record import RunRecord
 
 COMMON = (
     "--max_seq_len 2048 --data_train_split_ratio 0.9 --dataset_samples all --dataset_concatenate_samples 1 "

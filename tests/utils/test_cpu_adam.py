@@ -1,5 +1,5 @@
-"""DeepSpeed's AdamW for states in CPU memory. `python -m training.utils.cpu_adam` builds it, which takes minutes:
-tests of the real one are skipped where it is not built."""
+"""DeepSpeed's AdamW for states in CPU memory. `python -m training.utils.engine.cpu_adam` builds it, which takes
+minutes: tests of the real one are skipped where it is not built."""
 
 import os
 import signal
@@ -12,12 +12,12 @@ import torch
 from tests.conftest import RECORDS
 from tests.utils.test_engine import build_engine, settings
 from tests.utils.test_state import restored, saved
-from training.utils import cpu_adam
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.loader import Collator
-from training.utils.stage_config import SFTConfig
+from training.utils.engine import cpu_adam
 
 needs_it = pytest.mark.skipif(
-    not cpu_adam.is_built(), reason="not built; python -m training.utils.cpu_adam does"
+    not cpu_adam.is_built(), reason="not built; python -m training.utils.engine.cpu_adam does"
 )
 
 
@@ -95,7 +95,9 @@ def empty(tmp_path, monkeypatch):
 def test_without_a_gpu_nothing_is_built_and_it_is_said_how(empty, capsys):
     assert not cpu_adam.is_usable()
     assert "updated by torch's AdamW" in (said := capsys.readouterr().out)
-    assert "it is not built; python -m training.utils.cpu_adam does so" in said and said.count("\n") == 1
+    assert (
+        "it is not built; python -m training.utils.engine.cpu_adam does so" in said and said.count("\n") == 1
+    )
 
 
 def test_why_it_can_not_be_built_is_said(empty, monkeypatch):

@@ -49,7 +49,7 @@ def test_a_save_may_last_longer_than_torch_waits_unless_told():
 ALONE = """
 from datetime import timedelta
 from training.utils import dist
-from training.utils.ending import explain
+from training.utils.process.ending import explain
 dist.JOIN, dist.TOLD_S = timedelta(seconds=2), 0.5
 try:
     dist.init_distributed(seed=0)

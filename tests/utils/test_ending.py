@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tests.conftest import ROOT
-from training.utils import jsonl
-from training.utils.disk import keep_place
-from training.utils.ending import Ending, explain
-from training.utils.tensor_store import DamagedFile
+from training.utils.files import jsonl
+from training.utils.files.disk import keep_place
+from training.utils.files.tensor_store import DamagedFile
+from training.utils.process.ending import Ending, explain
 
 LARGE = torch.zeros(10_000)
 WRITERS = {
@@ -145,7 +145,7 @@ def test_what_can_be_made_anew_is_one_sentence_from_a_data_worker_too():
 
 def test_what_nobody_expected_is_told_without_loading_what_only_training_needs():
     """Loading may fail, and would hide what happened."""
-    program = "import sys; from training.utils.ending import explain; print(explain(KeyError('a')).message); "
+    program = "import sys; from training.utils.process.ending import explain; print(explain(KeyError('a')).message); "
     program += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["KeyError: 'a'", "False"], done.stderr

@@ -18,12 +18,12 @@ from training.ppo import update as ppo_update
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.data.loader import Collator
-from training.utils.engine import Engine, NonFiniteLoss
+from training.utils.engine.engine import Engine, NonFiniteLoss
+from training.utils.losses.policy import RunningMoments
 from training.utils.model.build_model import build_policy, get_family
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import RunningMoments
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 NUM_LAYERS = 2  # decoder layers of the tiny models
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from training.utils.fingerprint import BLOCK, WHOLE, files_fingerprint
+from training.utils.files.fingerprint import BLOCK, WHOLE, files_fingerprint
 
 
 def test_fingerprint_of_a_small_file_by_hand(tmp_path):

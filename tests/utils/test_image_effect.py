@@ -11,7 +11,7 @@ from tests.conftest import SAMPLES
 from training.dpo import train_dpo
 from training.reward_model import train_rm
 from training.sft import train_sft
-from training.utils.stage_config import DPOConfig, RewardConfig, SFTConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 STAGES = {
     "sft": (train_sft, SFTConfig, "sft.json"),

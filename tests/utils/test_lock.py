@@ -13,14 +13,14 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
-from training.utils import lock
 from training.utils.data.record import DataError
-from training.utils.lock import Owner, hold, release
+from training.utils.files import lock
+from training.utils.files.lock import Owner, hold, release
 
 HOLDS = """
 import os, sys, time
 from pathlib import Path
-from training.utils.lock import hold
+from training.utils.files.lock import hold
 hold(Path(sys.argv[1]))
 if worker := os.fork():  # as a data loader's
     print(worker, flush=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from training.reward_model.train_rm import given_margins
-from training.utils.losses import (
+from training.utils.losses.responses import (
     centering_loss,
     ordered_pairs,
     pair_accuracy,

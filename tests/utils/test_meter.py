@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.utils import jsonl
-from training.utils.meter import Meter
-from training.utils.tally import Tally
+from training.utils.files import jsonl
+from training.utils.loop.meter import Meter
+from training.utils.loop.tally import Tally
 
 
 def meter(folder, start_step=0, **more):
@@ -34,7 +34,7 @@ def test_each_step_is_a_line_and_the_curves_are_drawn(tmp_path):
 def test_the_share_of_time_that_a_run_evaluates_is_in_its_log(tmp_path, monkeypatch):
     """Steps of 10 s, evaluations of 5 s: 5 of 15 s, then 10 of 40 s."""
     now = iter([0.0, 10.0, 15.0, 25.0, 35.0, 40.0])
-    monkeypatch.setattr("training.utils.meter.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("training.utils.loop.meter.time.monotonic", lambda: next(now))
     log = meter(tmp_path)
     log._bar = SimpleNamespace(set_postfix=lambda *_, **__: None, update=print, write=print)
     log.step(1, tokens=1)
@@ -48,7 +48,7 @@ def test_the_share_of_time_that_a_run_evaluates_is_in_its_log(tmp_path, monkeypa
 
 def test_the_share_of_a_step_that_waits_for_data_is_in_the_log(tmp_path, monkeypatch):
     now = iter([0.0, 10.0, 30.0])
-    monkeypatch.setattr("training.utils.meter.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("training.utils.loop.meter.time.monotonic", lambda: next(now))
     log = meter(tmp_path)
     log.step(1, tokens=90, padding=0.1, waited_s=1.0)
     log.step(2, tokens=90, padding=0.1, waited_s=5.0)

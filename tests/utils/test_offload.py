@@ -5,13 +5,13 @@ import torch
 
 from tests.conftest import RECORDS
 from tests.utils.test_engine import build_engine, settings
-from training.utils import dist
-from training.utils import engine as engine_module
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.loader import Collator
+from training.utils.engine import engine as engine_module
+from training.utils.engine.offload import Resting, activations_on_cpu, at_work
 from training.utils.model.build_model import build_policy, get_family
 from training.utils.model.family import Family
-from training.utils.offload import Resting, activations_on_cpu, at_work
-from training.utils.stage_config import SFTConfig
+from training.utils.process import dist
 
 
 class Counted(Resting):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from training.utils import pace as module
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.sampler import StepSampler
-from training.utils.pace import Pace
-from training.utils.stage_config import SFTConfig
-from training.utils.stop import requests
-from training.utils.watch import hang
+from training.utils.loop import pace as module
+from training.utils.loop.pace import Pace
+from training.utils.process.stop import requests
+from training.utils.process.watch import hang
 
 MINUTE = 60.0
 

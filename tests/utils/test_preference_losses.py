@@ -11,9 +11,9 @@ from torch.autograd import gradcheck
 
 from training.dpo.loss_types import LOSS_TYPES, WeightedLosses
 from training.dpo.ranked import Ranked
+from training.utils.config.stage_config import DPOConfig
 from training.utils.data.record import DataError
-from training.utils.losses import plackett_luce_loss
-from training.utils.preference_losses import (
+from training.utils.losses.preferences import (
     anchored_loss,
     bco_loss,
     biased_ranking_loss,
@@ -25,7 +25,7 @@ from training.utils.preference_losses import (
     robust_dpo_loss,
     simpo_loss,
 )
-from training.utils.stage_config import DPOConfig
+from training.utils.losses.responses import plackett_luce_loss
 
 
 def tensor(*values):

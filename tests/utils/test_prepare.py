@@ -3,8 +3,8 @@
 import pytest
 
 from tests.conftest import SAMPLES
-from training.utils.prepare import build_encoder, load_data
-from training.utils.stage_config import DPOConfig, SFTConfig
+from training.utils.config.stage_config import DPOConfig, SFTConfig
+from training.utils.loop.prepare import build_encoder, load_data
 
 
 def load(model, output, config_class=SFTConfig, file="sft.json", **more):

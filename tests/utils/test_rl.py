@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from training.utils.rl import (
+from training.utils.losses.policy import (
     KLController,
     RunningMoments,
     dense,

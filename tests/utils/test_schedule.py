@@ -2,8 +2,8 @@
 
 import pytest
 
-from training.utils.schedule import same_until
-from training.utils.stage_config import SFTConfig
+from training.utils.config.stage_config import SFTConfig
+from training.utils.engine.schedule import same_until
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from training.utils.checkpoint.random_state import random_state, seed_anew, set_
 from training.utils.checkpoint.snapshot import State
 from training.utils.checkpoint.state_files import Fragments, read_facts
 from training.utils.checkpoint.states import STATE
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
-from training.utils.engine import Engine
+from training.utils.engine.engine import Engine
 from training.utils.model.build_model import build_policy, get_family
-from training.utils.stage_config import SFTConfig
 
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-3}
 

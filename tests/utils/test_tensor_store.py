@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from training.utils import tensor_store
-from training.utils.tensor_store import DamagedFile, TensorStore
+from training.utils.files import tensor_store
+from training.utils.files.tensor_store import DamagedFile, TensorStore
 
 
 def entry(number: int) -> dict[str, torch.Tensor]:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from training.dpo.ranked import Ranked
-from training.utils import dist
+from training.utils.config.stage_config import DPOConfig
 from training.utils.data.record import DataError
 from training.utils.data.tree import Kind
-from training.utils.losses import plackett_luce_loss, segment_sum
-from training.utils.preference_losses import (
+from training.utils.losses.preferences import (
     anchored_loss,
     bco_loss,
     biased_ranking_loss,
@@ -26,7 +25,8 @@ from training.utils.preference_losses import (
     robust_dpo_loss,
     simpo_loss,
 )
-from training.utils.stage_config import DPOConfig
+from training.utils.losses.responses import plackett_luce_loss, segment_sum
+from training.utils.process import dist
 
 
 def sigmoid(ranked: Ranked, config: DPOConfig) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from training.utils.data.tree import Batch, Kind
-from training.utils.losses import ordered_pairs, ranks, segment_mean
+from training.utils.losses.responses import ordered_pairs, ranks, segment_mean
 
 
 @dataclass

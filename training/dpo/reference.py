@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from training.dpo.reference_cache import ReferenceCache
+from training.utils.config.stage_config import DPOConfig
 from training.utils.data.loader import Data
 from training.utils.data.tree import Batch
-from training.utils.engine import Engine, inference_engine
-from training.utils.losses import segment_sum
+from training.utils.engine.engine import Engine, inference_engine
+from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.lora import without_adapters
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
-from training.utils.stage_config import DPOConfig
 
 Reference = Callable[[Batch], Tensor]  # log-probabilities of the responses of a batch in nats, [R]
 

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.utils import dist, jsonl
+from training.utils.config.stage_config import DPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator, Data, Encode, eval_shares
 from training.utils.data.record import DataError, Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Batch, Tree
-from training.utils.identity import model_inputs
-from training.utils.shared_folder import require_shared
-from training.utils.stage_config import DPOConfig
+from training.utils.files import jsonl
+from training.utils.files.shared_folder import require_shared
+from training.utils.process import dist
+from training.utils.run.identity import model_inputs
 
 NUM_CHECKED = 4  # trees that are computed again when there is a file already
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.2}  # nats of a response

@@ -8,16 +8,16 @@ from training.dpo.loss_types import WeightedLosses
 from training.dpo.ranked import Ranked, ranked_responses
 from training.dpo.reference import load_reference, policy_without_adapters, response_logps
 from training.utils.checkpoint import Run
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import DPOConfig
+from training.utils.data.feature_cache import keep_features
 from training.utils.data.tree import Batch, Kind
-from training.utils.engine import Engine
-from training.utils.feature_cache import keep_features
-from training.utils.fit import fit
+from training.utils.engine.engine import Engine
+from training.utils.loop.fit import fit
+from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.loop.tally import Figures
+from training.utils.losses.policy import RunningMoments
 from training.utils.model.build_model import build_policy
-from training.utils.prepare import build_encoder, load_data
-from training.utils.rl import RunningMoments
-from training.utils.stage_config import DPOConfig
-from training.utils.tally import Figures
+from training.utils.process.cli import run_stage
 
 
 def main(config: DPOConfig) -> None:

@@ -12,11 +12,10 @@ from torch import Tensor
 from training.ppo.estimators import estimate_advantages
 from training.ppo.models import Models
 from training.ppo.rollout import Sampled
-from training.utils import dist
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Batch, Tree
-from training.utils.losses import segment_sum
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import (
+from training.utils.loop.tally import Figures
+from training.utils.losses.policy import (
     RunningMoments,
     dense,
     dull_groups,
@@ -26,7 +25,8 @@ from training.utils.rl import (
     kl_k3,
     token_rewards,
 )
-from training.utils.tally import Figures
+from training.utils.losses.responses import segment_sum
+from training.utils.process import dist
 
 
 @dataclass

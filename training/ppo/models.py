@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from training.ppo.rewards import Reward, WeightedRewards, model_reward, reads_the_same, text_rewards
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
 from training.utils.data.record import DataError
-from training.utils.engine import Engine, inference_engine
+from training.utils.engine.engine import Engine, inference_engine
+from training.utils.engine.offload import Resting
+from training.utils.loop.prepare import build_encoder
+from training.utils.losses.policy import RunningMoments
 from training.utils.model.backbone import Adapted
 from training.utils.model.build_model import (
     build_backbone,
@@ -29,10 +33,6 @@ from training.utils.model.lora import ADAPTER
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
-from training.utils.offload import Resting
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_encoder
-from training.utils.rl import RunningMoments
 
 
 @dataclass

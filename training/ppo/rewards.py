@@ -16,18 +16,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from training.utils import dist
-from training.utils.config import ModelConfig
+from training.utils.config.model_config import ModelConfig
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import MARKER, DataError, Record, Turn
 from training.utils.data.tree import Batch, Response, Tree
 from training.utils.http import Endpoint
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import build_value_model
 from training.utils.model.image_settings import bounds
 from training.utils.model.value_head import ValueModel
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_encoder
+from training.utils.process import dist
 
 KEY_NAME = "REWARD_API_KEY"
 

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from training.ppo.rewards import WeightedRewards
-from training.utils import dist
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import Collator, Data, eval_shares, read_trees
 from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
-from training.utils.engine import Engine
+from training.utils.engine.engine import Engine
+from training.utils.engine.offload import at_work
+from training.utils.loop.prepare import build_sampling
+from training.utils.loop.tally import Tally
+from training.utils.losses.policy import dull_groups
 from training.utils.model.generate import generate
-from training.utils.offload import at_work
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_sampling
-from training.utils.rl import dull_groups
-from training.utils.tally import Tally
+from training.utils.process import dist
 
 
 @dataclass

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from training.ppo.experience import Experience
-from training.utils import dist, jsonl
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.data_paths import picture_folder
 from training.utils.data.encode import Encoder
+from training.utils.data.legacy_lines import named_within
 from training.utils.data.pieces import token_pieces
 from training.utils.data.record import MARKER, Record
-from training.utils.legacy_lines import named_within
-from training.utils.ppo_config import PPOConfig
+from training.utils.files import jsonl
+from training.utils.process import dist
 
 MOST_TOKENS = 4096  # of a step that are written one by one, about 30 bytes each; the last group is whole
 DIGITS = 3

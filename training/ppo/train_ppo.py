@@ -13,16 +13,16 @@ from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
 from training.utils.checkpoint import Run
-from training.utils.cli import run_stage
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError
-from training.utils.meter import Meter
-from training.utils.offload import at_work
-from training.utils.pace import Pace
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_encoder, load_data
-from training.utils.rl import KLController, RunningMoments
-from training.utils.tally import Tally
+from training.utils.engine.offload import at_work
+from training.utils.loop.meter import Meter
+from training.utils.loop.pace import Pace
+from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.loop.tally import Tally
+from training.utils.losses.policy import KLController, RunningMoments
+from training.utils.process.cli import run_stage
 
 
 def main(config: PPOConfig) -> None:

@@ -6,10 +6,10 @@ import torch
 
 from training.ppo.experience import Experience
 from training.ppo.models import Models
-from training.utils import dist
-from training.utils.ppo_config import PPOConfig
-from training.utils.rl import kl_k3, ppo_policy_loss, ppo_value_loss
-from training.utils.tally import Tally
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.loop.tally import Tally
+from training.utils.losses.policy import kl_k3, ppo_policy_loss, ppo_value_loss
+from training.utils.process import dist
 
 
 def minibatches(experiences: list[Experience], config: PPOConfig, step: int) -> Iterator[list[Experience]]:

@@ -13,7 +13,7 @@ from statistics import mean
 import torch
 
 from training.utils.data.record import Record
-from training.utils.losses import ordered_pairs, ranks
+from training.utils.losses.responses import ordered_pairs, ranks
 from training.utils.picture import drawn
 
 NUM_BINS = 5  # of confidence

@@ -17,19 +17,19 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
-from training.utils import dist
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
+from training.utils.data.legacy_lines import json_file, legacy_file, named_within, write_lines
 from training.utils.data.loader import eval_batches
 from training.utils.data.record import Record
 from training.utils.data.records import Records, have_images
-from training.utils.image_effect import with_others_images
-from training.utils.legacy_lines import json_file, legacy_file, named_within, write_lines
+from training.utils.loop.image_effect import with_others_images
+from training.utils.loop.prepare import build_encoder, load_ranked
 from training.utils.model.build_model import build_value_model
 from training.utils.model.value_head import ValueModel
-from training.utils.prepare import build_encoder, load_ranked
-from training.utils.stage_config import RewardScoreConfig
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
 
 
 def main(config: RewardScoreConfig) -> None:

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.reward_model.transport import pairwise_costs, project, set_costs
-from training.utils import dist
-from training.utils.cli import run_stage
-from training.utils.config import ModelConfig
+from training.utils.config.flags import flag, require
+from training.utils.config.model_config import ModelConfig
 from training.utils.data.check import load_records
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import eval_batches
@@ -31,12 +30,13 @@ from training.utils.data.record import DataError, Record
 from training.utils.data.records import Reader, Records
 from training.utils.data.subset import write_subset
 from training.utils.data.tree import Batch
-from training.utils.flags import flag, require
-from training.utils.losses import plackett_luce_loss, ranks
+from training.utils.loop.prepare import build_encoder
+from training.utils.losses.responses import plackett_luce_loss, ranks
 from training.utils.model.build_model import build_value_model
 from training.utils.model.lora import add_lora
 from training.utils.model.value_head import ValueModel
-from training.utils.prepare import build_encoder
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ arXiv 2203.02155, equation 1. Or, with `--loss_type regression`, the scores that
 from torch import Tensor, nn
 
 from training.utils.checkpoint import Run
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import RewardConfig
+from training.utils.data.feature_cache import keep_features
 from training.utils.data.tree import Batch
-from training.utils.engine import Engine
-from training.utils.feature_cache import keep_features
-from training.utils.fit import fit
-from training.utils.losses import (
+from training.utils.engine.engine import Engine
+from training.utils.loop.fit import fit
+from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.loop.tally import Figures
+from training.utils.losses.responses import (
     centering_loss,
     pair_accuracy,
     pair_margin,
@@ -21,9 +23,7 @@ from training.utils.losses import (
     regression_loss,
 )
 from training.utils.model.build_model import build_value_model, require_reward_model
-from training.utils.prepare import build_encoder, load_data
-from training.utils.stage_config import RewardConfig
-from training.utils.tally import Figures
+from training.utils.process.cli import run_stage
 
 
 def main(config: RewardConfig) -> None:

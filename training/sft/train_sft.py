@@ -3,16 +3,16 @@
 from torch import Tensor
 
 from training.utils.checkpoint import Run
-from training.utils.cli import run_stage
+from training.utils.config.stage_config import SFTConfig
+from training.utils.data.feature_cache import keep_features
 from training.utils.data.tree import Batch
-from training.utils.engine import Engine
-from training.utils.feature_cache import keep_features
-from training.utils.fit import fit
+from training.utils.engine.engine import Engine
+from training.utils.loop.fit import fit
+from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.loop.tally import Figures
 from training.utils.model.assemble import assemble_once
 from training.utils.model.build_model import build_policy
-from training.utils.prepare import build_encoder, load_data
-from training.utils.stage_config import SFTConfig
-from training.utils.tally import Figures
+from training.utils.process.cli import run_stage
 
 
 def main(config: SFTConfig) -> None:

@@ -3,11 +3,24 @@
 What is equally bad is told in the order of the table: what brings other things about comes first.
 """
 
-from ..finding import Symptom
-from .learning import bad_steps, frozen, learning_rate_high, learning_rate_low, wrong_template
-from .pictures import blind_data, blind_model, blind_reward_model
-from .policy import answer_not_learned, dull_groups, kl_runaway, length, lost_eos, saturated_rewards
-from .preferences import away_from_chosen, saturated_reward_model, swapped_pairs
+from eval.doctor.finding import Symptom
+from eval.doctor.symptoms.learning import (
+    bad_steps,
+    frozen,
+    learning_rate_high,
+    learning_rate_low,
+    wrong_template,
+)
+from eval.doctor.symptoms.pictures import blind_data, blind_model, blind_reward_model
+from eval.doctor.symptoms.policy import (
+    answer_not_learned,
+    dull_groups,
+    kl_runaway,
+    length,
+    lost_eos,
+    saturated_rewards,
+)
+from eval.doctor.symptoms.preferences import away_from_chosen, saturated_reward_model, swapped_pairs
 
 SYMPTOMS = (
     Symptom("bad_steps", bad_steps),

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from ..change import change, change_of, noise
-from ..finding import Finding
-from ..limits import (
+from eval.doctor.change import change, change_of, noise
+from eval.doctor.finding import Finding
+from eval.doctor.limits import (
     CLIPPED,
     FURTHEST_OF_ADAM,
     KL_OF_NOTHING,
@@ -19,7 +19,7 @@ from ..limits import (
     SPIKES,
     TEMPLATE_JUMP,
 )
-from ..run import NotJudged, Run
+from eval.doctor.run import NotJudged, Run
 
 ENDED_BY = re.compile(r"the (?:loss|gradient) of optimizer step \d+ is (?:nan|inf|-inf|not finite)[^\n]*")
 LOSSES = ("loss", "policy_loss", "value_loss")

@@ -3,12 +3,11 @@
 from itertools import islice
 from pathlib import Path
 
+from eval.doctor.change import change
+from eval.doctor.finding import Finding
+from eval.doctor.limits import LEAST_STEPS, NIL_EFFECT, PICTURES_COUNT
+from eval.doctor.run import NotJudged, Run
 from training.utils.data.data_paths import folder_of
-
-from ..change import change
-from ..finding import Finding
-from ..limits import LEAST_STEPS, NIL_EFFECT, PICTURES_COUNT
-from ..run import NotJudged, Run
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_FILES = 10_000

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ..change import Change, change, change_of
-from ..finding import Finding
-from ..limits import (
+from eval.doctor.change import Change, change, change_of
+from eval.doctor.finding import Finding
+from eval.doctor.limits import (
     DULL,
     ENDED_ALMOST_NEVER,
     ENDED_BEFORE,
@@ -17,7 +17,7 @@ from ..limits import (
     SPREAD_OF_NOTHING,
     STILL,
 )
-from ..run import NotJudged, Run
+from eval.doctor.run import NotJudged, Run
 
 PART = "reward "  # how the log calls one of several rewards
 

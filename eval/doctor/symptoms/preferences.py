@@ -4,9 +4,9 @@ from math import sqrt
 
 import numpy as np
 
-from ..change import change, change_of
-from ..finding import Finding
-from ..limits import (
+from eval.doctor.change import change, change_of
+from eval.doctor.finding import Finding
+from eval.doctor.limits import (
     ACCURACY_OF_CERTAINTY,
     EARLY,
     END_SHARE,
@@ -15,7 +15,7 @@ from ..limits import (
     MOVED,
     REFERENCE_AGREES,
 )
-from ..run import Run
+from eval.doctor.run import Run
 
 
 def swapped_pairs(run: Run) -> Finding | None:

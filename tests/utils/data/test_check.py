@@ -17,7 +17,7 @@ from training.utils.data.look import Inspector, look
 from training.utils.data.record import DataError
 from training.utils.data.records import Reader
 from training.utils.data.sampler import StepSampler
-from training.utils.image_effect import of_one_kind
+from training.utils.loop.image_effect import of_one_kind
 
 
 def conversation(question="What?", answer="A dog.", **more):

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import load_records
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
-from training.utils.prepare import weighted
+from training.utils.loop.prepare import weighted
 
 
 @pytest.mark.parametrize("pattern", ["*", "**", "**/*", "**/*.jsonl"])

@@ -18,7 +18,7 @@ def test_an_epoch_visits_each_record_and_fills_its_last_step_from_its_beginning(
 
 
 def test_processes_together_take_what_one_would(monkeypatch):
-    from training.utils import dist
+    from training.utils.process import dist
 
     alone = list(StepSampler(50, per_device=6, accumulation=2, num_steps=8, seed=3))
     shares = []

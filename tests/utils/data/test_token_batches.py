@@ -100,7 +100,7 @@ def test_packed_records_come_into_the_rows_that_were_counted(encoder):
 
 
 def test_the_records_of_a_step_are_the_same_with_and_without_and_on_any_number_of_processes(monkeypatch):
-    from training.utils import dist
+    from training.utils.process import dist
 
     longest = np.random.default_rng(0).integers(5, 100, 50)
 

@@ -11,16 +11,16 @@ from tokenizers import normalizers
 from tests.conftest import record
 from tests.real_vocabularies import llama_3, llava_processor
 from training.utils.checkpoint import METADATA_FILE
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
 from training.utils.data.segments import Piece
 from training.utils.data.vocabulary import Vocabulary
+from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.beam_search import beam_search
 from training.utils.model.generate import generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
-from training.utils.prepare import build_encoder, build_sampling
-from training.utils.stage_config import PredictConfig
 
 BOXES = ["<|box_start|>", "<|box_end|>", "<loc_7>", "<seg012>", "</ref>"]  # words by their form
 

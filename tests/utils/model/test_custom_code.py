@@ -8,13 +8,13 @@ from transformers import dynamic_module_utils
 from tests.conftest import SAMPLES
 from tests.tiny_families import build_tiny
 from training.sft.train_sft import main as train_sft
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.assemble import AssembleConfig, assemble
 from training.utils.model.build_model import build_policy
 from training.utils.model.legacy_weights import ConvertConfig, convert
 from training.utils.model.other import OtherFamily
-from training.utils.prepare import build_encoder
-from training.utils.stage_config import SFTConfig
 
 CODE = {
     "configuration_own.py": """

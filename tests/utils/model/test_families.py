@@ -8,18 +8,18 @@ from transformers import LlavaNextConfig, MistralConfig
 
 from tests.conftest import RECORDS, picture, record
 from tests.tiny_families import BUILDERS, build_tiny
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.encode import Encoder, without_responses
+from training.utils.data.feature_cache import keep_features
 from training.utils.data.loader import Collator, Data
 from training.utils.data.record import DataError
-from training.utils.feature_cache import keep_features
-from training.utils.losses import segment_sum
+from training.utils.losses.responses import segment_sum
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import FAMILIES, build_policy, get_family
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.policy import Policy
 from training.utils.model.tower import frozen_towers
 from training.utils.model.value_head import ValueModel
-from training.utils.stage_config import SFTConfig
 
 TREES = [name for name in BUILDERS if FAMILIES[name.partition(":")[0]].takes_trees]
 

@@ -11,17 +11,17 @@ from data.demo_model import CHAT_TEMPLATE
 from tests.tiny_families import BUILDERS, QWEN_IMAGE, qwen, tokenizer
 from training.ppo.rewards import reads_the_same
 from training.utils.checkpoint import write_extras
-from training.utils.config import ModelConfig
+from training.utils.config.flags import ConfigError
+from training.utils.config.model_config import ModelConfig
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
-from training.utils.flags import ConfigError
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import FAMILIES
 from training.utils.model.family import Family
 from training.utils.model.image_len import ImageLengths
 from training.utils.model.image_settings import apply_image_flags, bounds, is_scaled, pixel_limit
 from training.utils.model.other import OtherFamily
-from training.utils.ppo_config import PPOConfig
-from training.utils.prepare import build_encoder
 
 import transformers as hf  # isort: skip  (after `training` has repaired torchvision)
 

@@ -6,16 +6,16 @@ from torch._dynamo.utils import counters
 from transformers import LlamaConfig, LlamaModel
 
 from tests.conftest import RECORDS
+from training.utils.config.flags import ConfigError
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.data.tree import Response, Tree, collate
-from training.utils.flags import ConfigError
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.kernels import compile_layers, fuse_kernels
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tree_attention import use_tree_attention
-from training.utils.stage_config import SFTConfig
 
 
 def flags(**more) -> SFTConfig:

@@ -13,11 +13,11 @@ from tests.tiny_families import write_parts
 from tests.utils.model.test_legacy_weights import FROM_SCRATCH, renamed
 from tests.utils.model.test_mmca import IMAGE, SCALING, Module, batch_of, heads, trees
 from training.utils.checkpoint import read_metadata
-from training.utils.command import run_command
 from training.utils.data.record import DataError
 from training.utils.model.assemble import AssembleConfig, assemble
 from training.utils.model.legacy_mmca import legacy_attention
 from training.utils.model.legacy_weights import ConvertConfig, convert, read_legacy
+from training.utils.process.command import run_command
 
 LAYERS, HEADS, KEYS, SIZE = 2, 4, 2, 12  # of the tiny language model
 LOWEST = torch.finfo(torch.float32).min

@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 
 from tests.conftest import RECORDS
 from training.utils.checkpoint import read_metadata, resolve_checkpoint
+from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.model.build_model import build_value_model
 from training.utils.model.legacy_weights import ConvertConfig, convert, load_strictly, read_legacy
 from training.utils.model.llava import Llava
-from training.utils.stage_config import RewardScoreConfig
 
 LLAVA = {
     "model.language_model.": "language_model.model.",

@@ -8,11 +8,11 @@ import torch
 
 from tests.conftest import RECORDS, record
 from tests.tiny_families import aya_vision, build_tiny, save_tiny
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError
+from training.utils.loop.prepare import build_encoder
 from training.utils.model import build_model, proof
 from training.utils.model.other import OtherFamily
-from training.utils.prepare import build_encoder
-from training.utils.stage_config import SFTConfig
 
 IMAGES = [record("<image>\nWhat is this?"), record("<image><image>\nWhich?", images=(1, 2))]
 

@@ -12,6 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.conftest import RECORDS, record
 from tests.utils.model.test_families import tiny_of  # noqa: F401
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.loader import Collator
 from training.utils.data.tree import Response, Tree, collate
 from training.utils.model import tree_attention as module
@@ -19,7 +20,6 @@ from training.utils.model.build_model import build_policy, get_family
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
 from training.utils.model.tree_attention import tree_attention, use_tree_attention
-from training.utils.stage_config import SFTConfig
 
 
 def tree(prompt_len, *response_lens):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.tiny_families import build_tiny
+from training.utils.config.stage_config import RewardConfig
 from training.utils.model.build_model import build_value_model, get_family
-from training.utils.stage_config import RewardConfig
 
 
 @pytest.mark.parametrize("tied", [False, True])

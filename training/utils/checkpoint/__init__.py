@@ -1,6 +1,7 @@
 """Output folders: models that the next stage, prediction and transformers can load; state to resume from."""
 
-from ..model_folder import (
+from .claim import AlreadyFinished
+from .model_folder import (
     ADAPTER_FOLDER,
     HEAD_FILE,
     METADATA_FILE,
@@ -9,7 +10,6 @@ from ..model_folder import (
     weights_digest,
     write_extras,
 )
-from .claim import AlreadyFinished
 from .run import Run
 
 __all__ = [

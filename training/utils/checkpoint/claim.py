@@ -7,15 +7,15 @@ from math import gcd
 from pathlib import Path
 from typing import Any
 
-from .. import dist
+from ..config.train_config import TrainConfig
 from ..data.record import DataError
-from ..identity import BATCH, Identity
-from ..lock import NAME as LOCK
-from ..run_record import RECORD_FILE, RunRecord
-from ..schedule import same_until
-from ..set_aside import NAME as SET_ASIDE
-from ..set_aside import set_aside
-from ..train_config import TrainConfig
+from ..engine.schedule import same_until
+from ..files.lock import NAME as LOCK
+from ..process import dist
+from ..run.identity import BATCH, Identity
+from ..run.run_record import RECORD_FILE, RunRecord
+from ..run.set_aside import NAME as SET_ASIDE
+from ..run.set_aside import set_aside
 from .manifest import damage
 from .publish import LATEST
 from .state_files import read_facts

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import dist
-from ..engine import Counts, Engine
-from ..shares import MOMENTS, loss_scale, refresh_weights, set_loss_scale, shares
+from ..engine.engine import Counts, Engine
+from ..process import dist
+from .shares import MOMENTS, loss_scale, refresh_weights, set_loss_scale, shares
 
 MASTER, BUFFER = "master", "buffer"
 # Gives elements of a flattened tensor by its kind and name, the first one's place and their number, [n].

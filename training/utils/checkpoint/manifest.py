@@ -7,9 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .. import dist
 from ..data.record import DataError
-from ..patience import comes_true
+from ..process import dist
+from ..process.patience import comes_true
 
 Entries = dict[str, list]  # by the name of a file: its size in bytes and its SHA-256
 MANIFEST = "manifest.json"

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from .. import dist
 from ..data.record import DataError
-from ..patience import comes_true
+from ..process import dist
+from ..process.patience import comes_true
 from .manifest import Entries, sync, write_manifest
 from .states import remove
 

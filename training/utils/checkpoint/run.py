@@ -17,19 +17,19 @@ from typing import Any
 
 import torch
 
-from .. import dist
-from ..background import free_memory, saving
+from ..config.train_config import TrainConfig
 from ..data.encode import Encoder
 from ..data.loader import Data
-from ..engine import Engine
-from ..identity import Identity, identify
-from ..model_folder import read_metadata, resolve_checkpoint
-from ..pace import Due
-from ..stop import Stopped
-from ..train_config import TrainConfig
+from ..engine.engine import Engine
+from ..loop.pace import Due
+from ..process import dist
+from ..process.stop import Stopped
+from ..run.identity import Identity, identify
+from .background import free_memory, saving
 from .claim import FINISHED, claim
 from .engine_state import MASTER, restore
 from .manifest import collect_reports, report
+from .model_folder import read_metadata, resolve_checkpoint
 from .publish import begin, link, publish
 from .random_state import seed_anew, set_random_state
 from .snapshot import State, model_writer

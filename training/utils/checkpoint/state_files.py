@@ -20,10 +20,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .. import dist
 from ..data.record import DataError
-from ..model_folder import HEAD_FILE
+from ..process import dist
 from .engine_state import MASTER
+from .model_folder import HEAD_FILE
 
 VERSION = 2  # 1 was pickled
 RUN = "run.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import dist
+from ..process import dist
 from .encode import Encoder
 from .entries import Entries, cache_folder, files_of, paths_of, read_entries, stamp
 from .failures import Failure, settle

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import dist
+from ..process import dist
 from .record import DataError, TooLongError
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..files.tensor_store import TensorStore
 from ..model.family import Family
-from ..tensor_store import TensorStore
 from .image_head import named
 from .images import content_digest
 from .record import ImageError, Picture

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
-from .. import dist
-from ..progress import progress
-from ..stop import outlive_signals
+from ..process import dist
+from ..process.progress import progress
+from ..process.stop import outlive_signals
 from .encode import Encoder
 from .failures import Failure, failure, settle
 from .record import DataError, Record

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .. import dist
+from ..process import dist
 from .encode import Encoder
 from .entries import Entries
 from .facts import FACTS, Facts

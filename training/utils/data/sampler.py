@@ -7,7 +7,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from .. import dist
+from ..process import dist
 from .token_batches import TokenBatches
 
 STEPS_AHEAD = 16  # of which the loader prepares what it has to know again when they come

@@ -23,11 +23,11 @@ from transformers import (
     PreTrainedModel,
 )
 
-from .. import dist
-from ..command import run_command
-from ..config import PartsConfig
+from ..config.flags import flag
+from ..config.model_config import PartsConfig
 from ..data.record import DataError
-from ..flags import flag
+from ..process import dist
+from ..process.command import run_command
 from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
 from .open_clip_tower import OpenClipVision
 from .projectors import PROJECTORS

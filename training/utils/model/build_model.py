@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from torch.nn import Module
 from transformers import PreTrainedModel
 
-from .. import dist
 from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
-from ..config import ModelConfig
+from ..config.model_config import ModelConfig
+from ..config.train_config import TrainConfig
 from ..data.record import DataError
-from ..train_config import TrainConfig
-from ..zero import sharded_loading
+from ..engine.zero import sharded_loading
+from ..process import dist
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout
 from .family import Family

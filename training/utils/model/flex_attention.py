@@ -15,8 +15,8 @@ from transformers import PretrainedConfig
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from .. import dist
 from ..data.tree import Batch, Response, Tree, collate
+from ..process import dist
 from .dropout import has_dropout
 
 MIN_TORCH, MIN_CAPABILITY = (2, 7), (8, 0)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import transformers as hf
 from PIL import Image
 
-from ..config import ModelConfig
+from ..config.model_config import ModelConfig
 from ..data.record import DataError
 from .family import Family
 

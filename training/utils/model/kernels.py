@@ -13,8 +13,8 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.liger import apply_liger_kernel
 
+from ..config.train_config import TrainConfig
 from ..data.record import DataError
-from ..train_config import TrainConfig
 
 # Graphs of one part's code that are kept: with a mask and without, in training, in evaluation, of a frozen model,
 # with adapters on and off, for one row and for several. Beyond that torch.compile would give up in silence.

@@ -29,11 +29,11 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..checkpoint import resolve_checkpoint, write_extras
-from ..command import run_command
+from ..config.flags import flag
 from ..data.DST import require_template
 from ..data.legacy_templates import LEGACY
 from ..data.record import DataError
-from ..flags import flag
+from ..process.command import run_command
 from .build_model import get_family
 from .from_scratch import FromScratchConfig
 from .legacy_names import BACKBONE, HEAD, renamed

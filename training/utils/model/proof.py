@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .. import dist
 from ..data.images import ImageError, open_image
 from ..data.record import MARKER, DataError, Record, Turn
 from ..data.tree import Batch, Tree, collate
-from ..zero import gathered
+from ..engine.zero import gathered
+from ..process import dist
 from .generate import Sampling, generate
 from .logps import token_logps
 from .policy import Policy

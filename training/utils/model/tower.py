@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from .. import dist
-from ..zero import made_whole
+from ..engine.zero import made_whole
+from ..process import dist
 
 
 class FrozenTower(nn.Module):

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .. import dist
-from ..zero import made_whole
+from ..engine.zero import made_whole
+from ..process import dist
 
 
 class UnusedHead(nn.Module):

@@ -1,0 +1,228 @@
+"""The flags of policy optimisation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from .data_config import DataConfig
+from .flags import May, flag, require
+from .legacy_flags import OF_ONE_MODEL
+from .model_config import ModelConfig
+from .rewards_config import RewardsConfig
+from .train_config import TrainConfig
+
+ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
+
+
+@dataclass(frozen=True)
+class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
+    """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
+
+    # The ratio to the policy that sampled is 1 before it moves.
+    uses_dropout: ClassVar[bool] = False
+    without_meaning: ClassVar[Mapping[str, str]] = OF_ONE_MODEL
+
+    share_backbone: bool = flag(
+        False,
+        "One model in all roles: policy, critic and reward models are adapters of it (needs --lang_lora_dim).",
+    )
+    critic_init: str = flag("reward", "What the critic starts from: `reward` or `policy`.")
+    actor_learning_rate: float = flag(3e-5, "Peak learning rate of the policy.")
+    critic_learning_rate: float = flag(3e-6, "Peak learning rate of the critic.")
+    actor_zero_stage: int = flag(0, "ZeRO stage of policy and reference.", may=May.CHANGE)
+    critic_zero_stage: int = flag(0, "ZeRO stage of critic and reward model.", may=May.CHANGE)
+    offload_actor_model: bool = flag(
+        False, "Keep the policy's optimizer state in CPU memory.", may=May.CHANGE
+    )
+    offload_critic_model: bool = flag(
+        False, "Keep the critic's optimizer state in CPU memory.", may=May.CHANGE
+    )
+    offload_idle_models: bool = flag(
+        False,
+        "Keep reference and reward models in CPU memory while they do not work; each comes once a step.",
+        may=May.CHANGE,
+    )
+
+    max_training_step: int = flag(
+        1000, "PPO steps at most; the epochs may end the run before.", may=May.LENGTHEN
+    )
+    num_generations: int = flag(1, "Responses sampled for each prompt.")
+    rollout_batch_size: int = flag(
+        0,
+        "Prompts that a process answers at a time; 0: all of a step, which is fastest. Fewer take less memory: each "
+        "keeps keys and values of its tokens, at 7B 0.5 MiB a token (LLaVA-1.5), 0.06 to 0.12 with grouped queries.",
+        may=May.CHANGE,
+    )
+    num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
+    ppo_epochs: int = flag(1, "Passes over the responses of a step.")
+    skip_actor_model: float = flag(
+        0,
+        "First steps in which the critic learns alone: a share of all steps below 1, a number of steps from 1 on.",
+    )
+    max_generation_length_of_sampling: int = flag(384, "Longest sampled response in tokens.")
+    temperature: float = flag(1.0, "Sampling temperature; log-probabilities use the same.")
+    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
+    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
+
+    advantage_estimator: str = flag(
+        "gae", "gae (PPO, with a critic), rloo, grpo or reinforce_plus_plus; see training/ppo/estimators.py."
+    )
+    kl_coef: float = flag(0.1, "What a nat of KL to the reference costs.")
+    kl_placement: str = flag(
+        "auto",
+        "Where KL is charged: `reward`, `loss` (by k3), or auto: in the loss with grpo, else the reward.",
+    )
+    kl_estimator: str = flag("k1", "Estimator of the KL of a token: k1 or k3.")
+    kl_target: float = flag(
+        0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
+    )
+    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.")
+    gamma: float = flag(1.0, "Discount of later rewards. 1: a response is one short episode.")
+    lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
+    cliprange: float = flag(0.2, "Clip of the probability ratio.")
+    cliprange_value: float = flag(0.2, "Clip of the change of a value.")
+    whiten_advantages: bool = flag(
+        True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
+    )
+    entropy_coef: float = flag(0.0, "What a nat of entropy of a token is worth in the policy's loss.")
+    stop_at_kl: float = flag(
+        0.0,
+        "No more updates in a step once the policy is this far from where it sampled, nats a token; 0: never.",
+    )
+    dynamic_sampling: int = flag(
+        0, "How often prompts whose samples all have one score are replaced by others in a step (DAPO)."
+    )
+    normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
+    reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
+    missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            not self.cache_image_features,
+            "--cache_image_features: not in policy optimisation, where each model may have a tower of its own",
+        )
+        require(
+            self.critic_init == "policy" or bool(self.reward_model_ckpt_path) or not self.has_critic,
+            "--critic_init reward: there is no reward model to start from; use --critic_init policy",
+        )
+        require(
+            not self.share_backbone
+            or (self.lang_lora_dim > 0 and not self.vis_lora_dim and not self.vis_encoder_update),
+            "--share_backbone: needs --lang_lora_dim, and a vision tower that is not trained",
+        )
+        require(
+            not self.share_backbone or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
+            "--share_backbone: needs --actor_zero_stage and --critic_zero_stage 2 or less",
+        )
+        require(
+            not self.offload_idle_models or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
+            "--offload_idle_models: needs --actor_zero_stage and --critic_zero_stage 2 or less; ZeRO-3 shares "
+            "weights out, and keeps its share in CPU memory with --offload_params",
+        )
+        require(
+            not self.offload_idle_models or not self.share_backbone,
+            "--offload_idle_models: not with --share_backbone, where one model works in all roles and none is idle",
+        )
+        require(
+            self.dynamic_sampling == 0 or self.num_generations > 1,
+            "--dynamic_sampling: needs --num_generations 2 or more, to compare their scores",
+        )
+        require(
+            self.critic_init in ("reward", "policy"),
+            f"--critic_init {self.critic_init}: unknown; expected reward or policy",
+        )
+        require(
+            self.kl_estimator in ("k1", "k3"),
+            f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
+        )
+        require(
+            self.skip_actor_model >= 0, f"--skip_actor_model {self.skip_actor_model:g}: expected 0 or more"
+        )
+        require(
+            self.rollout_batch_size >= 0,
+            f"--rollout_batch_size {self.rollout_batch_size}: expected 1 or more, or 0",
+        )
+        require(
+            not self.max_tokens_per_batch,
+            f"--max_tokens_per_batch {self.max_tokens_per_batch}: not in PPO, whose responses have no length before "
+            "they are sampled; set --per_device_train_batch_size",
+        )
+        require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
+        require(
+            self.advantage_estimator in ESTIMATORS,
+            f"--advantage_estimator {self.advantage_estimator}: unknown; expected one of {', '.join(ESTIMATORS)}",
+        )
+        require(
+            self.num_generations > 1 or not self.compares_samples,
+            f"--num_generations {self.num_generations}: expected 2 or more with --advantage_estimator "
+            f"{self.advantage_estimator}, which compares the samples of a prompt",
+        )
+        require(
+            self.kl_placement in ("auto", "reward", "loss"),
+            f"--kl_placement {self.kl_placement}: unknown; expected auto, reward or loss",
+        )
+
+    @property
+    def has_critic(self) -> bool:
+        return self.advantage_estimator == "gae"
+
+    @property
+    def compares_samples(self) -> bool:
+        return self.advantage_estimator in ("rloo", "grpo")
+
+    @property
+    def whitens(self) -> bool:
+        return self.whiten_advantages and not self.compares_samples
+
+    @property
+    def kl_in_loss(self) -> bool:
+        is_grpo = self.advantage_estimator == "grpo"
+        return self.kl_placement == "loss" or (self.kl_placement == "auto" and is_grpo)
+
+    @property
+    def micro_batches(self) -> int:
+        return self.gradient_accumulation_steps * self.num_minibatches
+
+    @property
+    def prompts_at_a_time(self) -> int:
+        """Prompts that a process answers in one call of generation."""
+        return self.rollout_batch_size or self.per_device_train_batch_size * self.micro_batches
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        return min(self.max_training_step, super().num_steps(steps_per_epoch))
+
+    @property
+    def updates_per_step(self) -> int:
+        return self.ppo_epochs * self.num_minibatches
+
+    def critic_only_steps(self, num_steps: int) -> int:
+        """First steps of a run of `num_steps` in which the policy stays as it is."""
+        share = self.skip_actor_model
+        return int(share * num_steps if share < 1 else share) if self.has_critic else 0
+
+    @property
+    def for_actor(self) -> TrainConfig:
+        return replace(
+            self,
+            learning_rate=self.actor_learning_rate,
+            zero_stage=self.actor_zero_stage,
+            offload=self.offload_actor_model,
+        )
+
+    @property
+    def for_critic(self) -> TrainConfig:
+        return replace(
+            self,
+            learning_rate=self.critic_learning_rate,
+            zero_stage=self.critic_zero_stage,
+            offload=self.offload_critic_model,
+        )
+
+    @property
+    def critic_checkpoint(self) -> str:
+        return self.reward_model_ckpt_path[0] if self.critic_is_reward_model else self.from_checkpoint
+
+    @property
+    def critic_is_reward_model(self) -> bool:
+        return self.has_critic and self.critic_init == "reward"

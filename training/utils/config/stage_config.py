@@ -1,0 +1,217 @@
+"""The flags of each stage: those that stages share (`model_config.py`, `data_config.py`, `train_config.py`), and its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from .data_config import DataConfig
+from .flags import May, flag, require, require_other_file
+from .legacy_flags import OF_GENERATION, OF_TRAINING
+from .model_config import ModelConfig, PartsConfig
+from .train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class SFTConfig(TrainConfig, DataConfig, PartsConfig, ModelConfig):
+    """Supervised fine-tuning."""
+
+    def __post_init__(self) -> None:
+        if not self.from_checkpoint and (self.lm_model_name_or_path or self.vision_model_name_or_path):
+            for name in ("lm_model_name_or_path", "vision_model_name_or_path"):
+                require(
+                    bool(getattr(self, name)),
+                    f"--{name}: missing; a model is built from both parts, or give --from_checkpoint",
+                )
+            object.__setattr__(self, "from_checkpoint", self.assembled)
+        super().__post_init__()
+
+    @property
+    def assembled(self) -> str:
+        """Where the model is that is built from parts first."""
+        return str(Path(self.output_dir) / "assembled")
+
+    @property
+    def builds_model(self) -> bool:
+        return self.from_checkpoint == self.assembled
+
+
+@dataclass(frozen=True)
+class RewardModelConfig(ModelConfig):
+    """What a reward model is, or is to become."""
+
+    trained_reward_model: str = flag(
+        "", "Reward model to take in place of --from_checkpoint.", may=May.CHANGE
+    )
+
+    def __post_init__(self) -> None:
+        if self.trained_reward_model:
+            object.__setattr__(self, "from_checkpoint", self.trained_reward_model)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class RewardConfig(TrainConfig, DataConfig, RewardModelConfig):
+    """Reward model."""
+
+    loss_type: str = flag("ranking", "`ranking` of responses, or `regression` on the scores of the records.")
+    margin: float = flag(
+        0.0, "How far better responses should be ahead; times the difference of their scores, where given."
+    )
+    centering_coef: float = flag(0.0, "Weight of the squared sum of a prompt's scores; 0.01 is usual.")
+    ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.loss_type in ("ranking", "regression"),
+            f"--loss_type {self.loss_type}: unknown; expected ranking or regression",
+        )
+
+    @property
+    def regresses(self) -> bool:
+        return self.loss_type == "regression"
+
+
+@dataclass(frozen=True)
+class DPOConfig(TrainConfig, DataConfig, ModelConfig):
+    """Direct preference optimisation."""
+
+    # Policy and reference are compared on the same network, not on one with random holes.
+    uses_dropout: ClassVar[bool] = False
+
+    data_train_split_ratio: float = flag(
+        1.0,
+        "Share of the records to train on, 0 to 1; at most 2,000 are held out, and none unless asked for.",
+    )
+    loss_type: list[str] = flag(
+        ["sigmoid"],
+        "Losses to add up, by their names in training/dpo/loss_types.py: sigmoid (DPO), robust, hinge, ipo, simpo, "
+        "orpo, sft, kto, bco, mdpo, image_conditional, anchored, plackett_luce, biased_ranking.",
+    )
+    loss_weights: list[float] = flag([], "A weight for each loss; none: 1 each.")
+    beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies; of the odds ratio in ORPO.")
+    label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO, robust), 0 to 0.5.")
+    simpo_gamma: float = flag(0.5, "Margin that SimPO asks for.")
+    desirable_weight: float = flag(1.0, "Weight of desirable responses in KTO.")
+    undesirable_weight: float = flag(1.0, "Weight of undesirable responses in KTO.")
+    other_image: str = flag(
+        "crop", "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`."
+    )
+    reference_cache: str = flag(
+        "",
+        "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded.",
+        may=May.CHANGE,
+        writes="folder",
+    )
+    ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
+        )
+        require(
+            self.other_image in ("crop", "noise"),
+            f"--other_image {self.other_image}: unknown; expected crop or noise",
+        )
+        require(
+            "kto" not in self.loss_type or self.per_device_train_batch_size > 1,
+            "--loss_type kto: needs --per_device_train_batch_size 2 or more: it compares with answers to others",
+        )
+        require(
+            "kto" not in self.loss_type or not self.max_tokens_per_batch,
+            "--max_tokens_per_batch: not with --loss_type kto, which borrows answers within a micro-batch",
+        )
+        require(
+            "bco" not in self.loss_type or not self.max_tokens_per_batch,
+            "--max_tokens_per_batch: not with --loss_type bco, whose running mean moves with each micro-batch, "
+            "so that its loss depends on how a step is cut",
+        )
+        require(
+            "kto" not in self.loss_type or not self.reference_cache,
+            "--reference_cache: not with --loss_type kto, which pairs each prompt with another answer in each epoch",
+        )
+        require(
+            self.label_smoothing < 0.5 or "robust" not in self.loss_type,
+            f"--label_smoothing {self.label_smoothing}: expected less than 0.5 with --loss_type robust",
+        )
+
+
+@dataclass(frozen=True)
+class PredictConfig(DataConfig, ModelConfig):
+    """Prediction."""
+
+    without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING
+
+    output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE, writes="file")
+    bench: str = flag(
+        "",
+        "Benchmark whose official files --data_path names (eval/README.md); none: records.",
+        may=May.DIFFER_IN_RECORDS,
+    )
+    batch_size: int = flag(8, "Prompts that are answered at a time on each process.", may=May.CHANGE)
+    max_new_tokens: int = flag(512, "Longest response in tokens.")
+    num_return_sequences: int = flag(1, "Responses for each prompt.")
+    temperature: float = flag(0.0, "Sampling temperature; 0 is greedy.")
+    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all.")
+    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
+    reward_model_ckpt_path: str = flag(
+        "", "Reward model that picks the best response (best-of-n).", may=May.MOVE_MODEL
+    )
+    num_beams: int = flag(
+        1, "Beams of beam search, which is not sampling: with --temperature 0 and one response."
+    )
+    legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.", may=May.CHANGE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.output_path), "--output_path: missing; expected a file to write")
+        require_other_file("output_path", self.output_path, "data_path", self.data_path)
+        require(self.num_beams > 0, f"--num_beams {self.num_beams}: expected 1 or more")
+        require(
+            self.num_beams == 1 or (self.temperature == 0 and self.num_return_sequences == 1),
+            f"--num_beams {self.num_beams}: expected 1 with --temperature above 0 or several --num_return_sequences",
+        )
+
+
+@dataclass(frozen=True)
+class RewardScoreConfig(DataConfig, RewardModelConfig):
+    """Scoring with a reward model."""
+
+    without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING | OF_GENERATION
+
+    output_path: str = flag("", "JSON Lines file to write: id and scores.", writes="file")
+    batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
+    health_path: str = flag(
+        "",
+        "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
+        writes="folder",
+    )
+    legacy_output: bool = flag(False, "Also write ` ||| ` lines, one for each answer, to a .res file.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.output_path), "--output_path: missing; expected a file to write")
+        require_other_file("output_path", self.output_path, "data_path", self.data_path)
+
+
+@dataclass(frozen=True)
+class DriftConfig(DataConfig, ModelConfig):
+    """KL to a reference, and reward, on answers that a policy samples."""
+
+    reference: str = flag("", "The model that the policy is compared with.")
+    reward_model_ckpt_path: str = flag("", "Reward model that scores the answers; none: no scores.")
+    output_path: str = flag("", "JSON file to write.", writes="file")
+    batch_size: int = flag(8, "Prompts at a time on each process.")
+    num_return_sequences: int = flag(4, "Answers to each prompt.")
+    temperature: ClassVar[float] = 1.0  # else the answers would be of another distribution
+    topk: ClassVar[int] = 0
+    topp: ClassVar[float] = 1.0
+    max_new_tokens: int = flag(512, "Longest answer in tokens.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("reference", "output_path"):
+            require(bool(getattr(self, name)), f"--{name}: missing")
+        require_other_file("output_path", self.output_path, "data_path", self.data_path)

@@ -1,4 +1,4 @@
-"""The flags of each stage: those that stages share (`model_config.py`, `data_config.py`, `train_config.py`), and its own."""
+"""The flags of each stage: those that stages share, by concern (`model_config.py` and beside it), and its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

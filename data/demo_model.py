@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 
-import training.utils.model  # noqa: F401  (repairs torchvision before transformers needs it)
+import training.utils  # noqa: F401  (repairs torchvision before transformers needs it)
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError

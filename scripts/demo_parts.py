@@ -10,8 +10,8 @@ from pathlib import Path
 
 from transformers import AutoProcessor, LlamaForCausalLM, LlavaForConditionalGeneration
 
-from training.utils.checkpoint.model_folder import resolve_checkpoint
 from training.utils.config.flags import flag
+from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.process.command import run_command
 
 

@@ -27,13 +27,13 @@ from training.dpo import train_dpo
 from training.ppo import train_ppo
 from training.reward_model import train_rm
 from training.sft import train_sft
-from training.utils.checkpoint.model_folder import resolve_checkpoint
 from training.utils.config.arguments import parse_args
 from training.utils.config.flags import flag
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.engine.engine import NonFiniteLoss
 from training.utils.files import jsonl
+from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.process import dist
 from training.utils.process.command import run_command
 

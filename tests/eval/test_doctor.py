@@ -17,12 +17,7 @@ from eval.doctor.symptoms import SYMPTOMS
 from scripts.planted.plans import faulty, good
 from tests.conftest import picture
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.config.stage_config import (
-    DPOConfig,
-    RewardConfig,
-    RewardScoreConfig,
-    SFTConfig,
-)
+from training.utils.config.stage_config import DPOConfig, RewardConfig, RewardScoreConfig, SFTConfig
 from training.utils.data.record import DataError
 
 RUNS = Path(__file__).parent / "doctor_runs"

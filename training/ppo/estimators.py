@@ -11,12 +11,7 @@ Notation: R responses, L tokens of the longest.
 from torch import Tensor
 
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.losses.policy import (
-    gae,
-    group_advantages,
-    leave_one_out_advantages,
-    returns_to_go,
-)
+from training.utils.losses.policy import gae, group_advantages, leave_one_out_advantages, returns_to_go
 
 
 def estimate_advantages(

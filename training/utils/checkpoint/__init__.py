@@ -1,7 +1,6 @@
 """Output folders: models that the next stage, prediction and transformers can load; state to resume from."""
 
-from .claim import AlreadyFinished
-from .model_folder import (
+from ..files.model_folder import (
     ADAPTER_FOLDER,
     HEAD_FILE,
     METADATA_FILE,
@@ -10,6 +9,7 @@ from .model_folder import (
     weights_digest,
     write_extras,
 )
+from .claim import AlreadyFinished
 from .run import Run
 
 __all__ = [

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..engine.engine import Counts, Engine
+from ..engine.shares import MOMENTS, loss_scale, refresh_weights, set_loss_scale, shares
 from ..process import dist
-from .shares import MOMENTS, loss_scale, refresh_weights, set_loss_scale, shares
 
 MASTER, BUFFER = "master", "buffer"
 # Gives elements of a flattened tensor by its kind and name, the first one's place and their number, [n].

@@ -21,6 +21,7 @@ from ..config.train_config import TrainConfig
 from ..data.encode import Encoder
 from ..data.loader import Data
 from ..engine.engine import Engine
+from ..files.model_folder import read_metadata, resolve_checkpoint
 from ..loop.pace import Due
 from ..process import dist
 from ..process.stop import Stopped
@@ -29,7 +30,6 @@ from .background import free_memory, saving
 from .claim import FINISHED, claim
 from .engine_state import MASTER, restore
 from .manifest import collect_reports, report
-from .model_folder import read_metadata, resolve_checkpoint
 from .publish import begin, link, publish
 from .random_state import seed_anew, set_random_state
 from .snapshot import State, model_writer

@@ -9,11 +9,11 @@ from typing import Any, Self
 from torch import Tensor
 
 from ..engine.engine import Engine
+from ..files.model_folder import ADAPTER_FOLDER, write_extras
 from ..model.backbone import Adapted
 from ..model.lora import save_adapter
 from ..process import dist
 from .engine_state import facts, fragments
-from .model_folder import ADAPTER_FOLDER, write_extras
 from .random_state import random_state
 from .state_files import RANDOM, write_facts, write_fragments
 from .states import STATE

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data.record import DataError
+from ..files.model_folder import HEAD_FILE
 from ..process import dist
 from .engine_state import MASTER
-from .model_folder import HEAD_FILE
 
 VERSION = 2  # 1 was pickled
 RUN = "run.json"

@@ -4,8 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
+from ..files.model_folder import STATE
 from .manifest import damage
-from .model_folder import STATE
 
 NAME = re.compile(r"checkpoint-(\d+)")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.shares import begin_anew
 from ..config.train_config import TrainConfig
 from ..data.tree import Batch
 from ..process import dist
 from ..process.told import Told
 from .offload import activations_on_cpu
 from .optimizer import build_optimizer
+from .shares import begin_anew
 from .zero import deepspeed, deepspeed_config, hidden_size
 
 log = logging.getLogger(__name__)

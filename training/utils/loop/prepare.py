@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from transformers import PretrainedConfig
 
-from ..checkpoint import read_metadata, resolve_checkpoint
 from ..config.data_config import DataConfig
 from ..config.model_config import ModelConfig
 from ..config.ppo_config import PPOConfig
@@ -22,6 +21,7 @@ from ..data.record import DataError, Record
 from ..data.records import Reader, Records, draw, split
 from ..data.sampler import StepSampler, epoch_len, steps_per_epoch
 from ..data.token_batches import TokenBatches
+from ..files.model_folder import read_metadata, resolve_checkpoint
 from ..model.build_model import get_family
 from ..model.generate import Sampling
 from ..model.image_settings import apply_image_flags

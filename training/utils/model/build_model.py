@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from torch.nn import Module
 from transformers import PreTrainedModel
 
-from ..checkpoint import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
 from ..config.model_config import ModelConfig
 from ..config.train_config import TrainConfig
 from ..data.record import DataError
 from ..engine.zero import sharded_loading
+from ..files.model_folder import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
 from ..process import dist
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout

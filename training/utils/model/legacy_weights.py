@@ -28,11 +28,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from ..checkpoint import resolve_checkpoint, write_extras
 from ..config.flags import flag
 from ..data.DST import require_template
 from ..data.legacy_templates import LEGACY
 from ..data.record import DataError
+from ..files.model_folder import resolve_checkpoint, write_extras
 from ..process.command import run_command
 from .build_model import get_family
 from .from_scratch import FromScratchConfig

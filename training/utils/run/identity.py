@@ -13,7 +13,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.model_folder import reading_files, resolve_checkpoint, weights_digest
 from ..config.flags import May
 from ..config.model_config import ModelConfig
 from ..config.train_config import TrainConfig
@@ -23,6 +22,7 @@ from ..data.entries import paths_of
 from ..data.loader import Data
 from ..data.record import Record
 from ..files.fingerprint import files_fingerprint
+from ..files.model_folder import reading_files, resolve_checkpoint, weights_digest
 from ..process import dist
 
 BATCH = "global batch size"

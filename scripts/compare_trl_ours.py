@@ -16,13 +16,13 @@ from training.ppo.models import build_models
 from training.ppo.rollout import Sampler
 from training.ppo.update import minibatches, update
 from training.sft import train_sft
-from training.utils.checkpoint import resolve_checkpoint
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, SFTConfig
 from training.utils.config.train_config import TrainConfig
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
 from training.utils.files import jsonl
+from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.loop.tally import Tally
 from training.utils.losses.policy import RunningMoments

@@ -10,7 +10,7 @@ from scripts.memory_plan import activations
 from scripts.memory_plan.config import MODELS, Model, PlanConfig
 from scripts.memory_plan.engines import EngineMemory, engine_memory
 from scripts.memory_plan.parameters import Parameters, build_on_meta, count
-from training.utils.checkpoint import resolve_checkpoint
+from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.model.build_model import get_family
 from training.utils.model.read_config import read_config
 

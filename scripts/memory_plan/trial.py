@@ -27,9 +27,9 @@ from training.ppo import models as ppo_models
 from training.ppo.experience import assign_credit, observe
 from training.ppo.rollout import Sampled
 from training.ppo.update import update
-from training.utils.checkpoint import HEAD_FILE
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Tree, collate
+from training.utils.files.model_folder import HEAD_FILE
 from training.utils.loop.tally import Tally
 from training.utils.losses.policy import RunningMoments
 from training.utils.model import build_model

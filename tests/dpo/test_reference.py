@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from tests.stages.conftest import log, weights
 from tests.stages.test_variants import settings
 from training.dpo.train_dpo import main as train_dpo
-from training.utils.checkpoint import weights_digest
 from training.utils.config.stage_config import DPOConfig
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import weights_digest
 from training.utils.model import build_model
 from training.utils.model.lora import without_adapters
 

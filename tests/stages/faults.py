@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from training.utils.checkpoint import AlreadyFinished
+from training.utils.checkpoint.claim import AlreadyFinished
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError, ImageError
 from training.utils.data.sampler import StepSampler

@@ -17,7 +17,6 @@ from training.dpo import train_dpo
 from training.ppo import train_ppo
 from training.reward_model import score, train_rm
 from training.sft import train_sft
-from training.utils.checkpoint import write_extras
 from training.utils.config.arguments import parse_args
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import (
@@ -28,6 +27,7 @@ from training.utils.config.stage_config import (
     SFTConfig,
 )
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import write_extras
 from training.utils.loop.prepare import build_encoder, load_ranked
 
 FILES = "--data_path DATA --image_folder IMAGES --template {} --dataset_names llava_{} --dataset_samples all "

@@ -12,10 +12,11 @@ from tests.stages.conftest import log, weights
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
-from training.utils.checkpoint import AlreadyFinished, weights_digest
+from training.utils.checkpoint.claim import AlreadyFinished
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import RewardConfig, SFTConfig
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import weights_digest
 
 
 def settings(folder, **more) -> dict:

@@ -13,12 +13,13 @@ from tests.conftest import SAMPLES
 from tests.stages.conftest import log, weights
 from tests.utils.test_checkpoint import cut, empty, flip, zero
 from training.sft.train_sft import main as train_sft
-from training.utils.checkpoint import manifest, publish, resolve_checkpoint, run
+from training.utils.checkpoint import manifest, publish, run
 from training.utils.checkpoint.background import Background, saving
 from training.utils.checkpoint.manifest import MANIFEST, collect_reports, damage, report, write_manifest
 from training.utils.checkpoint.states import newest_whole
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import resolve_checkpoint
 
 KINDS = {
     "fp32": {},

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from tests.conftest import SAMPLES
-from training.utils.checkpoint import resolve_checkpoint
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.model.build_model import build_value_model
 from training.utils.model.llava import Llava

@@ -16,7 +16,7 @@ from datetime import timedelta
 import torch
 from torch.distributed import distributed_c10d
 distributed_c10d.default_pg_timeout = timedelta(seconds=1)
-from training.utils import dist
+from training.utils.process import dist
 dist.init_distributed(seed=0)
 groups = [None, torch.distributed.new_group([0, 1])]  # as DeepSpeed makes one for its own
 for group in groups:
@@ -48,7 +48,7 @@ def test_a_save_may_last_longer_than_torch_waits_unless_told():
 # A process whose main one has died before they met; nobody started them who would tell.
 ALONE = """
 from datetime import timedelta
-from training.utils import dist
+from training.utils.process import dist
 from training.utils.process.ending import explain
 dist.JOIN, dist.TOLD_S = timedelta(seconds=2), 0.5
 try:

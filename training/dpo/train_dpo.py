@@ -7,7 +7,7 @@ from training.dpo.contrasts import Contrasts
 from training.dpo.loss_types import WeightedLosses
 from training.dpo.ranked import Ranked, ranked_responses
 from training.dpo.reference import load_reference, policy_without_adapters, response_logps
-from training.utils.checkpoint import Run
+from training.utils.checkpoint.run import Run
 from training.utils.config.stage_config import DPOConfig
 from training.utils.data.feature_cache import keep_features
 from training.utils.data.tree import Batch, Kind

@@ -12,7 +12,7 @@ from training.ppo.models import build_models
 from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
-from training.utils.checkpoint import Run
+from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError

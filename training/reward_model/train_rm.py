@@ -6,7 +6,7 @@ arXiv 2203.02155, equation 1. Or, with `--loss_type regression`, the scores that
 
 from torch import Tensor, nn
 
-from training.utils.checkpoint import Run
+from training.utils.checkpoint.run import Run
 from training.utils.config.stage_config import RewardConfig
 from training.utils.data.feature_cache import keep_features
 from training.utils.data.tree import Batch

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from training.utils.checkpoint import Run
+from training.utils.checkpoint.run import Run
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.feature_cache import keep_features
 from training.utils.data.tree import Batch

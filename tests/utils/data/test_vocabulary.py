@@ -10,12 +10,12 @@ from tokenizers import normalizers
 
 from tests.conftest import record
 from tests.real_vocabularies import llama_3, llava_processor
-from training.utils.checkpoint import METADATA_FILE
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
 from training.utils.data.segments import Piece
 from training.utils.data.vocabulary import Vocabulary
+from training.utils.files.model_folder import METADATA_FILE
 from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.beam_search import beam_search
 from training.utils.model.generate import generate

@@ -10,12 +10,12 @@ from PIL import Image
 from data.demo_model import CHAT_TEMPLATE
 from tests.tiny_families import BUILDERS, QWEN_IMAGE, qwen, tokenizer
 from training.ppo.rewards import reads_the_same
-from training.utils.checkpoint import write_extras
 from training.utils.config.flags import ConfigError
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import write_extras
 from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import FAMILIES
 from training.utils.model.family import Family

@@ -12,8 +12,8 @@ from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from tests.tiny_families import write_parts
 from tests.utils.model.test_legacy_weights import FROM_SCRATCH, renamed
 from tests.utils.model.test_mmca import IMAGE, SCALING, Module, batch_of, heads, trees
-from training.utils.checkpoint import read_metadata
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import read_metadata
 from training.utils.model.assemble import AssembleConfig, assemble
 from training.utils.model.legacy_mmca import legacy_attention
 from training.utils.model.legacy_weights import ConvertConfig, convert, read_legacy

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import RECORDS
-from training.utils.checkpoint import read_metadata, resolve_checkpoint
 from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
+from training.utils.files.model_folder import read_metadata, resolve_checkpoint
 from training.utils.model.build_model import build_value_model
 from training.utils.model.legacy_weights import ConvertConfig, convert, load_strictly, read_legacy
 from training.utils.model.llava import Llava

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..checkpoint import Run
+from ..checkpoint.run import Run
 from ..config.train_config import TrainConfig
 from ..data.loader import Data, eval_batches, flow, step_batches
 from ..data.tree import Batch

@@ -14,7 +14,13 @@ from ..config.model_config import ModelConfig
 from ..config.train_config import TrainConfig
 from ..data.record import DataError
 from ..engine.zero import sharded_loading
-from ..files.model_folder import ADAPTER_FOLDER, HEAD_FILE, read_metadata, resolve_checkpoint, weights_digest
+from ..files.model_folder import (
+    ADAPTER_FOLDER,
+    HEAD_FILE,
+    read_metadata,
+    resolve_checkpoint,
+    weights_digest,
+)
 from ..process import dist
 from .backbone import Backbone
 from .dropout import disable_dropout, disable_frozen_dropout

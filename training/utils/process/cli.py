@@ -9,8 +9,8 @@ from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..checkpoint import AlreadyFinished
 from ..checkpoint.background import saving
+from ..checkpoint.claim import AlreadyFinished
 from ..config.arguments import parse_args
 from ..files.lock import NAME, hold
 from ..files.outputs import outputs, require_writable

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PPO, RLOO, GRPO or REINFORCE++ against a reward model. Settings can be given from outside:
+# PPO, GRPO and kin against a reward model. Settings can be given from outside:
 # MODEL=... REWARD_MODEL=... bash run_ppo_training.sh
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -21,8 +21,9 @@ SAMPLES=${SAMPLES:-1}                        # responses of a prompt
 MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of a sampled response
 ACTOR_LR=${ACTOR_LR:-1e-6}                   # peak learning rate of the policy
 CRITIC_LR=${CRITIC_LR:-2e-5}                 # peak learning rate of the critic
-ESTIMATOR=${ESTIMATOR:-gae}                  # of advantages: gae (PPO), rloo, grpo, reinforce_plus_plus
-KL_COEF=${KL_COEF:-0.1}                      # what a nat of KL costs
+ALGORITHM=${ALGORITHM:-}                     # dapo, gspo, ...: sets the flags of its paper, see docs/algorithms.md
+ESTIMATOR=${ESTIMATOR:-}                     # of advantages: gae (PPO, the default), rloo, grpo, reinforce_plus_plus, ...
+KL_COEF=${KL_COEF:-}                         # what a nat of KL costs; 0.1, if no algorithm says another
 CRITIC_ONLY_STEPS=${CRITIC_ONLY_STEPS:-0.1}  # first steps in which a critic learns alone: a share of all, or from 1 on a number
 WARMUP=${WARMUP:-0.1}                        # share of all updates
 MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
@@ -50,8 +51,9 @@ launch training.ppo.train_ppo \
   --max_generation_length_of_sampling "$MAX_RESPONSE_LEN" \
   --actor_learning_rate "$ACTOR_LR" \
   --critic_learning_rate "$CRITIC_LR" \
-  --advantage_estimator "$ESTIMATOR" \
-  --kl_coef "$KL_COEF" \
+  ${ALGORITHM:+--algorithm "$ALGORITHM"} \
+  ${ESTIMATOR:+--advantage_estimator "$ESTIMATOR"} \
+  ${KL_COEF:+--kl_coef "$KL_COEF"} \
   --skip_actor_model "$CRITIC_ONLY_STEPS" \
   --num_warmup_steps "$WARMUP" \
   --max_seq_len "$MAX_SEQ_LEN" \

@@ -17,8 +17,8 @@ from torch import Tensor
 from scripts import compare_trl_ours as ours
 from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
 from training.dpo.loss_types import LOSS_TYPES
+from training.utils.config.algorithms import ALGORITHMS
 from training.utils.config.flags import flag
-from training.utils.config.ppo_config import ESTIMATORS
 from training.utils.process import dist
 from training.utils.process.command import run_command
 
@@ -87,7 +87,12 @@ def main(config: CompareConfig) -> bool:
     # Theirs first: the process group that ours need would tell their library that it is one of several processes.
     outcomes = [
         theirs.train(
-            case.trainer, model, ours.MicroBatches(flags, case.response_len), settings, case.reward_scale
+            case.trainer,
+            model,
+            ours.MicroBatches(flags),
+            settings,
+            case.reward_scale,
+            case.rewards,
         )
         for case, settings, flags in runs
     ]
@@ -95,13 +100,13 @@ def main(config: CompareConfig) -> bool:
     table = [*HEAD]
     agree = []
     for (case, _, flags), outcome in zip(runs, outcomes, strict=True):
-        text, agrees = line(case, outcome, ours.train(flags, case.response_len), start, config.tolerance)
+        text, agrees = line(case, outcome, ours.train(flags), start, config.tolerance)
         table.append(text)
         agree.append(agrees)
     dist.shutdown()
     (folder / "table.md").write_text("\n".join(table) + "\n")
     compared = {name for case in CASES for name in case.name.split(" + ")}
-    others = [name for name in (*LOSS_TYPES, *ESTIMATORS) if name not in compared]
+    others = [name for name in (*LOSS_TYPES, *ALGORITHMS) if name not in compared]
     print("", *table, f"\nWithout a counterpart in TRL {version('trl')}: {', '.join(others)}.", sep="\n")
     return all(agree)
 

@@ -1,17 +1,17 @@
 """What `compare_trl.py` compares: losses, and how each side is asked for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES
+from training.utils.config.algorithms import ALGORITHMS, AS_SCORED
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, SFTConfig
 from training.utils.config.train_config import TrainConfig
 
 NUM_STEPS, PROMPTS = 20, 2  # optimizer steps, prompts of each
 KL_COEF = 0.05  # where there is a reference
-RESPONSE_LEN = 8  # tokens, where all responses must be equally long
 SHARED = {
     "learning_rate": 1e-3,
     "adam_beta1": 0.9,
@@ -44,8 +44,8 @@ class Case:
     records: str
     accumulation: int = 1  # micro-batches of a step
     updates: int = 1  # of the same responses
-    response_len: int = 0  # tokens that responses are cut to; 0: as long as they are
     reward_scale: float = 1.0  # of TRL's rewards
+    rewards: dict[str, float] = field(default_factory=lambda: {"reward": 1.0})  # weights by name
     note: str = ""
 
 
@@ -68,12 +68,25 @@ def preference(
 
 
 def policy(
-    name: str, trainer: str, theirs: dict[str, Any], kl_coef: float = 0.0, note: str = "", **more: Any
+    name: str,
+    trainer: str,
+    theirs: dict[str, Any],
+    kl_coef: float = 0.0,
+    note: str = "",
+    ours: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Case:
-    """An estimator of advantages on given responses, without what shapes the rewards on one side only."""
-    theirs = {"beta": kl_coef, "max_completion_length": 64} | theirs
-    no_shaping = {"normalize_rewards": False, "reward_clip": 0.0, "missing_eos_penalty": 0.0}
-    mine = {"advantage_estimator": name, "kl_coef": kl_coef} | no_shaping
+    """An algorithm on given responses, without what shapes the rewards on one side only.
+
+    Args:
+        name: of an algorithm, or with `ours` of what they are.
+    """
+    theirs = {"beta": kl_coef, "max_completion_length": 64, "use_bias_correction_kl": False} | theirs
+    if trainer == "RLOO":
+        del theirs["use_bias_correction_kl"]
+    mine = dict(ALGORITHMS[name].sets) if ours is None else AS_SCORED | ours
+    mine |= {"kl_coef": kl_coef, "max_generation_length_of_sampling": 64}
+    mine |= {"dynamic_sampling": 0, "overlong_buffer": 0.0}  # the responses are given
     both = {"num_generations": NUM_SAMPLES, "temperature": 1.0}
     return Case(name, trainer, theirs | both, PPOConfig, mine | both, "sampled", note=note, **more)
 
@@ -131,29 +144,75 @@ CASES = [
     policy(
         "grpo",
         "GRPO",
-        {"use_bias_correction_kl": False},
+        {"loss_type": "grpo"},
         kl_coef=KL_COEF,
         updates=2,
-        note="two updates of each rollout, so that the clip acts; TRL's default use_bias_correction_kl=True has "
-        "another gradient of the KL",
+        note="two updates of each rollout, so that the clip acts",
     ),
     policy(
-        "rloo",
+        "grpo, tokens",
+        "GRPO",
+        {},
+        kl_coef=KL_COEF,
+        updates=2,
+        ours={"advantage_estimator": "grpo"},
+        note="mean over tokens: TRL's default",
+    ),
+    policy(
+        "grpo, KL with its ratio",
+        "GRPO",
+        {"use_bias_correction_kl": True},
+        kl_coef=KL_COEF,
+        updates=2,
+        ours={"advantage_estimator": "grpo", "kl_gradient": "k3_ratio"},
+        note="TRL's default",
+    ),
+    policy("dr_grpo", "GRPO", {"loss_type": "dr_grpo", "scale_rewards": "none"}, updates=2),
+    policy(
+        "dapo",
+        "GRPO",
+        {"loss_type": "dapo", "epsilon_high": 0.28},
+        updates=2,
+        note="without dynamic sampling and overlong shaping",
+    ),
+    policy(
+        "gspo",
+        "GRPO",
+        {
+            "loss_type": "grpo",
+            "importance_sampling_level": "sequence",
+            "epsilon": 3e-4,
+            "epsilon_high": 4e-4,
+        },
+        updates=2,
+    ),
+    policy("cispo", "GRPO", {"loss_type": "cispo", "epsilon_high": 5.0}, updates=2, note="TRL's is 1 + ours"),
+    policy("sapo", "GRPO", {"loss_type": "sapo"}, updates=2),
+    policy(
+        "gdpo",
+        "GRPO",
+        {"loss_type": "grpo", "multi_objective_aggregation": "normalize_then_sum"},
+        kl_coef=KL_COEF,
+        updates=2,
+        rewards={"reward": 1.0, "num_spaces": -0.5},
+        note="two rewards",
+    ),
+    policy(
+        "rloo, tokens",
         "GRPO",
         {"scale_rewards": "none"},
         updates=2,
+        ours={"advantage_estimator": "rloo"},
         reward_scale=NUM_SAMPLES / (NUM_SAMPLES - 1),
         note="TRL's GRPO without scaling: its baseline includes the sample itself, so its rewards times G / (G - 1)",
     ),
     policy(
         "rloo",
         "RLOO",
-        {"beta": KL_COEF / RESPONSE_LEN},
+        {},
         kl_coef=KL_COEF,
-        response_len=RESPONSE_LEN,
-        reward_scale=1 / RESPONSE_LEN,
-        note="TRL's ratio and mean are of whole responses, ours of tokens: equal lengths L, one update, its rewards "
-        "and beta over L; the loss itself is 0 there",
+        updates=2,
+        note="ratios of whole responses",
     ),
 ]
 
@@ -184,5 +243,6 @@ def settings_for(case: Case, model: Path, output: Path) -> tuple[dict[str, Any],
     if case.stage is PPOConfig:
         theirs["num_iterations"] = flags["ppo_epochs"] = case.updates
         flags["actor_learning_rate"] = SHARED["learning_rate"]
-        flags["reward_functions"] = ["scripts.compare_trl_ours:reward"]
+        flags["reward_functions"] = [f"scripts.compare_trl_ours:{name}" for name in case.rewards]
+        flags["reward_weights"] = theirs["reward_weights"] = [*case.rewards.values()]
     return theirs | shared | case.theirs, case.stage(**flags | shared | case.ours)

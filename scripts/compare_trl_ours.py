@@ -77,14 +77,9 @@ def write_records(folder: Path, number: int) -> None:
 class MicroBatches:
     """The records of each micro-batch of a run, in its order, and as trees."""
 
-    def __init__(self, config: TrainConfig, response_len: int = 0) -> None:
-        """
-        Args:
-            response_len: tokens that responses are cut to, the end of turn included; 0: as long as they are.
-        """
+    def __init__(self, config: TrainConfig) -> None:
         encoder = build_encoder(config, config.from_checkpoint)
         self.data = load_data(config, encoder, min_responses=1)
-        self.response_len = response_len
         train = self.data.train
         self.records: list[list[Record]] = [[train[i] for i in numbers] for numbers in self.data.sampler]
         self.trees: list[list[Tree]] = [self._encoded(records) for records in self.records]
@@ -94,8 +89,6 @@ class MicroBatches:
         encoder = self.data.encoder
         for tree in encoder.encode_all(records):
             responses = [response.ids for response in tree.responses]
-            if self.response_len:
-                responses = [[*ids[: self.response_len - 1], ids[-1]] for ids in responses]
             trees.append(tree.with_responses(responses, encoder.stop_ids))
         return trees
 
@@ -113,9 +106,14 @@ def reward(record: Record | None, responses: Sequence[str]) -> list[float]:
     return [len(text.strip()) % 11 / 4 for text in responses]
 
 
-def train(config: TrainConfig, response_len: int = 0) -> Outcome:
+def num_spaces(record: Record | None, responses: Sequence[str]) -> list[float]:
+    """Another, of another size."""
+    return [float(text.strip().count(" ")) for text in responses]
+
+
+def train(config: TrainConfig) -> Outcome:
     if isinstance(config, PPOConfig):
-        return _train_on_rollouts(config, response_len)
+        return _train_on_rollouts(config)
     {SFTConfig: train_sft, DPOConfig: train_dpo}[type(config)].main(config)
     output = Path(config.output_dir)
     losses = [line["loss"] for line in jsonl.read(output / "log.jsonl")]
@@ -123,9 +121,9 @@ def train(config: TrainConfig, response_len: int = 0) -> Outcome:
     return Outcome(losses, rows, load_file(resolve_checkpoint(output) / "model.safetensors"))
 
 
-def _train_on_rollouts(config: PPOConfig, response_len: int) -> Outcome:
+def _train_on_rollouts(config: PPOConfig) -> Outcome:
     """The steps of `train_ppo.py` on the responses of the records."""
-    micro_batches = MicroBatches(config, response_len)
+    micro_batches = MicroBatches(config)
     data = micro_batches.data
     models = build_models(config, data.encoder, data)
     sampler = Sampler(models.actor, models.rewards, config, data)

@@ -1,6 +1,6 @@
 """TRL's side of `compare_trl.py`: its trainers on the same records, in the same order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCall
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.experimental import cpo, orpo
 
-from scripts.compare_trl_ours import MicroBatches, Outcome, Row, reward
+from scripts import compare_trl_ours
+from scripts.compare_trl_ours import MicroBatches, Outcome, Row
 from training.utils.data.images import open_image
 from training.utils.data.record import MARKER, Record
 
@@ -44,12 +45,14 @@ def train(
     micro_batches: MicroBatches,
     settings: dict[str, Any],
     reward_scale: float = 1.0,
+    rewards: Iterable[str] = (),
 ) -> Outcome:
     """
     Args:
         name: of the trainer.
         micro_batches: the records, and what GRPO and RLOO shall have sampled.
-        reward_scale: what `reward` is multiplied by.
+        reward_scale: what the rewards are multiplied by.
+        rewards: functions of `compare_trl_ours.py`, by their names.
     """
     trainer_class, config_class = TRAINERS[name]
     processor = AutoProcessor.from_pretrained(checkpoint)
@@ -57,7 +60,7 @@ def train(
     if name in SAMPLING:
         trainer_class = with_given_responses(trainer_class, micro_batches)
         settings = {**settings, "shuffle_dataset": False}
-        more["reward_funcs"] = scaled_reward(reward_scale)
+        more["reward_funcs"] = [scaled_reward(name, reward_scale) for name in rewards]
     records = [record for records in micro_batches.records for record in records]
     trainer = trainer_class(
         model=AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="float32"),
@@ -103,7 +106,9 @@ def with_given_responses(trainer_class: type[Trainer], micro_batches: MicroBatch
     return WithGivenResponses
 
 
-def scaled_reward(scale: float) -> Callable[..., list[float]]:
+def scaled_reward(name: str, scale: float) -> Callable[..., list[float]]:
+    reward = getattr(compare_trl_ours, name)
+
     def rewards(completions, **_) -> list[float]:
         return [scale * value for value in reward(None, [turns[0]["content"] for turns in completions])]
 

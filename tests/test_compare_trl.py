@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, RESPONSE_LEN, Case, settings_for
+from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
 from scripts.compare_trl_ours import MicroBatches, write_records
 
 ANSWERS = {"single": 1, "labelled": 1, "ranked": 2, "text": 2, "sampled": 4}
@@ -17,7 +17,7 @@ def micro_batches(tiny_llava, tmp_path):
 
     def of(case: Case) -> MicroBatches:
         _, flags = settings_for(case, model, tmp_path / "run")
-        return MicroBatches(flags, case.response_len)
+        return MicroBatches(flags)
 
     return of
 
@@ -39,10 +39,3 @@ def test_each_loss_gets_new_records_in_each_of_its_steps(micro_batches, case):
 def test_labelled_records_are_of_both_kinds(micro_batches):
     records = [record for records in micro_batches(named("kto")).records for record in records]
     assert {record.scores for record in records} == {(0.0,), (1.0,)}
-
-
-def test_responses_are_cut_to_one_length_and_keep_their_end(micro_batches):
-    (case,) = [case for case in CASES if case.trainer == "RLOO"]
-    batches = micro_batches(case)
-    responses = [response.ids for trees in batches.trees for tree in trees for response in tree.responses]
-    assert {(len(ids), ids[-1]) for ids in responses} == {(RESPONSE_LEN, batches.data.encoder.end_id)}

@@ -14,6 +14,7 @@ from training.ppo import train_ppo as train_ppo_module
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
+from training.utils.config.arguments import parse_args
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
@@ -150,6 +151,28 @@ def test_prompts_that_teach_nothing_are_replaced_and_a_second_run_replaces_the_s
     assert dull["without"] >= 8 and dull["with"] <= 2
     assert len(lines["with"]) == len(lines["without"]) == 16
     assert lines["with"] == lines["again"]
+
+
+@pytest.mark.parametrize("name", ["dapo", "gspo"])
+def test_an_algorithm_by_name_learns_with_adapters_of_one_backbone(name, tiny_llava, tmp_path, capsys):
+    """With dynamic sampling and several passes, as its command line is read."""
+    given = {**settings(tiny_llava, "ppo.json", tmp_path), "reward_functions": f"{__name__}:some_are_dull"}
+    given |= {"lang_lora_dim": 4, "only_optimize_lora": True, "share_backbone": True, "algorithm": name}
+    given |= {"ppo_epochs": 2, "max_steps": 3, "num_generations": 4, "max_generation_length_of_sampling": 8}
+    given |= {"actor_learning_rate": 1e-2, "num_warmup_steps": 0.0}
+    given |= {"dynamic_sampling": 2, "cliprange_high": 0.3}
+    config = parse_args(
+        PPOConfig, [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    )
+    assert (config.cliprange, config.cliprange_high) == ({"dapo": 0.2, "gspo": 3e-4}[name], 0.3)
+    train_ppo(config)
+    lines = log(tmp_path)
+    assert len(lines) == 3 and all(abs(line["policy_loss"]) < 10 for line in lines)
+    assert any(line["policy_kl"] > 1e-6 for line in lines)
+    written = json.loads((tmp_path / "args.json").read_text())["arguments"]
+    assert (
+        written["advantage_estimator"] == "grpo" and written["kl_coef"] == 0.0 and "algorithm" not in written
+    )
 
 
 def test_an_estimator_that_compares_samples_asks_for_two(tiny_llava, tmp_path):

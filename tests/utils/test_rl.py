@@ -9,22 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from training.utils.losses.advantages import (
+    dull_groups,
+    gae,
+    group_advantages,
+    leave_one_out_advantages,
+    returns_to_go,
+)
 from training.utils.losses.policy import (
     KLController,
     RunningMoments,
     dense,
-    dull_groups,
     flat,
-    gae,
-    group_advantages,
     kl_k1,
     kl_k3,
-    leave_one_out_advantages,
-    ppo_policy_loss,
     ppo_value_loss,
-    returns_to_go,
     token_rewards,
 )
+from training.utils.losses.surrogates import clip_loss
 
 LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=4)
 
@@ -167,8 +169,8 @@ def test_k3_is_never_negative(logp, ref_logp):
     ],
 )
 def test_the_clip_worked_by_hand(ratio, advantage, loss, clips):
-    losses, clipped = ppo_policy_loss(
-        torch.tensor([math.log(ratio)]), torch.zeros(1), torch.tensor([advantage]), cliprange=0.2
+    losses, clipped = clip_loss(
+        torch.tensor([math.log(ratio)]).exp(), torch.tensor([advantage]), low=0.2, high=0.2
     )
     torch.testing.assert_close(losses, torch.tensor([loss]))
     assert clipped.item() is clips
@@ -176,7 +178,7 @@ def test_the_clip_worked_by_hand(ratio, advantage, loss, clips):
 
 def test_where_the_clip_acts_there_is_no_gradient():
     logps = torch.tensor([math.log(1.5), math.log(0.9)], requires_grad=True)
-    ppo_policy_loss(logps, torch.zeros(2), torch.ones(2), 0.2)[0].sum().backward()
+    clip_loss(logps.exp(), torch.ones(2), 0.2, 0.2)[0].sum().backward()
     torch.testing.assert_close(logps.grad, torch.tensor([0.0, -0.9]))
 
 
@@ -184,10 +186,10 @@ def test_the_policy_loss_at_the_start_is_the_policy_gradient():
     logps = torch.randn(5, dtype=torch.float64)
     advantages = torch.randn(5, dtype=torch.float64)
     moving = logps.clone().requires_grad_()
-    ppo_policy_loss(moving, logps, advantages, 0.2)[0].sum().backward()
+    clip_loss((moving - logps).exp(), advantages, 0.2, 0.2)[0].sum().backward()
     torch.testing.assert_close(moving.grad, -advantages)
     away = (logps + 0.05).requires_grad_()
-    assert gradcheck(lambda x: ppo_policy_loss(x, logps, advantages, 0.2)[0], away)
+    assert gradcheck(lambda x: clip_loss((x - logps).exp(), advantages, 0.2, 0.2)[0], away)
 
 
 def test_the_value_clip_worked_by_hand():

@@ -15,14 +15,15 @@ from training.ppo.rollout import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Batch, Tree
 from training.utils.loop.tally import Figures
+from training.utils.losses.advantages import dull_groups, group_advantages
 from training.utils.losses.policy import (
     RunningMoments,
     dense,
-    dull_groups,
     explained_variance,
     flat,
     kl_k1,
     kl_k3,
+    overlong_penalty,
     token_rewards,
 )
 from training.utils.losses.responses import segment_sum
@@ -80,25 +81,34 @@ def assign_credit(
     """Sets rewards, advantages and returns of the whole rollout, over all processes. Its micro-batches are taken
     together: as many operations whatever their number, and the length of responses."""
     batches = [experience.batch for experience in experiences]
+    known = [batch.on_cpu for batch in batches]  # nobody has to wait for the device to know it
+    response = numbered_on([batch.response for batch in known], [batch.num_responses for batch in known])
+    prompts = numbered_on([batch.prompt_of_response for batch in known], [len(batch.ids) for batch in known])
+    num_prompts = sum(len(batch.ids) for batch in batches)
     scores = torch.cat([experience.scores for experience in experiences])
+    prompts = prompts.to(scores.device)
+    if config.normalize_each_reward:  # GDPO, arXiv 2601.05242, section 3
+        parts = (torch.cat([each.parts[name] for each in experiences]) for name in experiences[0].parts)
+        each = [group_advantages(part, prompts, num_prompts) for part in parts]
+        scores = sum(weight * part for weight, part in zip(config.weights, each, strict=True))
     if config.normalize_rewards:
         moments.add(scores)
         scores = moments.normalize(scores)
     if config.reward_clip:
         scores = scores.clamp(-config.reward_clip, config.reward_clip)
     scores = scores - config.missing_eos_penalty * (~torch.cat([batch.ended for batch in batches])).float()
+    if config.overlong_tokens:
+        lengths = torch.cat([batch.lengths for batch in batches])
+        longest = config.max_generation_length_of_sampling
+        scores = scores - overlong_penalty(lengths, longest, config.overlong_tokens)
 
-    known = [batch.on_cpu for batch in batches]  # nobody has to wait for the device to know it
-    response = numbered_on([batch.response for batch in known], [batch.num_responses for batch in known])
-    prompts = numbered_on([batch.prompt_of_response for batch in known], [len(batch.ids) for batch in known])
     token_kl = torch.cat([experience.token_kl for experience in experiences])
     values = torch.cat([experience.values for experience in experiences]) if config.has_critic else None
     where, *rows = dense(response, len(scores), *([token_kl] if values is None else [token_kl, values]))
     mask = where.to(scores.device)
     rewards = token_rewards(scores, rows[0], mask, 0.0 if config.kl_in_loss else kl_coef)
-    num_prompts = sum(len(batch.ids) for batch in batches)
     advantages, returns = estimate_advantages(
-        rewards, rows[1] if config.has_critic else None, mask, prompts.to(scores.device), num_prompts, config
+        rewards, rows[1] if config.has_critic else None, mask, prompts, num_prompts, config
     )
     advantages = flat(advantages, where)
     if config.whitens:

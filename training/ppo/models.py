@@ -106,12 +106,13 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
         for path, model in reward_models.items()
     }
     rewards |= text_rewards(config, encoder)
-    weights = config.reward_weights or [1.0] * len(rewards)
     reference = ready(reference, config.for_actor)
     # Engines last: with one backbone in all roles, theirs is the mode that it keeps.
     actor = Engine(policy, config.for_actor, total_steps=num_updates)
     critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
-    return Models(actor, critic, reference, WeightedRewards(rewards, weights, tuple(reward_models.values())))
+    return Models(
+        actor, critic, reference, WeightedRewards(rewards, config.weights, tuple(reward_models.values()))
+    )
 
 
 def ready(model: nn.Module, config: PPOConfig) -> nn.Module:

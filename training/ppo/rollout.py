@@ -17,7 +17,7 @@ from training.utils.engine.engine import Engine
 from training.utils.engine.offload import at_work
 from training.utils.loop.prepare import build_sampling
 from training.utils.loop.tally import Tally
-from training.utils.losses.policy import dull_groups
+from training.utils.losses.advantages import dull_groups
 from training.utils.model.generate import generate
 from training.utils.process import dist
 

@@ -2,7 +2,7 @@
 
 Each step samples responses, scores them with the reward model, charges the KL to the reference per token,
 estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clipped updates over them. With another
-`--advantage_estimator` it is RLOO, GRPO or REINFORCE++, which need no critic.
+`--algorithm` it is RLOO, GRPO, DAPO, GSPO, ..., which need no critic.
 """
 
 from time import monotonic

@@ -1,4 +1,4 @@
-"""One clipped update of actor and critic (arXiv 1707.06347, equations 7 and 9)."""
+"""One update of actor and critic (PPO, arXiv 1707.06347, equations 7 and 9, and kin)."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,11 @@ import torch
 
 from training.ppo.experience import Experience
 from training.ppo.models import Models
+from training.ppo.objective import policy_losses
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.loop.tally import Tally
-from training.utils.losses.policy import kl_k3, ppo_policy_loss, ppo_value_loss
+from training.utils.losses.policy import kl_k3, ppo_value_loss
+from training.utils.losses.surrogates import token_weights, weighed_count
 from training.utils.process import dist
 
 
@@ -29,33 +31,37 @@ def update(
     kl_coef: float,
     critic_only: bool = False,
 ) -> float:
-    """Moves the critic, and the actor unless `critic_only`, by the losses averaged over all response tokens.
+    """Moves the critic, and the actor unless `critic_only`, by their losses over all responses: the critic's averaged
+    over tokens, the actor's as `--loss_aggregation` says.
 
     Returns:
         How far the policy was from the one that sampled, before it moved now: KL of a token by k3, nats.
     """
     actor, critic = models.actor, models.critic
     moved = torch.zeros((), device=dist.device())
-    total = float(dist.sum_over_ranks(sum(len(experience.old_logps) for experience in minibatch)))
-    for experience in minibatch:
+    counts = [
+        weighed_count(len(each.old_logps), each.batch.num_responses, config.loss_aggregation)
+        for each in minibatch
+    ]
+    num_tokens = sum(len(experience.old_logps) for experience in minibatch)
+    total, total_tokens = dist.sum_over_ranks(torch.tensor([sum(counts), num_tokens])).tolist()
+    for experience, count in zip(minibatch, counts, strict=True):
         batch, num_tokens = experience.batch, len(experience.old_logps)
         if not critic_only:
             if config.entropy_coef:
                 logps, entropy = actor(batch, config.temperature, with_entropy=True)
             else:
                 logps, entropy = actor(batch, config.temperature), 0.0
-            losses, clipped = ppo_policy_loss(
-                logps, experience.old_logps, experience.advantages, config.cliprange
-            )
-            if config.kl_in_loss:
-                losses = losses + kl_coef * kl_k3(logps, experience.ref_logps)
+            losses, clipped = policy_losses(logps, experience, kl_coef, config)
             losses = losses - config.entropy_coef * entropy
+            longest = config.max_generation_length_of_sampling
+            losses = losses * token_weights(batch.lengths, batch.response, config.loss_aggregation, longest)
             actor.backward(losses.sum() / total)
             gone = kl_k3(experience.old_logps, logps.detach()).sum()
             moved += gone
             tally.add(
                 {
-                    "policy_loss": (losses.sum(), num_tokens),
+                    "policy_loss": (losses.sum(), count),
                     "clipped": (clipped.sum(), num_tokens),
                     "policy_kl": (gone, num_tokens),
                 }
@@ -63,10 +69,10 @@ def update(
         if critic:
             values = critic(batch, batch.predictor)
             losses = ppo_value_loss(values, experience.values, experience.returns, config.cliprange_value)
-            critic.backward(losses.sum() / total)
+            critic.backward(losses.sum() / total_tokens)
             tally.add({"value_loss": (losses.sum(), num_tokens)})
     for name, engine in models.engines.items():
         if not (critic_only and engine is actor):
             stepped = engine.step([experience.batch for experience in minibatch])
             tally.add({f"{name}_grad_norm": (stepped["grad_norm"], 1)})
-    return float(dist.sum_over_ranks(moved)) / total if config.stop_at_kl else 0.0
+    return float(dist.sum_over_ranks(moved)) / total_tokens if config.stop_at_kl else 0.0

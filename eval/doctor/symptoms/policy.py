@@ -18,13 +18,14 @@ from eval.doctor.limits import (
     STILL,
 )
 from eval.doctor.run import NotJudged, Run
+from training.utils.config.objective_config import COMPARING
 
 PART = "reward "  # how the log calls one of several rewards
 
 
 def dull_groups(run: Run) -> Finding | None:
     """Samples of a prompt that all have one score."""
-    if run.arguments["advantage_estimator"] not in ("rloo", "grpo"):
+    if run.arguments["advantage_estimator"] not in COMPARING:
         return None
     dull = run.series("dull", LEAST_STEPS)
     half = dull.values[len(dull) // 2 :]

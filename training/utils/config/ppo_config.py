@@ -2,25 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import ClassVar
 
+from .algorithms import ALGORITHMS, Algorithm
 from .data_config import DataConfig
 from .flags import May, flag, require
 from .legacy_flags import OF_ONE_MODEL
 from .model_config import ModelConfig
+from .objective_config import ObjectiveConfig
 from .rewards_config import RewardsConfig
 from .train_config import TrainConfig
 
-ESTIMATORS = ("gae", "rloo", "grpo", "reinforce_plus_plus")
-
 
 @dataclass(frozen=True)
-class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
-    """Policy optimisation: PPO, RLOO, GRPO, REINFORCE++."""
+class PPOConfig(ObjectiveConfig, RewardsConfig, TrainConfig, DataConfig, ModelConfig):
+    """Policy optimisation: PPO, GRPO and kin."""
 
     # The ratio to the policy that sampled is 1 before it moves.
     uses_dropout: ClassVar[bool] = False
     without_meaning: ClassVar[Mapping[str, str]] = OF_ONE_MODEL
+    algorithms: ClassVar[Mapping[str, Algorithm]] = ALGORITHMS
 
     share_backbone: bool = flag(
         False,
@@ -64,27 +66,6 @@ class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
     topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
     topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
 
-    advantage_estimator: str = flag(
-        "gae", "gae (PPO, with a critic), rloo, grpo or reinforce_plus_plus; see training/ppo/estimators.py."
-    )
-    kl_coef: float = flag(0.1, "What a nat of KL to the reference costs.")
-    kl_placement: str = flag(
-        "auto",
-        "Where KL is charged: `reward`, `loss` (by k3), or auto: in the loss with grpo, else the reward.",
-    )
-    kl_estimator: str = flag("k1", "Estimator of the KL of a token: k1 or k3.")
-    kl_target: float = flag(
-        0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
-    )
-    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.")
-    gamma: float = flag(1.0, "Discount of later rewards. 1: a response is one short episode.")
-    lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
-    cliprange: float = flag(0.2, "Clip of the probability ratio.")
-    cliprange_value: float = flag(0.2, "Clip of the change of a value.")
-    whiten_advantages: bool = flag(
-        True, "Advantages of a step get mean 0 and standard deviation 1 (gae, reinforce_plus_plus)."
-    )
-    entropy_coef: float = flag(0.0, "What a nat of entropy of a token is worth in the policy's loss.")
     stop_at_kl: float = flag(
         0.0,
         "No more updates in a step once the policy is this far from where it sampled, nats a token; 0: never.",
@@ -94,7 +75,17 @@ class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
     )
     normalize_rewards: bool = flag(True, "Scores get mean 0 and standard deviation 1 over the run so far.")
     reward_clip: float = flag(10.0, "Scores are clipped to this, plus and minus; 0: never.")
+    normalize_each_reward: bool = flag(
+        False,
+        "Each reward is taken against the other samples of its prompt, over their standard deviation, before the "
+        "weighted sum (GDPO).",
+    )
     missing_eos_penalty: float = flag(1.0, "Taken off the score of a response that was cut at full length.")
+    overlong_buffer: float = flag(
+        0.0,
+        "Last part of a full-length response in which a penalty of its score grows from 0 to 1 (DAPO): a share "
+        "below 1, tokens from 1 on; 0: none.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,10 +124,6 @@ class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
             f"--critic_init {self.critic_init}: unknown; expected reward or policy",
         )
         require(
-            self.kl_estimator in ("k1", "k3"),
-            f"--kl_estimator {self.kl_estimator}: unknown; expected k1 or k3",
-        )
-        require(
             self.skip_actor_model >= 0, f"--skip_actor_model {self.skip_actor_model:g}: expected 0 or more"
         )
         require(
@@ -150,35 +137,25 @@ class PPOConfig(RewardsConfig, TrainConfig, DataConfig, ModelConfig):
         )
         require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
         require(
-            self.advantage_estimator in ESTIMATORS,
-            f"--advantage_estimator {self.advantage_estimator}: unknown; expected one of {', '.join(ESTIMATORS)}",
-        )
-        require(
             self.num_generations > 1 or not self.compares_samples,
             f"--num_generations {self.num_generations}: expected 2 or more with --advantage_estimator "
             f"{self.advantage_estimator}, which compares the samples of a prompt",
         )
         require(
-            self.kl_placement in ("auto", "reward", "loss"),
-            f"--kl_placement {self.kl_placement}: unknown; expected auto, reward or loss",
+            self.num_generations > 1 or not self.normalize_each_reward,
+            "--normalize_each_reward: needs --num_generations 2 or more, to compare their rewards",
+        )
+        require(
+            0 <= self.overlong_tokens <= self.max_generation_length_of_sampling,
+            f"--overlong_buffer {self.overlong_buffer:g}: expected 0, a share below 1, or tokens, as many as "
+            f"--max_generation_length_of_sampling {self.max_generation_length_of_sampling} at most",
         )
 
     @property
-    def has_critic(self) -> bool:
-        return self.advantage_estimator == "gae"
-
-    @property
-    def compares_samples(self) -> bool:
-        return self.advantage_estimator in ("rloo", "grpo")
-
-    @property
-    def whitens(self) -> bool:
-        return self.whiten_advantages and not self.compares_samples
-
-    @property
-    def kl_in_loss(self) -> bool:
-        is_grpo = self.advantage_estimator == "grpo"
-        return self.kl_placement == "loss" or (self.kl_placement == "auto" and is_grpo)
+    def overlong_tokens(self) -> int:
+        """Last tokens of a full-length response that are penalised."""
+        part = self.overlong_buffer
+        return ceil(part * self.max_generation_length_of_sampling) if 0 < part < 1 else int(part)
 
     @property
     def micro_batches(self) -> int:

@@ -41,3 +41,11 @@ class RewardsConfig:
             len(self.reward_weights) in (0, num_rewards),
             f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
         )
+
+    @property
+    def weights(self) -> list[float]:
+        """Of each reward: models, then functions, then endpoints."""
+        num_rewards = sum(
+            map(len, (self.reward_model_ckpt_path, self.reward_functions, self.reward_endpoints))
+        )
+        return self.reward_weights or [1.0] * num_rewards

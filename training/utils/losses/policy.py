@@ -1,4 +1,5 @@
-"""The arithmetic of policy optimisation, as pure functions, and two small running states.
+"""The arithmetic of policy optimisation, as pure functions, and two small running states. Advantages are in
+`advantages.py`, what moves the policy by them in `surrogates.py`.
 
 Notation: N response tokens as a flat list, R responses, L tokens of the longest. Log-probabilities and KL in
 nats. A mask [R, L] is True on response tokens.
@@ -9,7 +10,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..process import dist
 
@@ -49,6 +49,11 @@ def kl_k1(logps: Tensor, ref_logps: Tensor) -> Tensor:
     return logps - ref_logps
 
 
+def kl_k2(logps: Tensor, ref_logps: Tensor) -> Tensor:
+    """(log r)^2 / 2: biased, but its gradient at the policy that sampled is that of the KL (k2)."""
+    return (logps - ref_logps).square() / 2
+
+
 def kl_k3(logps: Tensor, ref_logps: Tensor) -> Tensor:
     """Unbiased estimate of lower variance that is never negative: r - 1 - log r with r = ref / pi (k3)."""
     log_ratio = ref_logps - logps
@@ -62,95 +67,13 @@ def token_rewards(scores: Tensor, token_kl: Tensor, mask: Tensor, kl_coef: float
     return (-kl_coef * token_kl + is_last * scores[:, None]) * mask
 
 
-def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation (arXiv 1506.02438, equation 16); the value behind the last token is 0.
-
-    delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lam A_{t+1}
-
-    Returns:
-        Advantages and returns (advantage plus value), [R, L], 0 off the mask.
-    """
-    values = values * mask
-    delta = (rewards + gamma * _later(values, 1) - values) * mask
-    advantages = discounted_sums(delta, gamma * lam) * mask
-    return advantages, advantages + values
-
-
-def discounted_sums(values: Tensor, discount: float) -> Tensor:
-    """sum_{k >= 0} discount^k x_{t+k}, [R, L], in log2(L) passes: each doubles how far a sum reaches."""
-    reach = 1
-    while reach < values.shape[1]:
-        values = values + discount**reach * _later(values, reach)
-        reach *= 2
-    return values
-
-
-def _later(values: Tensor, steps: int) -> Tensor:
-    """The value that stands some steps later, and 0 behind the last, [R, L]."""
-    return pad(values[:, steps:], (0, steps))
-
-
-def returns_to_go(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
-    """The discounted sum of the rewards from each token on, [R, L]; 0 off the mask.
-
-    GAE with values of 0 and lambda = 1 is that sum.
-    """
-    advantages, _ = gae(rewards, torch.zeros_like(rewards), mask, gamma, lam=1.0)
-    return advantages
-
-
-def leave_one_out_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    """RLOO (arXiv 2402.14740, equation 6): each response against the mean of the others to its prompt, [R].
-
-    A_i = R_i - 1 / (G - 1) sum_{j != i} R_j
+def overlong_penalty(lengths: Tensor, max_length: int, buffer: int) -> Tensor:
+    """Grows from 0 to 1 over the last `buffer` tokens that a response may have (DAPO, arXiv 2503.14476, equation 13).
 
     Args:
-        totals: sum of the rewards of each response, [R].
-        group: its prompt, [R]; two or more responses each.
+        lengths: of responses, tokens, [R].
     """
-    sums, sizes = _group_sums(totals, group, num_groups), _group_sizes(totals, group, num_groups)
-    return totals - (sums[group] - totals) / (sizes[group] - 1)
-
-
-def group_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    """GRPO (arXiv 2402.03300, section 4.1.2): A_i = (R_i - mean(R)) / std(R) over the responses to a prompt, [R].
-
-    The standard deviation is the sample's; where all rewards are equal the advantages are 0.
-    """
-    sizes = _group_sizes(totals, group, num_groups)
-    deviations = totals - (_group_sums(totals, group, num_groups) / sizes)[group]
-    variances = _group_sums(deviations.square(), group, num_groups) / (sizes - 1)
-    return deviations / (variances.sqrt()[group] + 1e-4)
-
-
-def dull_groups(scores: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    """Whether all scores [R] of a group are equal, so that comparing them teaches nothing, bool, [num_groups]."""
-    lowest, highest = (
-        scores.new_zeros(num_groups).scatter_reduce(0, group, scores, how, include_self=False)
-        for how in ("amin", "amax")
-    )
-    return lowest == highest
-
-
-def _group_sums(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    return values.new_zeros(num_groups).index_add(0, group, values)
-
-
-def _group_sizes(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    return _group_sums(torch.ones_like(values), group, num_groups)
-
-
-def ppo_policy_loss(
-    logps: Tensor, old_logps: Tensor, advantages: Tensor, cliprange: float
-) -> tuple[Tensor, Tensor]:
-    """Clipped surrogate (arXiv 1707.06347, equation 7), and where the clip acted; both as the inputs' shape.
-
-    L = -min(rho A, clip(rho, 1 - eps, 1 + eps) A) with rho = exp(log pi - log pi_old)
-    """
-    ratio = (logps - old_logps).exp()
-    free = -ratio * advantages
-    clipped = -ratio.clamp(1 - cliprange, 1 + cliprange) * advantages
-    return torch.maximum(free, clipped), clipped > free
+    return (lengths - (max_length - buffer)).clamp(min=0) / buffer
 
 
 def ppo_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, cliprange: float) -> Tensor:

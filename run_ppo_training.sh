@@ -18,6 +18,7 @@ ACCUMULATION=${ACCUMULATION:-2}              # micro-batches of an update
 MINIBATCHES=${MINIBATCHES:-1}                # updates in one pass over the responses of a step
 PPO_EPOCHS=${PPO_EPOCHS:-2}                  # passes over the responses of a step
 SAMPLES=${SAMPLES:-1}                        # responses of a prompt
+ENGINE=${ENGINE:-own}                        # what samples them: own, or vllm (docs/vllm.md)
 MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of a sampled response
 ACTOR_LR=${ACTOR_LR:-1e-6}                   # peak learning rate of the policy
 CRITIC_LR=${CRITIC_LR:-2e-5}                 # peak learning rate of the critic
@@ -48,6 +49,7 @@ launch training.ppo.train_ppo \
   --num_minibatches "$MINIBATCHES" \
   --ppo_epochs "$PPO_EPOCHS" \
   --num_generations "$SAMPLES" \
+  --rollout_engine "$ENGINE" \
   --max_generation_length_of_sampling "$MAX_RESPONSE_LEN" \
   --actor_learning_rate "$ACTOR_LR" \
   --critic_learning_rate "$CRITIC_LR" \

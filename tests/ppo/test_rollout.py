@@ -6,12 +6,12 @@ import pytest
 
 from tests.conftest import SAMPLES, picture
 from tests.stages.test_variants import settings
-from training.ppo import rollout
 from training.ppo.train_ppo import main as train_ppo
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
 from training.utils.model.generate import generate
+from training.utils.rollouts import own
 
 
 def length(record, responses):
@@ -35,7 +35,7 @@ def calls(monkeypatch):
         sizes.append(len(prompts))
         return generate(policy, prompts, *args)
 
-    monkeypatch.setattr(rollout, "generate", counted)
+    monkeypatch.setattr(own, "generate", counted)
     return sizes
 
 

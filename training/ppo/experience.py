@@ -25,6 +25,7 @@ from training.utils.losses.policy import (
     kl_k3,
     overlong_penalty,
     token_rewards,
+    truncated_weights,
 )
 from training.utils.losses.responses import segment_sum
 from training.utils.process import dist
@@ -43,6 +44,8 @@ class Experience:
     values: Tensor | None  # [N] where there is a critic
     scores: Tensor  # [R] weighted sum of all rewards
     parts: dict[str, Tensor]  # [R] of each reward
+    sampled_logps: Tensor | None = None  # [N] of the engine that sampled, where it tells
+    is_weights: Tensor | None = None  # [N] that correct for it
     rewards: Tensor | None = None  # [N] the KL charged at each token, and the score as it is used at the last
     advantages: Tensor | None = None  # [N]
     returns: Tensor | None = None  # [N] where there is a critic
@@ -61,6 +64,8 @@ def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
         old_logps, entropy = models.actor(batch, config.temperature, with_entropy=True)
         ref_logps = models.reference(batch, config.temperature)
         values = models.critic(batch, batch.predictor) if models.critic else None
+    sampled_logps = sampled.sampled_logps
+    corrects = sampled_logps is not None and config.rollout_is_cap > 0
     estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
     return Experience(
         trees=sampled.trees,
@@ -72,6 +77,8 @@ def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
         values=values,
         scores=sampled.scores,
         parts=sampled.parts,
+        sampled_logps=sampled_logps,
+        is_weights=truncated_weights(old_logps, sampled_logps, config.rollout_is_cap) if corrects else None,
     )
 
 
@@ -152,7 +159,8 @@ def step_figures(experiences: list[Experience]) -> dict[str, float]:
 def rollout_figures(experience: Experience) -> Figures:
     """What to show of a rollout: score and KL of a response, its length in tokens, whether it ended; entropy of a
     token, and with a critic its value and return; of several rewards each; and of several samples of a prompt how
-    many prompts are dull: their samples all have one score."""
+    many prompts are dull: their samples all have one score; with
+    another engine the weight that corrects for it."""
     batch = experience.batch
     num = batch.num_responses
     num_tokens = len(experience.old_logps)
@@ -166,6 +174,8 @@ def rollout_figures(experience: Experience) -> Figures:
     if num > len(batch.ids):
         dull = dull_groups(experience.scores, batch.prompt_of_response, len(batch.ids))
         figures["dull"] = (dull.sum(), len(batch.ids))
+    if experience.is_weights is not None:
+        figures["is_weight"] = (experience.is_weights.sum(), num_tokens)
     return figures | {
         "entropy": (experience.entropy.sum(), num_tokens),
         "reward": (experience.scores.sum(), num),

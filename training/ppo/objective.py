@@ -27,6 +27,8 @@ def policy_losses(
             losses, clipped = cispo_loss(ratio, logps, advantages, low, high)
         case "sapo":
             losses, clipped = sapo_loss(ratio, advantages, config.sapo_tau_pos, config.sapo_tau_neg)
+    if experience.is_weights is not None:
+        losses = losses * experience.is_weights
     if config.kl_in_loss and kl_coef:
         losses = losses + kl_coef * kl_loss(logps, experience.ref_logps, ratio, config.kl_gradient)
     return losses, clipped

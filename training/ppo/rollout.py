@@ -1,7 +1,8 @@
 """Sampling responses of the policy, as trees that training can take, and what the rewards say of them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,8 +19,10 @@ from training.utils.engine.offload import at_work
 from training.utils.loop.prepare import build_sampling
 from training.utils.loop.tally import Tally
 from training.utils.losses.advantages import dull_groups
-from training.utils.model.generate import generate
+from training.utils.model.policy import Policy
 from training.utils.process import dist
+from training.utils.rollouts.build import build_rollout_engine
+from training.utils.rollouts.gap import require_same_prompts
 
 
 @dataclass
@@ -32,9 +35,24 @@ class Sampled:
     parts: dict[str, Tensor]  # [R] of each reward
 
     @property
+    def sampled_logps(self) -> Tensor | None:
+        """Log-probabilities of the response tokens by the engine that sampled them, [N]; none if it did not tell."""
+        known = [response.sampled_logps for tree in self.trees for response in tree.responses]
+        if any(logps is None for logps in known):
+            return None
+        return torch.tensor([logp for logps in known for logp in logps], device=self.batch.label_ids.device)
+
+    @property
     def is_dull(self) -> list[bool]:
         """Whether the samples of a prompt all have one score: then a comparison of them teaches nothing, [P]."""
         return dull_groups(self.scores, self.batch.prompt_of_response, len(self.trees)).tolist()
+
+
+@contextmanager
+def lent(actor: Engine) -> Iterator[Policy]:
+    """The policy with all its weights on this process, ready to sample from."""
+    with actor.whole_weights() as policy, actor.evaluating():
+        yield policy
 
 
 class Sampler:
@@ -42,7 +60,14 @@ class Sampler:
     how the prompts are cut into batches or shared out, so a resumed run samples the same."""
 
     def __init__(self, actor: Engine, rewards: WeightedRewards, config: PPOConfig, data: Data) -> None:
-        self.actor, self.rewards, self.config, self.encoder = actor, rewards, config, data.encoder
+        self.rewards, self.config, self.encoder = rewards, config, data.encoder
+        self.engine = build_rollout_engine(
+            config,
+            lambda: lent(actor),
+            data.encoder,
+            at_a_time=config.prompts_at_a_time,
+            longest=config.max_seq_len + config.max_generation_length_of_sampling,
+        )
         self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
         self.collate = Collator(data.encoder, data.train.has_images)
 
@@ -64,22 +89,19 @@ class Sampler:
     def respond(
         self, prompts: Sequence[Tree], numbers: Sequence[int], *when: int, num_samples: int
     ) -> list[Tree]:
-        """The prompts with responses that nobody has scored, `rollout_batch_size` prompts at a time.
+        """The prompts with responses that nobody has scored. The engine must be awake.
 
         Args:
             numbers: of the prompts, which tell them from each other.
             when: the step, and what else tells this call from others.
         """
         seeds = [hash((self.config.seed, *when, number)) for number in numbers]
-        pad_id, stop_ids = self.encoder.tokenizer.pad_token_id, self.encoder.stop_ids
-        answered = []
-        with self.actor.whole_weights() as policy, self.actor.evaluating():
-            for first in range(0, len(prompts), self.config.prompts_at_a_time):
-                some = slice(first, first + self.config.prompts_at_a_time)
-                responses = generate(policy, prompts[some], self.sampling, num_samples, seeds[some], pad_id)
-                pairs = zip(prompts[some], responses, strict=True)
-                answered += [tree.with_responses(ids, stop_ids) for tree, ids in pairs]
-        return answered
+        answered = self.engine.respond(prompts, self.sampling, num_samples, seeds)
+        require_same_prompts(prompts, answered)
+        return [
+            tree.with_responses(answers.ids, self.encoder.stop_ids, answers.logps)
+            for tree, answers in zip(prompts, answered, strict=True)
+        ]
 
     @torch.no_grad()
     def score(self, trees: list[Tree]) -> Sampled:
@@ -130,7 +152,8 @@ def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
             for k in range(len(trees))
         ]
         flat = [tree for trees in prompts for tree in trees]
-        answered = iter(sampler.respond(flat, numbers, 0, num_samples=1))
+        with sampler.engine.awake():
+            answered = iter(sampler.respond(flat, numbers, 0, num_samples=1))
         with at_work(*sampler.rewards.models):
             for (_, (_, counts)), trees in zip(some, prompts, strict=True):
                 scores = sampler.score([next(answered) for _ in trees]).scores

@@ -8,6 +8,7 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 from time import monotonic
 
 from training.ppo.experience import assign_credit, observe, rollout_figures, step_figures
+from training.ppo.gap_watch import GapWatch
 from training.ppo.models import build_models
 from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
@@ -51,13 +52,15 @@ def main(config: PPOConfig) -> None:
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
+    watch = GapWatch(config, sampler, models)
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Sample responses of the current policy, and score them.
         started = monotonic()
-        sampled = sampler.sample(prompts, step)
-        for attempt in range(config.dynamic_sampling):
-            sampled = replace_dull(sampled, sampler, data, step, attempt)
+        with sampler.engine.awake():
+            sampled = sampler.sample(prompts, step)
+            for attempt in range(config.dynamic_sampling):
+                sampled = replace_dull(sampled, sampler, data, step, attempt)
 
         sampling_s = monotonic() - started
 
@@ -66,6 +69,7 @@ def main(config: PPOConfig) -> None:
             models.standardise_critic([each.parts[config.critic_checkpoint] for each in sampled])
         with at_work(models.reference):
             experiences = [observe(each, models, config) for each in sampled]
+        gap = watch.look(step, experiences)
 
         # 3. Rewards, advantages, returns: fixed from here on.
         assign_credit(experiences, moments, kl_controller.coef, config)
@@ -91,6 +95,7 @@ def main(config: PPOConfig) -> None:
             "sampling_s": sampling_s,
             **figures,
             **step_figures(experiences),
+            **gap,
             **models.passed_over,
             **run.stall(),
         }

@@ -14,7 +14,7 @@ import torch
 
 def _repair_torchvision() -> torch.library.Library | None:
     spec = find_spec("torchvision")
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or hasattr(torch.ops.torchvision, "nms"):
         return None
     try:
         torch.ops.load_library(str(Path(spec.origin).with_name("_C.so")))

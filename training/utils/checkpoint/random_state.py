@@ -1,6 +1,8 @@
 """The random numbers of a process: what comes next, to be saved and restored."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,16 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(_as_tensor(state["torch"]))
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(_as_tensor(state["cuda"]))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What happens within leaves the random numbers that come next as they were."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(before)
 
 
 def seed_anew(*where: int) -> None:

@@ -12,11 +12,12 @@ from .legacy_flags import OF_ONE_MODEL
 from .model_config import ModelConfig
 from .objective_config import ObjectiveConfig
 from .rewards_config import RewardsConfig
+from .rollout_config import RolloutConfig
 from .train_config import TrainConfig
 
 
 @dataclass(frozen=True)
-class PPOConfig(ObjectiveConfig, RewardsConfig, TrainConfig, DataConfig, ModelConfig):
+class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, DataConfig, ModelConfig):
     """Policy optimisation: PPO, GRPO and kin."""
 
     # The ratio to the policy that sampled is 1 before it moves.

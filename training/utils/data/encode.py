@@ -80,6 +80,16 @@ class Encoder(TextEncoder):
         """A tree for each record."""
         return [self.encode(record) for record in records]
 
+    def marked_ids(self, record: Record, sizes: Sequence[tuple[int, int]]) -> list[int]:
+        """The prompt of `encode` with one marker for each picture, as an image's processor takes it.
+
+        Args:
+            sizes: width and height of each picture.
+        """
+        fit = self.fit(record, self.family.image_lens(self.processor, sizes))
+        ids, _ = self.prompt_ids(fit.turns, [[self.marker_id]] * len(sizes), record.system)
+        return ids
+
     def filler(self) -> Tree:
         """A blank picture that nothing is learned from."""
         vision, (ids,) = self.look_at([Image.new("RGB", (64, 64))])

@@ -39,6 +39,7 @@ class Response:
     ended: bool = True  # it has its end of turn
     score: float = math.nan  # as its record gives it
     ref_logp: float = math.nan  # log-probability under a reference, nats
+    sampled_logps: list[float] | None = None  # of each token, by what sampled it, nats
     kind: Kind = Kind.OWN
 
 
@@ -57,12 +58,17 @@ class Tree:
     def __len__(self) -> int:
         return len(self.prompt_ids) + sum(len(response.ids) for response in self.responses)
 
-    def with_responses(self, responses: list[list[int]], stop_ids: set[int]) -> "Tree":
+    def with_responses(
+        self, responses: list[list[int]], stop_ids: set[int], logps: list[list[float]] | None = None
+    ) -> "Tree":
         """The prompt with sampled responses: they alone are learned from, and end where a stop token came."""
         return replace(
             self,
             prompt_learned=[False] * len(self.prompt_ids),
-            responses=[Response(ids, ended=ids[-1] in stop_ids) for ids in responses],
+            responses=[
+                Response(ids, ended=ids[-1] in stop_ids, sampled_logps=known)
+                for ids, known in zip(responses, logps or [None] * len(responses), strict=True)
+            ],
         )
 
     def branches(self) -> list["Tree"]:

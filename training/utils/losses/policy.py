@@ -76,6 +76,16 @@ def overlong_penalty(lengths: Tensor, max_length: int, buffer: int) -> Tensor:
     return (lengths - (max_length - buffer)).clamp(min=0) / buffer
 
 
+def truncated_weights(logps: Tensor, sampled_logps: Tensor, cap: float) -> Tensor:
+    """Truncated importance sampling (Ionides, J. Comput. Graph. Stat. 17, 2008, section 2): min(p / q, cap), [N].
+
+    Args:
+        logps: of the trainer, which is to be moved, p.
+        sampled_logps: of the engine that sampled, q.
+    """
+    return (logps - sampled_logps).exp().clamp(max=cap)
+
+
 def ppo_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, cliprange: float) -> Tensor:
     """Squared error with the change of the value clipped (arXiv 2005.12729, section 3); as the inputs' shape.
 

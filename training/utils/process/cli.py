@@ -35,7 +35,7 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
     with nullcontext() if is_first else redirect_stderr(io.StringIO()):
         config = parse_args(config_class)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    for noisy in ("DeepSpeed", "httpx", "transformers", "PIL"):
+    for noisy in ("DeepSpeed", "httpx", "transformers", "PIL", "vllm"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     requests.catch()
     watch, status = Watch(), 0

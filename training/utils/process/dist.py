@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from .told import Told
 
 Result = TypeVar("Result")
 JOIN = timedelta(minutes=15)  # until all processes are there: nodes may unpack a container first
+closing = ExitStack()  # what has groups of processes of its own: it goes before ours does
 TOLD_S = 30.0  # until who waits for that says so
 WAIT = timedelta(hours=6)  # for another process, which may save or check data; watch.py notices a dead one
 
@@ -170,5 +171,6 @@ def from_main(function: Callable[[], Any]) -> Any:
 
 
 def shutdown() -> None:
+    closing.close()
     if torch_dist.is_initialized():
         torch_dist.destroy_process_group()

@@ -1,0 +1,65 @@
+"""Flags of what samples answers, in policy optimisation and in prediction."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .flags import May, flag, require
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    default_gpu_share: ClassVar[float] = 0.85
+
+    rollout_engine: str = flag(
+        "own",
+        "What samples: `own`, the model itself; or `vllm`, beside it in the same processes (docs/vllm.md).",
+    )
+    rollout_gpu_share: float = flag(
+        0.0,
+        "Share of a GPU's memory that vLLM takes, weights included; 0: 0.3 beside a trainer, 0.85 in prediction.",
+        may=May.CHANGE,
+    )
+    rollout_tensor_parallel: int = flag(
+        1, "Processes of a node that share one vLLM; 1: each has its own.", may=May.CHANGE
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.rollout_engine in ("own", "vllm"),
+            f"--rollout_engine {self.rollout_engine}: unknown; expected own or vllm",
+        )
+        require(
+            0 <= self.rollout_gpu_share < 1,
+            f"--rollout_gpu_share {self.rollout_gpu_share:g}: expected a share of the memory, 0 to 1",
+        )
+        require(
+            self.rollout_tensor_parallel > 0,
+            f"--rollout_tensor_parallel {self.rollout_tensor_parallel}: expected 1 or more processes",
+        )
+
+    @property
+    def gpu_share(self) -> float:
+        return self.rollout_gpu_share or self.default_gpu_share
+
+
+@dataclass(frozen=True)
+class RolloutConfig(EngineConfig):
+    default_gpu_share: ClassVar[float] = 0.3
+
+    rollout_is_cap: float = flag(
+        2.0,
+        "Where the engine tells its log-probabilities (vllm), a token's loss is weighed by the trainer's probability "
+        "over the engine's, at most this (truncated importance sampling); 0: by 1.",
+    )
+    rollout_max_gap: float = flag(
+        0.0,
+        "Mean difference in nats between the log-probabilities of engine and trainer that stops the run; 0: 0.1, in "
+        "fp32 0.001.",
+        may=May.CHANGE,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("rollout_is_cap", "rollout_max_gap"):
+            require(getattr(self, name) >= 0, f"--{name} {getattr(self, name):g}: expected 0 or more")

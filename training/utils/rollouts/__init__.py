@@ -1,0 +1,1 @@
+"""Sampling behind one interface: stages ask for responses, and do not know who samples them."""

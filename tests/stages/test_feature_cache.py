@@ -46,17 +46,25 @@ def sft(model, output, **more):
     return log(output)
 
 
-def test_two_epochs_and_a_second_run_ask_the_tower_once_about_each_picture(tiny_llava, tmp_path, seen):
+def test_two_epochs_and_a_second_run_ask_the_tower_once_about_each_picture(
+    tiny_llava, tmp_path, seen, monkeypatch
+):
     without = sft(tiny_llava, tmp_path / "without")
     of_training = sum(seen)
     assert of_training >= 2 * NUM_RECORDS
     seen.clear()
     cache = str(tmp_path / "cache")
+    read: list[str] = []
+    whole = TensorStore.get
+    monkeypatch.setattr(TensorStore, "get", lambda store, key: read.append(key) or whole(store, key))
     first = sft(tiny_llava, tmp_path / "first", cache_image_features=cache)
     assert sum(seen) == NUM_PICTURES + BLANK
     seen.clear()
+    of_first = len(read)
+    read.clear()
     again = sft(tiny_llava, tmp_path / "again", cache_image_features=cache)
     assert not seen
+    assert len(read) == of_first > 0  # the start, which looks at all of them, reads no features
     for plain, one, two in zip(without, first, again, strict=True):
         assert one["loss"] == pytest.approx(plain["loss"], abs=1e-6) and one["loss"] == two["loss"]
     for name, tensor in weights(tmp_path / "without").items():

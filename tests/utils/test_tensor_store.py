@@ -92,3 +92,36 @@ def test_a_bit_that_was_flipped_is_found_when_it_is_read(place, tmp_path):
     with pytest.raises(DamagedFile, match=f"{file}: is damaged, and was removed; start again"):
         store.get("1")
     assert_holds(filled(tmp_path, 1), 1)
+
+
+def test_of_a_part_nothing_else_is_read(tmp_path, monkeypatch):
+    filled(tmp_path, 1)
+    read = []
+    safe_open = tensor_store.safe_open
+
+    class Opened:
+        def __init__(self, *of) -> None:
+            self.file = safe_open(*of)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def get_tensor(self, name):
+            read.append(name)
+            return self.file.get_tensor(name)
+
+    store = TensorStore(tmp_path)
+    monkeypatch.setattr(tensor_store, "safe_open", Opened)
+    assert store.part("1", "ids")["ids"].tolist() == [1, 2, 3, 4] and read == ["1/ids"]
+    with pytest.raises(KeyError):
+        store.part("2", "ids")
+    store.add("2", entry(2))
+    assert store.part("2", "ids")["ids"].tolist() == [2, 3, 4, 5] and read == ["1/ids"]
+
+
+def test_a_file_that_is_gone_is_told_of_in_a_line_when_a_part_is_read(tmp_path):
+    store = filled(tmp_path, 1)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.unlink()
+    with pytest.raises(DamagedFile, match=f"{file.name}: is damaged"):
+        store.part("1", "ids")

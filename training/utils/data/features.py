@@ -51,6 +51,8 @@ class Features:
     def _read(self, pictures: Sequence[Picture], look: Callable[[Sequence[Picture]], Vision]) -> Vision:
         key = "-".join(map(content_digest, pictures))
         if key in self.store:
+            if self.missing is not None:
+                return {}, token_ids(self.store.part(key, TOKEN_IDS, TOKEN_LENS))
             return restored(self.store.get(key))
         if self.missing is None:
             raise ImageError(
@@ -71,5 +73,9 @@ def kept(vision: dict[str, Tensor], expansions: Sequence[Sequence[int]]) -> dict
 def restored(tensors: dict[str, Tensor]) -> Vision:
     """The opposite of `kept`."""
     vision = {name: tensor for name, tensor in tensors.items() if name not in (TOKEN_IDS, TOKEN_LENS)}
-    ids = tensors[TOKEN_IDS].split(tensors[TOKEN_LENS].tolist())
-    return vision, [part.tolist() for part in ids]
+    return vision, token_ids(tensors)
+
+
+def token_ids(tensors: dict[str, Tensor]) -> list[list[int]]:
+    """Of each marker, of what `kept` gave."""
+    return [part.tolist() for part in tensors[TOKEN_IDS].split(tensors[TOKEN_LENS].tolist())]

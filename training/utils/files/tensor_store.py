@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import torch
@@ -109,32 +110,51 @@ class TensorStore:
             KeyError: there is no such entry.
             DamagedFile: it is not what was written.
         """
-        if key in self._added:
-            return dict(self._added[key])
-        file = self.folder / self._file_of[key]
-        try:
-            opened, names, checksums = _opened(file)
-            tensors = {name: opened.get_tensor(f"{key}/{name}") for name in names[key]}
-            is_whole = _checksum(tensors) == checksums[key]
-        except (SafetensorError, FileNotFoundError):
-            is_whole = False
-        if not is_whole:
-            file.unlink(missing_ok=True)
-            raise DamagedFile(
-                f"{file}: is damaged, and was removed; start again, and its entries are made anew"
-            )
+        tensors = self.part(key)
+        if key not in self._added and _checksum(tensors) != _opened(self._file(key)).checksums[key]:
+            raise self._removed(self._file(key))
         return tensors
+
+    def part(self, key: str, *names: str) -> dict[str, Tensor]:
+        """Tensors of an entry by their names, without names all, and nothing is read of the others. That they are
+        what was written is not looked at: a checksum is of a whole entry.
+
+        Raises:
+            KeyError: there is no such entry.
+            DamagedFile: its file can't be read.
+        """
+        if key in self._added:
+            return {name: self._added[key][name] for name in names or self._added[key]}
+        file = self._file(key)
+        try:
+            opened = _opened(file)
+            return {name: opened.file.get_tensor(f"{key}/{name}") for name in names or opened.names[key]}
+        except (SafetensorError, FileNotFoundError):
+            raise self._removed(file) from None
+
+    def _file(self, key: str) -> Path:
+        return self.folder / self._file_of[key]
+
+    @staticmethod
+    def _removed(file: Path) -> DamagedFile:
+        file.unlink(missing_ok=True)
+        return DamagedFile(f"{file}: is damaged, and was removed; start again, and its entries are made anew")
+
+
+class _Opened(NamedTuple):
+    file: safe_open
+    names: dict[str, list[str]]  # of the tensors of each entry
+    checksums: dict[str, str]  # of each entry
 
 
 @lru_cache(maxsize=64)
-def _opened(file: Path) -> tuple[safe_open, dict[str, list[str]], dict[str, str]]:
-    """A file, the names of the tensors of each entry, and the checksum of each."""
+def _opened(file: Path) -> _Opened:
     opened = safe_open(file, "pt")
     names: dict[str, list[str]] = {}
     for full_name in opened.keys():  # noqa: SIM118  (it is no mapping)
         key, _, name = full_name.partition("/")
         names.setdefault(key, []).append(name)
-    return opened, names, opened.metadata()
+    return _Opened(opened, names, opened.metadata())
 
 
 def _checksums(file: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from training.utils.process import dist
 GLOBAL_BATCH, STEPS, MAX_TOKENS = 8, 2, 300
 CASES = [(processes, "sft", zero_stage) for processes in (1, 2, 4) for zero_stage in (1, 2, 3)]
 CASES += [(2, "reward_model", 2), (2, "dpo", 3)]
+MORE = {"dpo": ["--loss_type", "sigmoid", "bco"]}  # bco's loss depends on what came before the step
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def plain(flags_of):
     done = {}
     for stage in ("sft", "reward_model", "dpo"):
         flags, done[stage] = flags_of(f"{stage}-plain", 0, 1, 0)
-        train(stage, flags)
+        train(stage, flags + MORE.get(stage, []))
     return done
 
 
@@ -69,7 +70,7 @@ def by_tokens(flags_of, tmp_path_factory):
     for processes, stage, zero_stage in CASES:
         case = processes, stage, zero_stage
         flags, done[case] = flags_of("-".join(map(str, case)), zero_stage, processes, MAX_TOKENS)
-        runs[processes].append((stage, [str(flag) for flag in flags]))
+        runs[processes].append((stage, [str(flag) for flag in flags + MORE.get(stage, [])]))
     for one in runs.pop(1):
         train(*one)
     file = tmp_path_factory.mktemp("launch") / "runs.json"

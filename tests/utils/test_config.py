@@ -99,11 +99,10 @@ def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
     [
         (SFTConfig, "--packing --max_seq_len 4096", "expected at least --max_seq_len 4096 with --packing"),
         (PPOConfig, "--reward_model_ckpt_path rm", "not in PPO, whose responses have no length"),
-        (DPOConfig, "--loss_type kto", "not with --loss_type kto, which borrows answers"),
         (
             DPOConfig,
-            "--loss_type sigmoid bco sft",
-            "not with --loss_type bco, whose running mean moves with each",
+            "--loss_type sigmoid kto",
+            "not with --loss_type kto, whose KL is that of a micro-batch's",
         ),
     ],
 )

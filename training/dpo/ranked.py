@@ -26,7 +26,7 @@ class Ranked:
         None  # mDPO: log-ratio of the best response less that below other images, [I]
     )
     prompt_of_image_margin: Tensor | None = None  # [I]
-    mean_reward: float = 0.0  # BCO: implicit reward of all responses so far
+    mean_reward: float = 0.0  # BCO: implicit reward of all responses of the steps before
 
     @property
     def log_ratios(self) -> Tensor:

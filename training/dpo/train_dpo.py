@@ -5,6 +5,7 @@ from torch import Tensor
 
 from training.dpo.contrasts import Contrasts
 from training.dpo.loss_types import WeightedLosses
+from training.dpo.mean_reward import MeanReward
 from training.dpo.ranked import Ranked, ranked_responses
 from training.dpo.reference import load_reference, policy_without_adapters, response_logps
 from training.utils.checkpoint.run import Run
@@ -15,7 +16,6 @@ from training.utils.engine.engine import Engine
 from training.utils.loop.fit import fit
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.loop.tally import Figures
-from training.utils.losses.policy import RunningMoments
 from training.utils.model.build_model import build_policy
 from training.utils.process.cli import run_stage
 
@@ -42,10 +42,10 @@ def main(config: DPOConfig) -> None:
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)
     if weighted_losses.need_reference and not reference:
         reference = policy_without_adapters(engine)
-    all_rewards = RunningMoments()
+    mean_reward = MeanReward()
     data.sampler.start_step, state = run.load_checkpoint({"engine": engine})
     if state:
-        all_rewards.load_state_dict(state)
+        mean_reward.load_state_dict(state)
 
     def preference_losses(batch: Batch) -> tuple[Tensor, Figures]:
         """The weighted sum of the losses that were asked for, [P]."""
@@ -53,11 +53,11 @@ def main(config: DPOConfig) -> None:
         ranked = ranked_responses(batch, response_logps(engine, batch), ref_logps)
         if weighted_losses.need_mean_reward:
             if engine.is_training:
-                all_rewards.add(ranked.rewards(config.beta).detach())
-            ranked.mean_reward = all_rewards.mean
+                mean_reward.see(ranked.rewards(config.beta).detach())
+            ranked.mean_reward = mean_reward.value
         return weighted_losses(ranked), preference_figures(ranked, config.beta)
 
-    fit(engine, preference_losses, lambda batch: batch.num_prompts, config, run, data, memory=all_rewards)
+    fit(engine, preference_losses, lambda batch: batch.num_prompts, config, run, data, memory=mean_reward)
 
 
 @torch.no_grad()

@@ -121,12 +121,8 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         )
         require(
             "kto" not in self.loss_type or not self.max_tokens_per_batch,
-            "--max_tokens_per_batch: not with --loss_type kto, which borrows answers within a micro-batch",
-        )
-        require(
-            "bco" not in self.loss_type or not self.max_tokens_per_batch,
-            "--max_tokens_per_batch: not with --loss_type bco, whose running mean moves with each micro-batch, "
-            "so that its loss depends on how a step is cut",
+            "--max_tokens_per_batch: not with --loss_type kto, whose KL is that of a micro-batch's answers to other "
+            "prompts: of records of one length it would be that of the length",
         )
         require(
             "kto" not in self.loss_type or not self.reference_cache,

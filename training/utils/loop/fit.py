@@ -24,6 +24,8 @@ LossFunction = Callable[[Batch], tuple[Tensor, Figures]]
 class Memory(Protocol):
     """What a loss remembers from step to step."""
 
+    def end_step(self) -> None: ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -58,6 +60,8 @@ def fit(
             engine.backward(losses.sum() / total)
             tally.add(figures)
         moved = engine.step(micro_batches)
+        if memory:
+            memory.end_step()
         epoch = step / sampler.steps_per_epoch
         figures = {**flow(micro_batches, data.waited_s), **moved, **tally.means(), **run.stall()}
         meter.step(step, epoch=epoch, **figures)

@@ -90,7 +90,7 @@ def bco_loss(rewards: Tensor, desirable: Tensor, shift: float) -> Tensor:
     Args:
         rewards: implicit rewards r, [R].
         desirable: bool, [R].
-        shift: delta, the mean of the rewards so far.
+        shift: delta, the mean of the rewards of the steps before.
     """
     ahead = at_least_float(rewards) - shift
     return -logsigmoid(torch.where(desirable, ahead, -ahead))

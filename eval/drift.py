@@ -1,10 +1,11 @@
-"""How far a policy is from its reference on answers that it samples, and what a reward model gives them.
+"""How far a policy is from its reference on answers that it samples, and what rewards give them.
 
     python -m eval.drift --from_checkpoint models/ppo --reference models/sft --data_path prompts.json \\
         --reward_model_ckpt_path models/reward_model --output_path drift.json
 
 The answers are sampled at temperature 1, so their mean log-ratio is an unbiased estimate of the KL of an answer. They
-are written beside the figures, as drift.jsonl, for eval/score.py.
+are written beside the figures, as drift.jsonl, for eval/score.py. What was measured of the same models before is not
+measured again.
 """
 
 import json
@@ -15,8 +16,9 @@ from zlib import crc32
 import torch
 from tqdm import tqdm
 
-from training.ppo.rewards import load_reward
-from training.utils.config.stage_config import DriftConfig
+from eval.predictions import begin, with_content
+from training.ppo.rewards import load_rewards
+from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.records import have_images
 from training.utils.loop.prepare import build_encoder, build_sampling, load_ranked
@@ -26,22 +28,26 @@ from training.utils.model.generate import generate
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
+from training.utils.run.identity import identify
 
 
 @torch.no_grad()
 def main(config: DriftConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
+    output = Path(config.output_path)
+    dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
+    if output.is_file():
+        if dist.is_main():
+            print(f"{output}: measured before; nothing to do", flush=True)
+        return
     records = load_ranked(config, encoder, min_responses=0)
     has_images = have_images(records)
     policy, reference = (
         build_policy(config, path, encoder.family, trainable=False).to(dist.device())
         for path in (config.from_checkpoint, config.reference)
     )
-    models = [policy, reference]
-    if config.reward_model_ckpt_path:
-        reward_model, reward = load_reward(config, config.reward_model_ckpt_path, encoder, has_images)
-        models.append(reward_model)
-    share_towers(*models)
+    rewards = load_rewards(config, encoder, has_images)
+    share_towers(policy, reference, *rewards.models)
 
     figures = {"kl": [], "reward": [], "answers": []}
     sampling = build_sampling(config, encoder, config.max_new_tokens)
@@ -60,8 +66,8 @@ def main(config: DriftConfig) -> None:
             figures["kl"] += log_ratios.tolist()
             texts = ([encoder.decode(response.ids) for response in tree.responses] for tree in trees)
             figures["answers"] += zip(batch.ids, texts, strict=True)
-        if counts and config.reward_model_ckpt_path:
-            figures["reward"] += reward(trees, batch).tolist()
+        if counts and rewards.rewards:
+            figures["reward"] += rewards(trees, batch)[0].tolist()
     shares = dist.gather_objects(figures)
     if dist.is_main():
         values = {name: [v for share in shares for v in share[name]] for name in figures}
@@ -71,10 +77,11 @@ def main(config: DriftConfig) -> None:
             for name, v in values.items()
             if v
         }
-        Path(config.output_path).parent.mkdir(parents=True, exist_ok=True)
-        Path(config.output_path).write_text(json.dumps(result | {"n": len(values["kl"])}, indent=1) + "\n")
-        lines = "".join(json.dumps(line) + "\n" for line in answers)
-        Path(config.output_path).with_suffix(".jsonl").write_text(lines)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in answers))
+        temporary = output.with_name(f".{output.name}.partial")
+        temporary.write_text(json.dumps(result | {"n": len(values["kl"])}, indent=1) + "\n")
+        temporary.replace(output)  # last: where it is, all is
         units = {"kl": " nats"}
         shown = ", ".join(
             f"{name} {figure['mean']:.3f}{units.get(name, '')}" for name, figure in result.items()

@@ -16,6 +16,7 @@ from eval.best_of_n import describe, write_curve
 from eval.legacy import write_legacy
 from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
+from eval.sampled_data import write_data
 from training.ppo.rewards import Reward, load_reward
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder
@@ -24,6 +25,7 @@ from training.utils.data.loader import Collator
 from training.utils.data.record import Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Tree
+from training.utils.files import jsonl
 from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy, require_reward_model
@@ -58,6 +60,10 @@ def main(config: PredictConfig) -> None:
             for point in write_curve(output, output.with_name(f"{output.stem}.best_of_n.json")):
                 print(describe(point), flush=True)
         print(f"wrote {output}", flush=True)
+        if config.data_output:
+            answered = jsonl.read(output)
+            texts, ended = ([line.get(key) for line in answered] for key in ("responses", "ended"))
+            write_data(records, texts, ended, Path(config.data_output), config.keep_cut)
         if config.legacy_output:
             folders = [shard.folder for shard in records.entries.shards]
             named = [Path(config.image_folder)] if config.image_folder else folders
@@ -86,7 +92,8 @@ def answer_all(
         scores = score(reward, collate, prompts, responses, encoder) if reward else [None] * len(prompts)
         num_tokens += sum(len(ids) for texts in responses for ids in texts)
         for number, texts, values in zip(numbers, responses, scores, strict=True):
-            lines.write(prediction(records[number], [encoder.decode(ids) for ids in texts], values))
+            ended = [ids[-1] in encoder.stop_ids for ids in texts]
+            lines.write(prediction(records[number], [encoder.decode(ids) for ids in texts], values, ended))
     num_tokens = int(dist.sum_over_ranks(num_tokens))  # every process has written its lines by now
     seconds = time.monotonic() - started
     if dist.is_main():

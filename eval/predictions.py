@@ -3,16 +3,20 @@
 import hashlib
 import json
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from eval.provenance import args_file
-from training.utils.config.stage_config import PredictConfig
+from training.utils.config.model_config import ModelConfig
+from training.utils.data.check import data_files
+from training.utils.data.entries import paths_of
 from training.utils.data.images import image_size
 from training.utils.data.legacy_lines import legacy_file
 from training.utils.data.record import DataError, Picture, Record
 from training.utils.files import jsonl
+from training.utils.files.fingerprint import files_fingerprint
 from training.utils.process import dist
 from training.utils.run.identity import Identity
 from training.utils.run.run_record import RunRecord
@@ -24,7 +28,13 @@ def parts(output: Path, rank: int | str = "*") -> list[Path]:
     return sorted(output.parent.glob(f".{output.name}.part-{rank}"))
 
 
-def begin(output: Path, config: PredictConfig, identity: Identity) -> None:
+def with_content(identity: Identity, data_path: str) -> Identity:
+    """For what depends on the records as a whole: what their files hold decides the outcome too."""
+    files = [file for path in paths_of(data_path) for file in data_files(path)]
+    return replace(identity, inputs=identity.inputs | {"--data_path: content": files_fingerprint(files)})
+
+
+def begin(output: Path, config: ModelConfig, identity: Identity) -> None:
     """Starts predictions, or goes on with those that are there: one file of answers is of one kind.
 
     Answers of a model that has changed since are set aside, and all prompts are answered anew. The main process
@@ -57,7 +67,14 @@ def begin(output: Path, config: PredictConfig, identity: Identity) -> None:
     record.write(args_file(output))
 
 
-def prediction(record: Record, responses: list[str], scores: list[float] | None) -> dict:
+def prediction(
+    record: Record, responses: list[str], scores: list[float] | None, ended: list[bool] | None = None
+) -> dict:
+    """The line of a prompt.
+
+    Args:
+        ended: which responses came to their end by themselves, before their longest length.
+    """
     best = max(range(len(responses)), key=scores.__getitem__) if scores else 0
     line = {
         "id": record.id,
@@ -67,6 +84,8 @@ def prediction(record: Record, responses: list[str], scores: list[float] | None)
         "response": responses[best],
         "responses": responses,
     }
+    if ended is not None:
+        line["ended"] = ended
     if scores:
         line["scores"] = scores
     label = record.label or (record.responses[0] if record.responses else None)
@@ -80,9 +99,15 @@ class Lines:
     or left out.
     """
 
-    def __init__(self, output: Path, records: Sequence[Record]) -> None:
+    def __init__(
+        self, output: Path, records: Sequence[Record], digest: Callable[[Record], str] | None = None
+    ) -> None:
+        """
+        Args:
+            digest: of what a line depends on, its `prompt_digest`; none: the prompt.
+        """
         self.output = output
-        self.keys = [key(prediction(record, [""], None)) for record in records]
+        self.keys = [(record.id, (digest or prompt_digest)(record)) for record in records]
         output.parent.mkdir(parents=True, exist_ok=True)
         self.done = set(self._written())
         dist.barrier()

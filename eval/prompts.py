@@ -1,6 +1,9 @@
 """What is to be answered: records of a file, or questions of a benchmark's official files."""
 
+import random
 from pathlib import Path
+
+import numpy as np
 
 from eval.benches.coco_names import with_pictures_of
 from eval.benches.table import get_bench
@@ -11,6 +14,7 @@ from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.failures import settle
 from training.utils.data.look import Inspector, look
+from training.utils.data.record import DataError
 from training.utils.data.records import Reader, Records, draw
 from training.utils.process import dist
 
@@ -25,13 +29,28 @@ def load_prompts(config: PredictConfig, encoder: Encoder, failed: Path) -> Recor
     entries = dist.first_on_node(lambda: entries_of(config.bench, config.data_path, config.image_folder))
     reader = Reader(image_folder=config.image_folder or None, columns=config.renamed_columns)
     require_folder(reader.image_folder)
-    places = draw(len(entries), config.num_samples, config.seed)
+    places = part_of(draw(len(entries), config.num_samples, config.seed), config)
     verify_images = "full" if config.verify_images == "auto" else config.verify_images
     verdict = look(entries, places, reader, Inspector(encoder, verify_images), dist.cores())
     settle(verdict.failures, len(places), config.on_bad_record == "skip", failed)
     records = checked(entries, reader, verdict)
     encoder.family.will_prove(encoder, records)
     return records
+
+
+def part_of(places: np.ndarray, config: PredictConfig) -> np.ndarray:
+    """The places that `--part` means, in their order: the parts have no place in common, and together all.
+
+    Raises:
+        DataError: there are more parts than places.
+    """
+    number, of = config.which_part
+    if of > len(places):
+        raise DataError(f"--part {config.part}: {len(places)} prompts can't be divided into {of} parts")
+    order = (
+        random.Random(config.seed).sample(range(len(places)), len(places)) if of > 1 else range(len(places))
+    )
+    return places[sorted(order[number - 1 :: of])]
 
 
 def entries_of(bench: str, data_path: str, image_folder: str = "") -> Entries:

@@ -53,11 +53,16 @@ launch() {
   # In the background, so that a signal to this script is passed on at once. The training saves and ends with status
   # 85; its last words need a tee that outlives the signal.
   "${start[@]}" "$@" > >(trap '' TERM INT HUP USR1; exec tee -a "$OUTPUT/training.log") 2>&1 &
-  local training=$! status=0
-  trap 'kill -TERM "$training" 2>/dev/null || true' TERM INT HUP USR1
-  while kill -0 "$training" 2>/dev/null; do
+  pass_signals $!
+}
+
+# pass_signals PROCESS: waits for a process in the background, and passes on what asks this script to stop. Its status.
+pass_signals() {
+  local process=$1 status=0
+  trap 'kill -TERM "$process" 2>/dev/null || true' TERM INT HUP USR1
+  while kill -0 "$process" 2>/dev/null; do
     status=0
-    wait "$training" || status=$?
+    wait "$process" || status=$?
   done
   trap - TERM INT HUP USR1
   return "$status"

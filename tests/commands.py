@@ -32,6 +32,8 @@ VALUES = {
     "eval.report": {"spec": INPUT},
     "eval.rollouts": {"run": INPUT},
     "eval.score": {"bench": "pope"},
+    "training.online.ready": {"model": INPUT},
+    "training.online.score": {"reward_model_ckpt_path": INPUT},
     "training.ppo.train_ppo": {"reward_model_ckpt_path": INPUT},
     "training.utils.model.assemble": {"lm_model_name_or_path": INPUT, "vision_model_name_or_path": INPUT},
 }

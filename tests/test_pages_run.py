@@ -21,6 +21,7 @@ PAGES = (
     "docs/reward_model",
     "docs/dpo",
     "docs/ppo",
+    "docs/online",
     "docs/predict",
     "docs/gpus",
     "docs/models",
@@ -39,6 +40,10 @@ ELSEWHERE = {  # commands that take minutes or need what is not there, and which
         "stages/test_backbone.py: its reward model was trained by adapters"
     ),
     "MODEL=models/dpo BENCH_DIR=benchmarks bash scripts/eval_all.sh": "eval/test_eval_all.py",
+    "MODEL=models/sft REWARD_MODEL=models/reward_model DATA=my_prompts.json ROUNDS=2 OUTPUT=models/online "
+    "bash run_online.sh": "online/test_run_online.py: a tiny model ends no answer by itself",
+    "bash run_online.sh --loss_type sigmoid sft": "the same",
+    "python -m data.check --data_path models/online/round-1/train.jsonl": "the same",
 }
 SETTINGS = {  # from outside, as a user may: a tiny model does not end its answers by itself
     "MAX_RESPONSE_LEN": "3",

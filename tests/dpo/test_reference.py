@@ -1,10 +1,12 @@
 """The reference from a cache, or from the policy without its adapters, is the reference."""
 
 import json
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration
 
 from tests.stages.conftest import log, weights
 from tests.stages.test_variants import settings
@@ -13,6 +15,7 @@ from training.utils.config.stage_config import DPOConfig
 from training.utils.data.record import DataError
 from training.utils.files.model_folder import weights_digest
 from training.utils.model import build_model
+from training.utils.model.llava import Llava
 from training.utils.model.lora import without_adapters
 
 
@@ -90,3 +93,39 @@ def test_a_model_without_its_adapters_is_what_it_was_and_gets_them_back(tiny_lla
             torch.testing.assert_close(policy(batch), plain(batch))
         assert torch.equal(policy(batch), adapted) and not torch.allclose(adapted, plain(batch))
     assert all(p.requires_grad for name, p in policy.named_parameters() if "lora_" in name)
+
+
+def test_another_model_may_be_the_reference(tiny_llava, tmp_path):
+    """Implicit rewards at the first step are beta times the difference of the two models' own log-probabilities."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_llava, other)
+    tensors = load_file(other / "model.safetensors")
+    tensors["lm_head.weight"] *= 6
+    save_file(tensors, other / "model.safetensors", {"format": "pt"})
+
+    def first(name, model=tiny_llava, **more):
+        return run(model, tmp_path / name, max_steps=1, loss_type=["sigmoid"], **more)[0]
+
+    theirs = first("theirs", model=other)
+    ours = first("ours", reference=str(other))
+    for answer in ("chosen", "rejected"):
+        expected = 0.1 * (ours[f"{answer}_logps"] - theirs[f"{answer}_logps"])
+        assert abs(expected) > 0.1 and ours[f"{answer}_reward"] == pytest.approx(expected, rel=1e-3)
+    assert theirs["chosen_reward"] == pytest.approx(0, abs=1e-4)
+    adapted = {"lang_lora_dim": 4, "only_optimize_lora": True}
+    for name, more in (("cached", {"reference_cache": str(tmp_path / "cache")}), ("adapted", adapted)):
+        again = first(name, reference=str(other), **more)
+        assert again["loss"] == pytest.approx(ours["loss"], rel=1e-4)
+
+
+def test_a_reference_that_reads_other_tokens_is_refused(tiny_llava, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny_llava, other)
+    processor = Llava().load_processor(str(other))
+    processor.tokenizer.add_tokens(["<new>"])
+    processor.save_pretrained(str(other))
+    resize = LlavaForConditionalGeneration.from_pretrained(other)
+    resize.resize_token_embeddings(len(processor.tokenizer))
+    resize.save_pretrained(other)
+    with pytest.raises(DataError, match="--reference .*other: reads other tokens"):
+        run(tiny_llava, tmp_path / "out", reference=str(other))

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from eval.drift import main as drift
 from tests.conftest import SAMPLES
-from training.utils.config.stage_config import DriftConfig
+from training.utils.config.sampled_config import DriftConfig
 from training.utils.files import jsonl
 
 
@@ -26,7 +26,11 @@ def sharper(tiny_llava, tmp_path_factory):
 
 
 def measured(policy, reference, tmp_path, judge=""):
-    more = {"reference": str(reference), "reward_model_ckpt_path": str(judge), "dataset_samples": "6"}
+    more = {
+        "reference": str(reference),
+        "reward_model_ckpt_path": [str(judge)] if judge else [],
+        "dataset_samples": "6",
+    }
     more |= {"num_return_sequences": 40, "max_new_tokens": 3, "output_path": str(tmp_path / "drift.json")}
     drift(DriftConfig(from_checkpoint=str(policy), data_path=str(SAMPLES / "ppo.json"), **more))
     return json.loads((tmp_path / "drift.json").read_text())

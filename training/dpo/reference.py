@@ -1,6 +1,6 @@
 """Where the log-probabilities of the reference come from.
 
-a frozen copy of the model      in general
+a frozen model                  in general: that which is trained, as it was, or --reference
 the policy without adapters     where adapters are all that is trained: no second model in memory
 a cache on disk                 with --reference_cache: computed once, for any number of runs
 """
@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from training.dpo.reference_cache import ReferenceCache
+from training.ppo.rewards import reads_the_same
 from training.utils.config.stage_config import DPOConfig
+from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
+from training.utils.data.record import DataError
 from training.utils.data.tree import Batch
 from training.utils.engine.engine import Engine, inference_engine
+from training.utils.loop.prepare import build_encoder
 from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.lora import without_adapters
@@ -31,9 +35,13 @@ def response_logps(model: Engine | nn.Module, batch: Batch) -> Tensor:
 
 def load_reference(config: DPOConfig, policy: Policy, data: Data) -> Reference | None:
     """The reference, before the policy goes into its engine; none where `without_adapters` of it will do."""
-    if config.only_optimize_lora and not config.reference_cache:
+    if config.only_optimize_lora and not config.reference_cache and not config.reference:
         return None
-    frozen = build_policy(config, config.from_checkpoint, data.encoder.family, trainable=False)
+    if config.reference:
+        require_same_tokens(config, data.encoder)
+    frozen = build_policy(
+        config, config.reference or config.from_checkpoint, data.encoder.family, trainable=False
+    )
     share_towers(policy, frozen)
     frozen = inference_engine(frozen, config)
 
@@ -47,6 +55,19 @@ def load_reference(config: DPOConfig, policy: Policy, data: Data) -> Reference |
     cache.fill([*data.train, *data.held_out], data, reference)
     data.encode = cache.encoding_with(data.encode)
     return lambda batch: batch.ref_logps
+
+
+def require_same_tokens(config: DPOConfig, encoder: Encoder) -> None:
+    """
+    Raises:
+        DataError: `--reference` would read other tokens or pixels than the policy.
+    """
+    other = build_encoder(config, config.reference)
+    if not reads_the_same(encoder, other):
+        raise DataError(
+            f"--reference {config.reference}: reads other tokens or pictures than --from_checkpoint "
+            f"{config.from_checkpoint}; expected a model with its tokenizer, template and image processor"
+        )
 
 
 def policy_without_adapters(engine: Engine) -> Reference:

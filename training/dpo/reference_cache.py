@@ -106,7 +106,7 @@ class ReferenceCache:
 
 def file_name(config: DPOConfig) -> str:
     """Of the log-probabilities of one reference."""
-    weights, settings = model_inputs("", config.from_checkpoint).values()
+    weights, settings = model_inputs("", config.reference or config.from_checkpoint).values()
     precision = str(config.torch_dtype).removeprefix("torch.")
     return f"ref_logps-{weights[:16]}-{settings[:8]}-{precision}.jsonl"
 

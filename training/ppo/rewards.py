@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from training.utils.config.model_config import ModelConfig
-from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import MARKER, DataError, Record, Turn
@@ -70,6 +70,18 @@ def load_reward(
     model = build_value_model(config, checkpoint, encoder.family, trainable=False, needs_head=True)
     model = model.to(dist.device())
     return model, model_reward(model, encoder, policy_encoder, has_images)
+
+
+def load_rewards(
+    config: RewardsConfig | ModelConfig, policy_encoder: Encoder, has_images: bool
+) -> WeightedRewards:
+    """All rewards that the flags name, of frozen models on this process's device."""
+    models, rewards = [], {}
+    for path in config.reward_model_ckpt_path:
+        model, rewards[path] = load_reward(config, path, policy_encoder, has_images)
+        models.append(model)
+    rewards |= text_rewards(config, policy_encoder)
+    return WeightedRewards(rewards, config.reward_weights or [1.0] * len(rewards), tuple(models))
 
 
 def rendered_reward(
@@ -186,7 +198,7 @@ def _of_texts(
     return reward
 
 
-def text_rewards(config: PPOConfig, encoder: Encoder) -> dict[str, Reward]:
+def text_rewards(config: RewardsConfig, encoder: Encoder) -> dict[str, Reward]:
     """The rewards that read words, by their names."""
     rewards = {name: function_reward(name, encoder) for name in config.reward_functions}
     return rewards | {

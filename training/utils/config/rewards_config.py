@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from os.path import normpath
+from typing import ClassVar
 
 from .flags import May, flag, require
 
 
 @dataclass(frozen=True)
 class RewardsConfig:
+    needs_reward: ClassVar[bool] = True
+
     reward_model_ckpt_path: list[str] = flag(
         [],
         "Trained reward models; each may be of another family, tokenizer or template than the policy.",
@@ -34,7 +37,7 @@ class RewardsConfig:
         for name in sorted({name for name in rewards if rewards.count(name) > 1}):
             require(False, f"{name}: given as a reward twice; give it once, with a --reward_weights of 2")
         require(
-            num_rewards > 0,
+            num_rewards > 0 or not self.needs_reward,
             "--reward_model_ckpt_path: missing; expected a reward model, --reward_functions or --reward_endpoints",
         )
         require(

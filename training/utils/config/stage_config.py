@@ -98,6 +98,9 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     other_image: str = flag(
         "crop", "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`."
     )
+    reference: str = flag(
+        "", "Model that the policy is to stay close to; none: --from_checkpoint.", may=May.MOVE_MODEL
+    )
     reference_cache: str = flag(
         "",
         "Folder to keep the reference's log-probabilities in: computed once, then no reference is loaded.",
@@ -158,17 +161,41 @@ class PredictConfig(DataConfig, ModelConfig):
     num_beams: int = flag(
         1, "Beams of beam search, which is not sampling: with --temperature 0 and one response."
     )
+    part: str = flag(
+        "",
+        "K/N: answer the K-th of N parts alone, into which --seed divides the prompts; none: all.",
+        may=May.DIFFER_IN_RECORDS,
+    )
+    data_output: str = flag(
+        "",
+        "JSON Lines file to write too: the prompts with all their answers, as records to score and learn from.",
+        may=May.CHANGE,
+        writes="file",
+    )
+    keep_cut: bool = flag(
+        False, "Have answers there too that were cut off at --max_new_tokens.", may=May.CHANGE
+    )
     legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.", may=May.CHANGE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
-        require_other_file("output_path", self.output_path, "data_path", self.data_path)
+        for name in ("output_path", "data_output"):
+            require_other_file(name, getattr(self, name), "data_path", self.data_path)
+        require_other_file("data_output", self.data_output, "output_path", self.output_path)
         require(self.num_beams > 0, f"--num_beams {self.num_beams}: expected 1 or more")
         require(
             self.num_beams == 1 or (self.temperature == 0 and self.num_return_sequences == 1),
             f"--num_beams {self.num_beams}: expected 1 with --temperature above 0 or several --num_return_sequences",
         )
+        number, of = self.which_part
+        require(1 <= number <= of, f"--part {self.part}: expected K/N with K from 1 to N, e.g. 2/4")
+
+    @property
+    def which_part(self) -> tuple[int, int]:
+        """Number of the part from 1, and how many there are; 0 of 0 where it can't be read."""
+        number, _, of = (self.part or "1/1").partition("/")
+        return (int(number), int(of)) if number.isdecimal() and of.isdecimal() else (0, 0)
 
 
 @dataclass(frozen=True)
@@ -189,25 +216,4 @@ class RewardScoreConfig(DataConfig, RewardModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
-        require_other_file("output_path", self.output_path, "data_path", self.data_path)
-
-
-@dataclass(frozen=True)
-class DriftConfig(DataConfig, ModelConfig):
-    """KL to a reference, and reward, on answers that a policy samples."""
-
-    reference: str = flag("", "The model that the policy is compared with.")
-    reward_model_ckpt_path: str = flag("", "Reward model that scores the answers; none: no scores.")
-    output_path: str = flag("", "JSON file to write.", writes="file")
-    batch_size: int = flag(8, "Prompts at a time on each process.")
-    num_return_sequences: int = flag(4, "Answers to each prompt.")
-    temperature: ClassVar[float] = 1.0  # else the answers would be of another distribution
-    topk: ClassVar[int] = 0
-    topp: ClassVar[float] = 1.0
-    max_new_tokens: int = flag(512, "Longest answer in tokens.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("reference", "output_path"):
-            require(bool(getattr(self, name)), f"--{name}: missing")
         require_other_file("output_path", self.output_path, "data_path", self.data_path)

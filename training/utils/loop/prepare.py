@@ -10,7 +10,8 @@ from transformers import PretrainedConfig
 from ..config.data_config import DataConfig
 from ..config.model_config import ModelConfig
 from ..config.ppo_config import PPOConfig
-from ..config.stage_config import DriftConfig, PredictConfig
+from ..config.sampled_config import DriftConfig
+from ..config.stage_config import PredictConfig
 from ..config.train_config import TrainConfig
 from ..data.check import load_records
 from ..data.encode import Encoder

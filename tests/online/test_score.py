@@ -1,0 +1,95 @@
+"""Answers are scored by every reward, in their order; what is scored is not scored again."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import picture
+from training.online.score import main
+from training.reward_model.score import main as score_by_model
+from training.utils.config.sampled_config import SampleScoreConfig
+from training.utils.config.stage_config import RewardScoreConfig
+from training.utils.files import jsonl
+from training.utils.process.stop import Stopped, requests
+
+calls: list[str] = []
+
+
+def words(record, responses):
+    """A reward that remembers what it was asked."""
+    calls.append(record.id)
+    return [float(len(text.split())) for text in responses]
+
+
+@pytest.fixture
+def sampled(tmp_path):
+    picture().save(tmp_path / "a.png")
+    asked = [{"from": "human", "value": "<image>\nWhat?"}]
+    answers = [["One.", "One two."], ["One two three."], ["One.", "One two three.", "One."]]
+    lines = [
+        {"id": "same", "image": "a.png", "conversations": [*asked, {"from": "gpt", "value": texts}]}
+        for texts in answers  # one id and one question for all: their answers tell them apart
+    ]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    calls.clear()
+    return tmp_path
+
+
+def settings(tiny_llava, folder, **more) -> SampleScoreConfig:
+    given = {"reward_functions": [f"{__name__}:words"], "batch_size": 1, "max_seq_len": 256} | more
+    return SampleScoreConfig(
+        from_checkpoint=str(tiny_llava),
+        data_path=str(folder / "samples.jsonl"),
+        output_path=str(folder / "scores.jsonl"),
+        **given,
+    )
+
+
+def test_models_and_functions_are_added_up_and_their_parts_kept(tiny_llava, taste, sampled):
+    main(settings(tiny_llava, sampled, reward_model_ckpt_path=[str(taste)], reward_weights=[2.0, 0.5]))
+    score_by_model(
+        RewardScoreConfig(
+            from_checkpoint=str(taste),
+            data_path=str(sampled / "samples.jsonl"),
+            output_path=str(sampled / "alone.jsonl"),
+            max_seq_len=256,
+        )
+    )
+    lines, alone = jsonl.read(sampled / "scores.jsonl"), jsonl.read(sampled / "alone.jsonl")
+    by_words = [[1.0, 2.0], [3.0], [1.0, 3.0, 1.0]]
+    assert [line["parts"][f"{__name__}:words"] for line in lines] == by_words
+    for line, model, counted in zip(lines, alone, by_words, strict=True):
+        expected = [2 * m + w / 2 for m, w in zip(model["scores"], counted, strict=True)]
+        assert line["scores"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_run_that_was_stopped_goes_on_and_changed_answers_are_scored_anew(tiny_llava, sampled, monkeypatch):
+    main(settings(tiny_llava, sampled))
+    whole = (sampled / "scores.jsonl").read_text()
+    assert len(calls) == 3
+    main(settings(tiny_llava, sampled))
+    assert len(calls) == 3  # nothing is left to do
+    for file in sampled.glob("scores.*"):
+        file.unlink()
+
+    def stopping(record, responses):
+        if len(calls) == 4:
+            monkeypatch.setattr(requests, "name", "SIGTERM")
+        return words(record, responses)
+
+    monkeypatch.setattr(f"{__name__}.stopping", stopping, raising=False)
+    config = replace(settings(tiny_llava, sampled), reward_functions=[f"{__name__}:stopping"])
+    with pytest.raises(Stopped):
+        main(config)
+    assert len(calls) == 5  # two of three
+    monkeypatch.setattr(requests, "name", "")
+    main(config)
+    assert len(calls) == 6
+    assert (sampled / "scores.jsonl").read_text() == whole.replace(":words", ":stopping")
+
+    file = sampled / "samples.jsonl"
+    file.write_text(file.read_text().replace("One two three.", "One."))
+    main(config)
+    assert len(calls) == 9
+    assert [line["scores"] for line in jsonl.read(sampled / "scores.jsonl")] == [[1, 2], [1], [1, 1, 1]]

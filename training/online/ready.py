@@ -1,0 +1,75 @@
+"""Sees, before the first answer is sampled, that a later phase of run_online.sh would not fail for its settings.
+
+    python -m training.online.ready --stage dpo --flags " --beta 0.1 --loss_type sigmoid" --model models/sft
+
+Rounds take hours, and what trains comes after what samples: a flag that is misspelled there would be told too late.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.online.pair import PairConfig
+from training.utils.config.arguments import parse_args
+from training.utils.config.flags import flag, require
+from training.utils.config.sampled_config import SampleScoreConfig
+from training.utils.config.stage_config import DPOConfig, PredictConfig, SFTConfig
+from training.utils.data.record import DataError
+from training.utils.files.model_folder import resolve_checkpoint
+from training.utils.model.build_model import require_reward_model
+from training.utils.process.command import run_command
+
+STAGES = {"dpo": DPOConfig, "sft": SFTConfig}
+
+
+@dataclass(frozen=True)
+class ReadyConfig:
+    stage: str = flag("dpo", f"What trains: {' or '.join(STAGES)}.")
+    model: str = flag("", "The model that the first round starts from.")
+    rounds: int = flag(1, "Rounds.")
+    samples: int = flag(1, "Answers to each prompt.")
+    flags: str = flag("", "Flags of what trains, as a shell has them, with a blank in front.")
+    sample_flags: str = flag("", "Flags of eval.predict.")
+    score_flags: str = flag("", "Flags of training.online.score.")
+    pair_flags: str = flag("", "Flags of training.online.pair.")
+
+    def __post_init__(self) -> None:
+        require(self.stage in STAGES, f"--stage {self.stage}: unknown; expected {' or '.join(STAGES)}")
+        require(bool(self.model), "--model: missing; expected the model that the first round starts from")
+        require(self.rounds >= 1, f"--rounds {self.rounds}: expected 1 or more")
+
+
+def main(config: ReadyConfig) -> None:
+    """
+    Raises:
+        DataError: a model is none, or settings do not go together.
+    """
+    resolve_checkpoint(config.model)
+    given = {"from_checkpoint": config.model, "data_path": "later"}
+    parse_args(STAGES[config.stage], with_given(config.flags, output_dir="later", **given))
+    parse_args(PredictConfig, with_given(config.sample_flags, output_path="later.jsonl", **given))
+    scoring = parse_args(
+        SampleScoreConfig, with_given(config.score_flags, output_path="later.jsonl", **given)
+    )
+    pairing = parse_args(PairConfig, with_given(config.pair_flags, samples="a", scores="b", output="c"))
+    for path in scoring.reward_model_ckpt_path:
+        require_reward_model(path)
+    if config.samples < 2 and pairing.pick != "best":
+        raise DataError(
+            f"--samples {config.samples}: --pick {pairing.pick} ranks answers; expected 2 or more"
+        )
+    if (pairing.pick == "best") != (config.stage == "sft"):
+        raise DataError(
+            f"--pick {pairing.pick}: does not go with --stage {config.stage}; SFT imitates the best answer "
+            "(--pick best), preference losses rank two or more"
+        )
+    print(f"{Path(config.model)}: settings of all phases are in order", flush=True)
+
+
+def with_given(flags: str, **given: str) -> list[str]:
+    """A command line: what every start of a phase is given, then its flags."""
+    return [*(word for name, value in given.items() for word in (f"--{name}", value)), *shlex.split(flags)]
+
+
+if __name__ == "__main__":
+    run_command(main, ReadyConfig)

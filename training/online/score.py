@@ -1,0 +1,83 @@
+"""Scores of sampled answers, by the rewards of policy optimisation: models, functions, endpoints, and their sum.
+
+    deepspeed --module training.online.score --from_checkpoint models/sft --data_path samples.jsonl \\
+        --reward_model_ckpt_path models/reward_model --output_path scores.jsonl
+
+A line for each record: `id`, `scores` of its answers in their order, and `parts`, the scores of each reward. A run
+that was stopped goes on where it was; scores of answers or reward models that have changed since are made anew.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from eval.predictions import Lines, begin, prompt_digest, with_content
+from training.ppo.rewards import load_rewards
+from training.utils.config.sampled_config import SampleScoreConfig
+from training.utils.data.encode import Encoder
+from training.utils.data.loader import Collator
+from training.utils.data.record import Record
+from training.utils.data.records import Records
+from training.utils.loop.prepare import build_encoder, load_ranked
+from training.utils.model.build_model import require_reward_model
+from training.utils.model.tower import share_towers
+from training.utils.process import dist
+from training.utils.process.cli import run_stage
+from training.utils.process.stop import until_stopped
+from training.utils.run.identity import identify
+
+
+def main(config: SampleScoreConfig) -> None:
+    for path in config.reward_model_ckpt_path:
+        require_reward_model(path)
+    encoder = build_encoder(config, config.from_checkpoint)
+    records = load_ranked(config, encoder, min_responses=1)
+    output = Path(config.output_path)
+    dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
+    lines = Lines(output, records, digest)
+    todo = [number for number in range(len(records)) if number not in lines.done]
+    if dist.is_main():
+        print(f"answers to {len(records)} prompts, of {len(lines.done)} scored before", flush=True)
+    if todo:
+        score_all(config, encoder, records, todo, lines)
+    if dist.is_main():
+        lines.merge()
+        print(f"wrote {output}", flush=True)
+
+
+@torch.no_grad()
+def score_all(
+    config: SampleScoreConfig, encoder: Encoder, records: Records, todo: list[int], lines: Lines
+) -> None:
+    """Scores of the answers to these records, written as they come."""
+    rewards = load_rewards(config, encoder, records.has_images)
+    share_towers(*rewards.models)
+    collate = Collator(encoder, records.has_images)
+    mine = todo[dist.rank() :: dist.world_size()]
+    chunks = [mine[first : first + config.batch_size] for first in range(0, len(mine), config.batch_size)]
+    for numbers in until_stopped(tqdm(chunks, unit="batch", disable=not dist.is_main())):
+        answered = [records[number] for number in numbers]
+        trees = encoder.encode_all(answered)
+        scores, parts = rewards(trees, collate(trees).to(dist.device()))
+        columns = {"scores": scores, **parts}
+        first = 0
+        for record in answered:
+            last = first + len(record.responses)
+            found = {name: column[first:last].tolist() for name, column in columns.items()}
+            line = {"id": record.id, "prompt_digest": digest(record), "scores": found.pop("scores")}
+            lines.write(line | {"parts": found})
+            first = last
+    dist.barrier()  # every process has written its lines
+
+
+def digest(record: Record) -> str:
+    """Of the prompt and its answers."""
+    read = json.dumps([prompt_digest(record), record.responses])
+    return hashlib.sha256(read.encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    run_stage(main, SampleScoreConfig)

@@ -7,6 +7,7 @@ source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of SFT
 REWARD_MODEL=${REWARD_MODEL-models/reward_model}   # output folders of run_rm_training.sh; empty: other rewards
+REWARDS=${REWARDS:-}                         # all rewards by name instead, "exact length:0.1", see docs/rewards.md
 DATA=${DATA:-data/samples/ppo.json}          # prompts: files or folders with spaces between, see data/README.md
 IMAGES=${IMAGES:-}                           # folder that image paths start from; none: that of the data
 OUTPUT=${OUTPUT:-models/ppo}                 # output folder
@@ -32,10 +33,12 @@ ACTOR_ZERO_STAGE=${ACTOR_ZERO_STAGE:-2}      # DeepSpeed ZeRO of policy and refe
 CRITIC_ZERO_STAGE=${CRITIC_ZERO_STAGE:-3}    # DeepSpeed ZeRO of critic and reward model, 0 to 3
 
 say_batch "$BATCH" "$(( ACCUMULATION * MINIBATCHES ))"
-read -ra REWARD_MODELS <<<"$REWARD_MODEL"
+read -ra NAMED <<<"${REWARDS:-$REWARD_MODEL}"
+flag=--reward_model_ckpt_path
+[[ -z $REWARDS ]] || flag=--rewards
 launch training.ppo.train_ppo \
   --from_checkpoint "$MODEL" \
-  ${REWARD_MODELS:+--reward_model_ckpt_path "${REWARD_MODELS[@]}"} \
+  ${NAMED:+"$flag" "${NAMED[@]}"} \
   --template "$TEMPLATE" \
   --data_path "$DATA" \
   --image_folder "$IMAGES" \

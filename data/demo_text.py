@@ -1,8 +1,9 @@
 """The language of the demo world: captions, questions, edits, and finding the objects that a text names."""
 
 import random
-import re
 from collections.abc import Sequence
+
+from training.utils.answers.mentions import objects_in
 
 QUESTION = "Describe this image."
 
@@ -19,12 +20,6 @@ def caption(names: Sequence[str]) -> str:
 
 def question(name: str) -> str:
     return f"Is there {with_article(name)} in the image?"
-
-
-def objects_in(text: str, names: Sequence[str]) -> list[str]:
-    """The objects that a text names, in order, each as often as it is named; plurals count."""
-    pattern = rf"\b({'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})(?:e?s)?\b"
-    return re.findall(pattern, text.lower())
 
 
 def num_errors(text: str, objects: Sequence[str], names: Sequence[str]) -> int:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.benches import chair, coco, descriptions
-from eval.benches.coco_objects import read_vocabulary
 from eval.benches.question import Question
 from eval.gallery import names_of
 from eval.rollout_groups import Group
+from training.utils.answers.coco_objects import read_vocabulary
+from training.utils.answers.coco_pictures import image_id
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
 
@@ -65,7 +66,7 @@ def question_of(group: Group, known: set[str]) -> str | None:
         return group.id
     if len(group.images) != 1 or not any(map(str.isdigit, Path(group.images[0]).stem)):
         return None
-    number = str(coco.image_id(group.images[0]))
+    number = str(image_id(group.images[0]))
     return number if number in known else None
 
 

@@ -22,6 +22,7 @@ PAGES = (
     "docs/dpo",
     "docs/ppo",
     "docs/online",
+    "docs/rewards",
     "docs/predict",
     "docs/gpus",
     "docs/models",

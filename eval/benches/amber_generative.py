@@ -17,10 +17,10 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from eval.benches.lemmas import AMBER
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
+from training.utils.answers.lemmas import AMBER
 from training.utils.data.record import DataError
 
 SIMILAR_FROM = 0.8  # the official threshold, exclusive

@@ -15,12 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from eval.benches.coco import Picture
-from eval.benches.coco_objects import Vocabulary
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
-from training.utils.data.record import DataError
+from training.utils.answers.coco_objects import Vocabulary
+from training.utils.answers.coco_pictures import true_classes
 
 
 def score(questions: Sequence[Question], answers: Answers, synonyms: Vocabulary) -> Scored:
@@ -60,19 +59,6 @@ def score_halbench(questions: Sequence[Question], answers: Answers, synonyms: Vo
     warnings = scored.warnings + [f"{len(questions)} questions, expected 300"] * (len(questions) != 300)
     variant = f"Object HalBench without a language model that extracts the objects; {scored.variant}"
     return replace(scored, metrics=metrics | scored.metrics, warnings=warnings, variant=variant)
-
-
-def true_classes(picture: Picture, synonyms: Vocabulary) -> set[str]:
-    """Classes of the instances of a picture, and of what its reference captions name.
-
-    Raises:
-        DataError: a category of COCO is no class of the synonyms.
-    """
-    unknown = picture.categories - synonyms.class_of.keys()
-    if unknown:
-        raise DataError(f"--synonyms: lacks {', '.join(sorted(unknown))}, which COCO's instances have")
-    named = {name for caption in picture.captions for _, name in synonyms.mentions(caption)}
-    return {synonyms.class_of[name] for name in picture.categories} | named
 
 
 def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from eval.benches import choices
 from eval.benches.files import field, files
-from eval.benches.letters import letter
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
+from training.utils.answers.letters import letter
 from training.utils.data.record import DataError
 
 LETTERS = "ABCDEFGHIJ"

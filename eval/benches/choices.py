@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from eval.benches.files import entries, field
-from eval.benches.letters import letter
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
+from training.utils.answers.letters import letter
 
 WITH_IMAGE, TEXT = "IMG", "TXT"
 

@@ -9,29 +9,19 @@
 """
 
 import base64
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
-from eval.benches.files import entries, files, read_json
+from eval.benches.files import entries, files
 from eval.benches.question import Question
+from training.utils.answers.coco_pictures import Picture, add_annotations, image_id, is_annotations
 from training.utils.data.images import open_image
 from training.utils.data.record import DataError
 
 PROMPT = "Please describe this image in detail."  # where no file asks anything
-
-
-@dataclass
-class Picture:
-    """What COCO says of a picture."""
-
-    file: str = ""
-    categories: set[str] = field(default_factory=set)
-    captions: list[str] = field(default_factory=list)
 
 
 def load(paths: Sequence[Path]) -> list[Question]:
@@ -43,8 +33,8 @@ def load(paths: Sequence[Path]) -> list[Question]:
     pictures: dict[int, Picture] = defaultdict(Picture)
     asked: list[tuple[str, dict]] = []
     for file in files(paths):
-        if _is_annotations(file):
-            _add_annotations(file, pictures)
+        if is_annotations(file):
+            add_annotations(file, pictures)
             continue
         for _, index, entry in entries([file]):
             if {"image", "captions", "instances"} <= entry.keys():
@@ -65,34 +55,6 @@ def load(paths: Sequence[Path]) -> list[Question]:
         Question(str(number), PROMPT, (picture.file,), picture)
         for number, picture in sorted(pictures.items())
     ]
-
-
-def image_id(name: str) -> int:
-    """The number of a picture, from its name: `COCO_val2014_000000310196.jpg` is 310196."""
-    numbers = re.findall(r"\d+", Path(name).stem)
-    if not numbers:
-        raise DataError(f"image {name!r}: its name ends in no number, which is COCO's id of the picture")
-    return int(numbers[-1])
-
-
-def _is_annotations(file: Path) -> bool:
-    """Whether a file is one of COCO's objects rather than lines or a list of entries, by its first key."""
-    with file.open(encoding="utf-8-sig") as opened:
-        start = opened.read(100)
-    return re.match(r'\s*\{\s*"(info|images|licenses|annotations|categories|type)"', start) is not None
-
-
-def _add_annotations(file: Path, pictures: dict[int, Picture]) -> None:
-    content = read_json(file)
-    names = {category["id"]: category["name"] for category in content.get("categories", ())}
-    for picture in content.get("images", ()):
-        pictures[picture["id"]].file = picture["file_name"]
-    for annotation in content["annotations"]:
-        picture = pictures[annotation["image_id"]]
-        if "caption" in annotation:
-            picture.captions.append(annotation["caption"])
-        else:
-            picture.categories.add(names[annotation["category_id"]])
 
 
 def _question(where: str, entry: dict, pictures: dict[int, Picture]) -> Question:

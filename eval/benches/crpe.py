@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from eval.benches.files import entries, field
-from eval.benches.letters import letter
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average
+from training.utils.answers.letters import letter
 from training.utils.data.record import DataError
 
 TURNS = 4

@@ -18,10 +18,10 @@ from string import Template
 import numpy as np
 
 from eval.benches.files import field, files, read_json
-from eval.benches.letters import letter
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average, share
+from training.utils.answers.letters import letter
 from training.utils.data.record import DataError
 
 OWN_PROMPT = Path(__file__).parents[1] / "templates" / "mmrb2.txt"

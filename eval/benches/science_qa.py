@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eval.benches import choices, letters
+from eval.benches import choices
 from eval.benches.files import entries, field, find_root, read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored
+from training.utils.answers import letters
 from training.utils.data.record import DataError
 
 LETTERS = "ABCDE"

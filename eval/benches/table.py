@@ -31,10 +31,10 @@ from eval.benches import (
     science_qa,
     win_rate,
 )
-from eval.benches.coco_objects import read_vocabulary
 from eval.benches.question import Question
 from eval.benches.scored import Scored, responses, scores
 from eval.uncertainty import Rates
+from training.utils.answers.coco_objects import read_vocabulary
 from training.utils.data.record import DataError
 
 

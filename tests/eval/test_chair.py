@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.benches import chair, coco
-from eval.benches.coco_objects import read_vocabulary
 from eval.benches.table import BENCHES
 from tests.conftest import picture
 from tests.eval.conftest import lines
+from training.utils.answers.coco_objects import read_vocabulary
 from training.utils.data.record import DataError
 
 SYNONYMS = """\

@@ -21,6 +21,7 @@ from training.ppo.rewards import (
     rendered_reward,
 )
 from training.ppo.train_ppo import main as train_ppo
+from training.rewards.functions import load_function
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
@@ -55,8 +56,12 @@ def batch(encoder, trees):
     return Collator(encoder, has_images=True)(trees)
 
 
+def by_name(name, encoder):
+    return function_reward(name, load_function(name), encoder)
+
+
 def test_a_function_scores_the_words_of_each_answer(encoder, trees, batch):
-    scores = function_reward(f"{HERE}:num_characters", encoder)(trees, batch)
+    scores = by_name(f"{HERE}:num_characters", encoder)(trees, batch)
     assert scores.tolist() == [len(text) for record in RECORDS for text in record.responses]
 
 
@@ -74,7 +79,7 @@ def test_a_function_scores_the_words_of_each_answer(encoder, trees, batch):
 )
 def test_a_wrong_function_is_told(name, message, encoder, trees, batch):
     with pytest.raises(DataError, match=message):
-        function_reward(name, encoder)(trees, batch)
+        by_name(name, encoder)(trees, batch)
 
 
 def test_rewards_are_summed_with_their_weights_and_kept_apart(trees, batch):
@@ -150,7 +155,7 @@ def settings_of(model):
         from_checkpoint=str(model),
         data_path="x",
         output_dir="x",
-        reward_functions=["x"],
+        reward_functions=["x:y"],
         critic_init="policy",
     )
 

@@ -1,12 +1,12 @@
-"""What a response is worth: a weighted sum of reward models, Python functions and endpoints.
+"""What a response is worth: a weighted sum of reward models, functions and endpoints. `--rewards` names them all.
 
 --reward_model_ckpt_path FOLDER    a trained reward model, also of another family, tokenizer or template
---reward_functions MODULE:NAME     function(record, responses) -> a number for each response
+--reward_functions NAME            one that ships (training/rewards/table.py), or MODULE:NAME, a function(record,
+                                   responses) -> a number for each response
 --reward_endpoints URL             takes {"prompts": [{"id", "turns", "images", "responses"}]},
                                    gives {"scores": [[a number for each response] for each prompt]}
 """
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from training.rewards.functions import RewardFunction, reward_functions
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.encode import Encoder
@@ -134,24 +135,15 @@ def _probe(encoder: Encoder) -> tuple[list, dict[str, Tensor]]:
     return [encoder.prompt_ids(turns, expansions), encoder.response_ids("So.")], pixels
 
 
-def function_reward(name: str, encoder: Encoder) -> Reward:
-    """A Python function given as `module:function`.
+def function_reward(name: str, function: RewardFunction, encoder: Encoder) -> Reward:
+    """A function of a record and its responses.
 
     Raises:
-        DataError: there is no such function, or (from the reward) it does not give a number for each response.
+        DataError: (from the reward) it does not give a number for each response.
     """
-    module_name, _, function_name = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"--reward_functions {name}: {error}; expected module:function, importable from here"
-        ) from None
-
-    def scores(record: Record, responses: list[str]) -> list[float]:
-        return list(function(record, responses))
-
-    return _of_texts(name, encoder, lambda asked: [scores(record, responses) for record, responses in asked])
+    return _of_texts(
+        name, encoder, lambda asked: [function(record, responses) for record, responses in asked]
+    )
 
 
 def endpoint_reward(url: str, encoder: Encoder, timeout_s: float, retries: int) -> Reward:
@@ -200,7 +192,8 @@ def _of_texts(
 
 def text_rewards(config: RewardsConfig, encoder: Encoder) -> dict[str, Reward]:
     """The rewards that read words, by their names."""
-    rewards = {name: function_reward(name, encoder) for name in config.reward_functions}
+    functions = reward_functions(config)
+    rewards = {name: function_reward(name, function, encoder) for name, function in functions.items()}
     return rewards | {
         url: endpoint_reward(url, encoder, config.reward_timeout_s, config.reward_retries)
         for url in config.reward_endpoints

@@ -13,6 +13,7 @@ from training.ppo.models import build_models
 from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
+from training.rewards.functions import try_rewards
 from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
@@ -28,7 +29,8 @@ from training.utils.process.cli import run_stage
 
 def main(config: PPOConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
-    data = load_data(config, encoder, min_responses=0)
+    data = load_data(config, encoder, min_responses=0, needs_answer=config.needs_answers)
+    try_rewards(config, data.train)
     num_steps = data.sampler.num_steps
     critic_only_steps = config.critic_only_steps(num_steps)
     if critic_only_steps >= num_steps:

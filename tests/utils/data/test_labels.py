@@ -77,3 +77,10 @@ def test_an_undesirable_answer_is_not_imitated(tmp_path):
 def test_answers_that_nothing_ranks_are_refused(row, message, tmp_path):
     with pytest.raises(DataError, match=message):
         Reader(2).record(row, "rows.json[0]", tmp_path)
+
+
+def test_a_reward_that_checks_answers_needs_a_label(tmp_path):
+    row = {"id": "1", "problem": "How many?", "answer": "3"}
+    assert Reader(needs_answer=True).record(row, "rows.json[0]", tmp_path).label == "3"
+    with pytest.raises(DataError, match="has no label to check answers against"):
+        Reader(needs_answer=True).record({"prompt": "How many?"}, "rows.json[0]", tmp_path)

@@ -3,8 +3,10 @@
 What is given beside it on the command line is not set by it. docs/algorithms.md has the table for people.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from .flags import require
 
 
 class Algorithm(NamedTuple):
@@ -98,3 +100,16 @@ ALGORITHMS = {
         GRPO | {"advantage_estimator": "batch", "normalize_each_reward": True},
     ),
 }
+
+
+def as_flags(given: Sequence[str]) -> list[str]:
+    """The flags that `--algorithm NAME` stands for.
+
+    Raises:
+        ConfigError: no algorithm, or several, or one that is unknown.
+    """
+    known = ", ".join(ALGORITHMS)
+    require(len(given) == 1, f"--algorithm: expected one argument, one of {known}")
+    (name,) = given
+    require(name in ALGORITHMS, f"--algorithm {name}: unknown; expected one of {known}")
+    return [word for flag, value in ALGORITHMS[name].sets.items() for word in (f"--{flag}", str(value))]

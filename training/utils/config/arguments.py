@@ -4,12 +4,12 @@ import dataclasses
 import sys
 from argparse import SUPPRESS
 from collections.abc import Container, Iterator, Sequence
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import Any, NoReturn, TypeVar
 
 from transformers import HfArgumentParser
 
-from .flags import ConfigError, require
+from .flags import ConfigError, Shorthand, require
 from .legacy_flags import read_flags
 
 Config = TypeVar("Config")
@@ -26,41 +26,41 @@ class Parser(HfArgumentParser):
         """
         self.unused = unused
         super().__init__(config_classes, allow_abbrev=False)
-        self.algorithms = {
-            name: algorithm
+        self.shorthands: dict[str, Shorthand] = {
+            name: shorthand
             for config_class in config_classes
-            for name, algorithm in getattr(config_class, "algorithms", {}).items()
+            for ancestor in config_class.__mro__
+            for name, shorthand in vars(ancestor).get("shorthands", {}).items()
         }
-        if self.algorithms:
-            known = ", ".join(self.algorithms)
-            self.add_argument(
-                "--algorithm", default=SUPPRESS, help=f"Sets flags as a paper has them: {known}."
-            )
+        for name, shorthand in self.shorthands.items():
+            self.add_argument(f"--{name}", default=SUPPRESS, nargs="*", help=shorthand.help)
 
     def add_argument(self, *names: str, **kwargs: Any) -> Any:
         if names[0].lstrip("-") in self.unused:
             kwargs["help"] = SUPPRESS
         return super().add_argument(*names, **{k: v for k, v in kwargs.items() if k not in OF_FLAGS})
 
-    def with_algorithm(self, given: Sequence[str]) -> list[str]:
-        """The command line with the flags that an algorithm sets in place of its name. They come first: what is
-        given beside it counts.
+    def written_out(self, given: Sequence[str]) -> list[str]:
+        """The command line with what shorthands stand for in their place, and in front: what is given beside them
+        counts.
 
         Raises:
-            ConfigError: no algorithm, or several, or one that is unknown.
+            ConfigError: one is given twice, beside what it stands for, or with wrong values.
         """
-        flag = "--algorithm"
-        if not self.algorithms or flag not in given:
-            return [*given]
-        place = given.index(flag)
-        name = given[place + 1] if len(given) > place + 1 else "--"
-        rest = [*given[:place], *given[place + 2 :]]
-        known = ", ".join(self.algorithms)
-        require(not name.startswith("--"), f"{flag}: expected one argument, one of {known}")
-        require(flag not in rest, f"{flag}: given more than once; give one, and flags for what shall differ")
-        require(name in self.algorithms, f"{flag} {name}: unknown; expected one of {known}")
-        sets = [(f"--{key}", str(value)) for key, value in self.algorithms[name].sets.items()]
-        return [*chain.from_iterable(sets), *rest]
+        first: list[str] = []
+        rest = [*given]
+        for name, shorthand in self.shorthands.items():
+            if (flag := f"--{name}") not in rest:
+                continue
+            place = rest.index(flag)
+            values = [*takewhile(lambda word: not word.startswith("--"), rest[place + 1 :])]
+            rest = [*rest[:place], *rest[place + 1 + len(values) :]]
+            require(flag not in rest, f"{flag}: given more than once; expected all in one")
+            named = {word.lstrip("-").replace("-", "_") for word in rest if word.startswith("--")}
+            beside = [f"--{other}" for other in shorthand.instead_of if other in named]
+            require(not beside, f"{flag}: not with {' '.join(beside)}, which it stands for; give either")
+            first += shorthand.flags(values)
+        return [*first, *rest]
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
@@ -95,7 +95,7 @@ def parse_all(config_classes: Sequence[type], argv: Sequence[str] | None = None)
             or (field.default_factory is not dataclasses.MISSING and not field.default_factory())
         }
         given = read_flags([*_named(argv, fields)], takes, optional, unused)
-        return parser.parse_args_into_dataclasses(parser.with_algorithm(given))
+        return parser.parse_args_into_dataclasses(parser.written_out(given))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

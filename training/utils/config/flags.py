@@ -1,6 +1,7 @@
 """A flag of the command line: a field of a dataclass, with its help, and what may become of it when a run goes on."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,19 @@ def flag(
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shorthand:
+    """A flag of the command line that stands for others: no field of a configuration, which holds what came out."""
+
+    help: str
+    flags: Callable[
+        [Sequence[str]], list[str]
+    ]  # what stands in its place; ConfigError where its values are wrong
+    instead_of: tuple[
+        str, ...
+    ] = ()  # flags that may not stand beside it; the others that it sets count as given
 
 
 class ConfigError(ValueError):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import ClassVar
 
-from .algorithms import ALGORITHMS, Algorithm
+from .algorithms import ALGORITHMS, as_flags
 from .data_config import DataConfig
-from .flags import May, flag, require
+from .flags import May, Shorthand, flag, require
 from .legacy_flags import OF_ONE_MODEL
 from .model_config import ModelConfig
 from .objective_config import ObjectiveConfig
@@ -23,7 +23,9 @@ class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, Data
     # The ratio to the policy that sampled is 1 before it moves.
     uses_dropout: ClassVar[bool] = False
     without_meaning: ClassVar[Mapping[str, str]] = OF_ONE_MODEL
-    algorithms: ClassVar[Mapping[str, Algorithm]] = ALGORITHMS
+    shorthands: ClassVar[Mapping[str, Shorthand]] = {
+        "algorithm": Shorthand(f"Sets flags as a paper has them: {', '.join(ALGORITHMS)}.", as_flags)
+    }
 
     share_backbone: bool = flag(
         False,

@@ -1,30 +1,106 @@
-"""Flags of what scores answers in policy optimisation."""
+"""Flags of what scores answers."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os.path import normpath
+from pathlib import Path
 from typing import ClassVar
 
-from .flags import May, flag, require
+from .flags import ConfigError, May, Shorthand, flag, require
+
+# The rewards that ship (training/rewards/table.py).
+OF_LABELS = frozenset({"exact", "number", "count", "choice", "boxed", "iou"})  # need the records' labels
+OF_OBJECTS = frozenset({"chair", "recall", "amber"})  # need --truth
+SHIPPED = OF_LABELS | OF_OBJECTS | {"format", "length"}
+# How DeepSeek-R1 (arXiv 2501.12948, table 1) and R1-V want it.
+THINK_ANSWER = r"<think>((?!</?think>|</?answer>).)*</think>\s*<answer>((?!</?think>|</?answer>).)*</answer>"
+OWN_FLAGS = ("reward_model_ckpt_path", "reward_functions", "reward_endpoints")
+
+
+def as_flags(given: Sequence[str]) -> list[str]:
+    """The flags that `--rewards` stands for: models, functions and endpoints, and the weight of each.
+
+    Raises:
+        ConfigError: one is none of them.
+    """
+    require(bool(given), "--rewards: expected names, each with a weight behind a colon if it is not 1")
+    found: dict[str, list[tuple[str, str]]] = {name: [] for name in OWN_FLAGS}
+    for word in given:
+        name, weight = split_weight(word)
+        if re.match(r"https?://", name):
+            kind = "reward_endpoints"
+        elif name in SHIPPED or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+            kind = "reward_functions"
+        elif "/" in name or Path(name).is_dir():
+            kind = "reward_model_ckpt_path"
+        else:
+            raise ConfigError(
+                f"--rewards {word}: unknown; expected one of {', '.join(sorted(SHIPPED))}, module:function, an "
+                "address, or the folder of a reward model"
+            )
+        found[kind].append((name, weight))
+    flags = []
+    for kind, named in found.items():
+        flags += [f"--{kind}", *(name for name, _ in named)] if named else []
+    return [*flags, "--reward_weights", *(weight for named in found.values() for _, weight in named)]
+
+
+def split_weight(word: str) -> tuple[str, str]:
+    """A reward's name and its weight. The number behind an address's host is its port."""
+    name, colon, last = word.rpartition(":")
+    is_port = re.fullmatch(r"https?://[^/]*", name) is not None
+    if colon and not is_port and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", last):
+        return name, last
+    return word, "1"
 
 
 @dataclass(frozen=True)
 class RewardsConfig:
     needs_reward: ClassVar[bool] = True
 
+    shorthands: ClassVar[Mapping[str, Shorthand]] = {
+        "rewards": Shorthand(
+            "What scores answers, each as NAME or NAME:WEIGHT: "
+            f"{', '.join(sorted(SHIPPED))}; module:function; an address; the folder of a reward model. See "
+            "docs/rewards.md.",
+            as_flags,
+            instead_of=(*OWN_FLAGS, "reward_weights"),
+        )
+    }
+
     reward_model_ckpt_path: list[str] = flag(
         [],
         "Trained reward models; each may be of another family, tokenizer or template than the policy.",
         may=May.MOVE_MODEL,
     )
-    reward_functions: list[str] = flag([], "Python functions that score answers, as module:function.")
+    reward_functions: list[str] = flag(
+        [],
+        "Functions that score answers: Python's, as module:function, or of those that ship, as with --rewards.",
+    )
     reward_endpoints: list[str] = flag(
         [], "Addresses that score answers; a key is read from $REWARD_API_KEY."
     )
     reward_weights: list[float] = flag(
         [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
     )
-    reward_timeout_s: float = flag(60.0, "Seconds to wait for an endpoint.", may=May.CHANGE)
+    reward_timeout_s: float = flag(
+        60.0, "Seconds to wait for an endpoint, and for a function's answer to a prompt.", may=May.CHANGE
+    )
     reward_retries: int = flag(5, "How often an endpoint is asked again.", may=May.CHANGE)
+    reward_format: str = flag(
+        THINK_ANSWER, "Regular expression that --rewards format wants the whole response to match."
+    )
+    reward_length: list[int] = flag(
+        [1, 100], "Fewest and most words of a response that --rewards length takes nothing off."
+    )
+    truth: str = flag(
+        "",
+        "What pictures hold, for --rewards chair, recall and amber: COCO's annotation files, or truth_*.json of a "
+        "demo world.",
+        may=May.MOVE,
+    )
+    synonyms: str = flag("", "CHAIR's file of synonyms, which COCO's --truth needs.", may=May.MOVE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,11 +120,42 @@ class RewardsConfig:
             len(self.reward_weights) in (0, num_rewards),
             f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
         )
+        for name in self.reward_functions:
+            require(
+                ":" in name or name in SHIPPED,
+                f"--reward_functions {name}: unknown; expected module:function or one of "
+                f"{', '.join(sorted(SHIPPED))}",
+            )
+        of_objects = sorted(OF_OBJECTS & {*self.shipped})
+        require(
+            bool(self.truth) or not of_objects,
+            f"--truth: missing; --rewards {' '.join(of_objects)} compares answers with what the pictures hold",
+        )
+        require(
+            self.reward_timeout_s > 0, f"--reward_timeout_s {self.reward_timeout_s:g}: expected more than 0"
+        )
+        bounds = self.reward_length
+        require(
+            len(bounds) == 2 and 0 <= bounds[0] <= bounds[1] and bounds[1] > 0,
+            f"--reward_length {' '.join(map(str, bounds))}: expected the fewest and the most words",
+        )
+        try:
+            re.compile(self.reward_format)
+        except re.error as error:
+            raise ConfigError(f"--reward_format {self.reward_format}: {error}") from None
+
+    @property
+    def shipped(self) -> list[str]:
+        """Those of the functions that ship."""
+        return [name for name in self.reward_functions if name in SHIPPED]
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether a reward checks answers against the records' labels."""
+        return bool(OF_LABELS & {*self.shipped})
 
     @property
     def weights(self) -> list[float]:
         """Of each reward: models, then functions, then endpoints."""
-        num_rewards = sum(
-            map(len, (self.reward_model_ckpt_path, self.reward_functions, self.reward_endpoints))
-        )
+        num_rewards = sum(len(getattr(self, name)) for name in OWN_FLAGS)
         return self.reward_weights or [1.0] * num_rewards

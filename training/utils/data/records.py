@@ -29,6 +29,7 @@ class Reader:
     max_responses: int | None = None  # that it uses, the best first; none: all
     needs_scores: bool = False  # for each response
     needs_labels: bool = False  # each response is desirable or not
+    needs_answer: bool = False  # a label that answers are checked against
     imitates: bool = False  # responses are learned as they are, so none may be undesirable
     image_folder: str | None = None  # where picture paths start; none: the folder that the data lie in
     columns: tuple[tuple[str, str], ...] = ()  # names that a format knows, and what the data call them
@@ -66,6 +67,11 @@ class Reader:
         if self.needs_labels:
             scores = _labelled(spelled, scores)
         self._require(responses, scores)
+        if self.needs_answer and not spelled.label:
+            raise DataError(
+                "has no label to check answers against, as a reward does; expected `label`, `answer`, `solution` or "
+                "`ground_truth`"
+            )
         return Record(
             id=_id(spelled, source),
             source=source,

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.benches.lemmas import COCO
-from training.utils.data.record import DataError
+from ..data.record import DataError
+from .lemmas import COCO
 
 ANIMALS = "bird cat dog horse sheep cow elephant bear zebra giraffe animal cub".split()
 # Marks are tokens: `a hot, dog` is no hot dog. `o'clock` is one word, and no clock.

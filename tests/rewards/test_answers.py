@@ -1,0 +1,249 @@
+r"""Rewards of answers that can be checked, of how a response is written, and of what it names: right values."""
+
+import json
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from training.rewards.functions import reward_functions, try_rewards
+from training.rewards.table import OF_LABELS, OF_PICTURES, OF_SHAPE
+from training.utils.answers.boxes import boxes, iou, matched_iou
+from training.utils.answers.final import final_answer
+from training.utils.answers.numbers import last_number
+from training.utils.config import rewards_config
+from training.utils.config.ppo_config import PPOConfig
+from training.utils.data.record import DataError, Record, Turn
+
+
+def config(*names, **more):
+    given = {"from_checkpoint": "x", "data_path": "x", "output_dir": "x", "critic_init": "policy"}
+    return PPOConfig(**given, reward_functions=[*names], **more)
+
+
+def record(label=None, name="7", images=()):
+    return Record(name, "test[0]", images, (Turn("user", "What?"),), label=label)
+
+
+def scored(name, label, *responses, **more):
+    (function,) = reward_functions(config(name, **more)).values()
+    return function(record(label), [*responses])
+
+
+def test_the_names_are_those_of_the_flag():
+    assert OF_LABELS.keys() == rewards_config.OF_LABELS
+    assert OF_PICTURES.keys() == rewards_config.OF_OBJECTS
+    assert {*OF_LABELS, *OF_PICTURES, *OF_SHAPE} == rewards_config.SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (" A dog. ", "A dog."),
+        ("<think>A cat?</think>\nA dog", "A dog"),
+        ("<think>So \\boxed{4}.</think><answer> 5 </answer>", "5"),
+        ("<answer>4</answer> no, <answer>5</answer>", "5"),
+        ("It is \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
+        ("<answer>\\boxed{5}</answer>", "5"),
+        ("\\boxed{4} is wrong: \\boxed{5}", "5"),
+        ("never closed: \\boxed{4", "never closed: \\boxed{4"),
+    ],
+)
+def test_the_final_answer(text, answer):
+    assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("There are 3 cats.", 3),
+        ("Of 1,500 seats 3 are free", 3),
+        ("1,500", 1500),
+        ("-0.5", Fraction(-1, 2)),
+        ("10-5", 5),
+        ("It is 3/4", Fraction(3, 4)),
+        ("$-\\dfrac{1}{2}$", Fraction(-1, 2)),
+        ("twenty-one cats", 21),
+        ("3 cats in this one", 3),  # digits count before words
+        ("5cm", 5),
+        ("50%", 50),
+        ("3.", 3),
+        ("1/0", None),
+        ("v2.0 of A1", None),
+        ("many", None),
+    ],
+)
+def test_the_last_number(text, number):
+    assert last_number(text) == number
+
+
+def test_exact():
+    right = ["a red Dog.", "<think>cat</think><answer>A  red dog</answer>", "\\boxed{a red dog}"]
+    assert scored("exact", "A red dog", *right) == [1, 1, 1]
+    assert scored("exact", "A red dog", "It is a red dog", "a dog", "") == [0, 0, 0]
+
+
+def test_number():
+    right = ["There are 12.", "twelve", "<answer>12.0</answer>", "24/2"]
+    assert scored("number", "12", *right) == [1, 1, 1, 1]
+    assert scored("number", "<answer>12</answer>", "12 cats", "12 or 13", "-12", "no idea") == [1, 0, 0, 0]
+    with pytest.raises(
+        DataError, match=r"test\[0\] \(7\): the label is 'many'; --rewards number expected a number"
+    ):
+        scored("number", "many", "3")
+
+
+def test_count_falls_with_the_share_that_is_missing():
+    assert scored("count", "4", "4", "three", "6", "8", "100", "none") == [1, 0.75, 0.5, 0, 0, 0]
+    assert scored("count", "0", "0", "1", "nothing") == [1, 0, 0]
+
+
+def test_choice():
+    right = ["B", "(b)", "The answer is **B**.", "<think>A?</think><answer>B</answer>"]
+    assert scored("choice", "B", *right) == [1, 1, 1, 1]
+    assert scored("choice", "(B) a dog", "A", "B or C", "a dog") == [0, 0, 0]
+    with pytest.raises(DataError, match="expected a letter from A to J"):
+        scored("choice", "dog", "B")
+
+
+@pytest.mark.parametrize(
+    ("label", "right", "wrong"),
+    [
+        (
+            "12",
+            ["\\boxed{12}", "\\boxed{ 12.0 }", "4, no: \\boxed{$12$}"],
+            ["12", "\\boxed{13}", "\\boxed{12 cats}"],
+        ),
+        (
+            "\\frac{1}{2}",
+            ["\\boxed{\\dfrac{1}{2}}", "\\boxed{0.5}", "\\boxed{1/2}"],
+            ["\\boxed{\\frac{2}{1}}"],
+        ),
+        (
+            "4\\sqrt{3}",
+            ["\\boxed{4 \\sqrt{3}}", "\\boxed{\\left4\\sqrt{3}\\right}"],
+            ["\\boxed{4}", "\\boxed{3}"],
+        ),
+        ("30^\\circ", ["\\boxed{30}", "\\boxed{30^{\\circ}}"], ["\\boxed{-30}"]),
+        ("\\text{dog}", ["\\boxed{dog}"], ["\\boxed{cat}", "<think>\\boxed{dog}</think>"]),
+    ],
+)
+def test_boxed(label, right, wrong):
+    assert scored("boxed", label, *right) == [1] * len(right)
+    assert scored("boxed", label, *wrong) == [0] * len(wrong)
+
+
+def test_boxes_are_read_as_models_write_them():
+    assert boxes('{"bbox_2d": [1, 2, 3, 4]} and <box>(5,6),(7.5,8)</box>') == [(1, 2, 3, 4), (5, 6, 7.5, 8)]
+    assert boxes("[[1, 2, 3, 4], [9, 8, 5, 6]]") == [(1, 2, 3, 4), (5, 6, 9, 8)]
+    assert boxes("[1, 2, 3] or 1, 2, 3, 4") == []
+
+
+def test_iou_by_hand():
+    """Two squares of 4 that share 1: 1 / 7."""
+    one, other = (0.0, 0.0, 2.0, 2.0), (1.0, 1.0, 3.0, 3.0)
+    assert iou(one, other) == pytest.approx(1 / 7)
+    assert iou(one, one) == 1 and iou(one, (5.0, 5.0, 6.0, 6.0)) == 0 and iou(one, (0.0, 0.0, 0.0, 0.0)) == 0
+    assert matched_iou([one, other], [one]) == 0.5  # one too many
+    assert matched_iou([other, one], [one, other]) == 1  # whatever their order
+    found = scored("iou", "[0, 0, 2, 2]", "<answer>[1, 1, 3, 3]</answer>", "(0,0),(2,2)", "there")
+    assert found == pytest.approx([1 / 7, 1, 0])
+    with pytest.raises(DataError, match="expected boxes as"):
+        scored("iou", "on the left", "[1, 2, 3, 4]")
+
+
+def test_format():
+    good = ["<think>It is.</think><answer>5</answer>", " <think>a\nb</think>\n<answer>5</answer>\n"]
+    bad = [
+        "5",
+        "<answer>5</answer>",
+        f"Well, {good[0]}",
+        f"{good[0]}.",
+        good[0] + good[0],
+        "<think><think></think>",
+    ]
+    assert scored("format", None, *good, *bad) == [1] * 2 + [0] * 6
+    assert scored("format", None, "Yes, a dog.", "yes", reward_format=r"(Yes|No), .*\.") == [1, 0]
+
+
+def test_length():
+    """From 4 to 10 words nothing is taken off; 1 word is 3 of 4 too few, 15 are 5 of 10 too many."""
+    texts = [" ".join(["word"] * number) for number in (0, 1, 4, 10, 15, 20, 99)]
+    assert scored("length", None, *texts, reward_length=[4, 10]) == [-1, -0.75, 0, 0, -0.5, -1, -1]
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """A dog and, by a caption, a ball in picture 7."""
+    categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    instances = {"annotations": [{"image_id": 7, "category_id": 1}], "categories": categories, "images": []}
+    captions = {"annotations": [{"image_id": 7, "caption": "A puppy with a ball."}], "images": []}
+    (tmp_path / "instances.json").write_text(json.dumps(instances))
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    (tmp_path / "synonyms.txt").write_text("dog, puppy\ncat, kitten\nsports ball, ball\nfrisbee\n")
+    truth = f"{tmp_path / 'instances.json'} {tmp_path / 'captions.json'}"
+    return {"truth": truth, "synonyms": str(tmp_path / "synonyms.txt")}
+
+
+TEXTS = ["A puppy.", "Dogs, a ball and a cat.", "A kitten with a frisbee.", "Nothing."]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("chair", [0, -1 / 3, -1, 0]),
+        ("recall", [0.5, 1, 0, 0]),
+        ("amber", [0.5, 2 / 3, -1, 0]),
+    ],
+)
+def test_objects_against_coco(name, values, coco):
+    (function,) = reward_functions(config(name, **coco)).values()
+    asked = record(name="of-train", images=(Path("COCO_train2014_000000000007.jpg"),))
+    assert function(asked, TEXTS) == pytest.approx(values)
+
+
+def test_objects_against_a_demo_world(tmp_path):
+    scenes = [{"id": "s1", "objects": ["dog"]}, {"id": "empty", "objects": []}]
+    world = {"objects": ["dog", "cat", "hot dog"], "scenes": scenes}
+    (tmp_path / "truth_train.json").write_text(json.dumps(world))
+    (function,) = reward_functions(config("amber", truth=str(tmp_path / "truth_train.json"))).values()
+    assert function(record(name="s1"), ["Two dogs.", "A dog and a hot dog.", "A cat."]) == [1, 0.5, -1]
+    assert function(record(name="empty"), ["A cat.", "Nothing."]) == [0, 1]
+    with pytest.raises(DataError, match="--truth says nothing of its picture"):
+        function(record(name="s2"), ["A dog."])
+
+
+def test_truth_that_is_missing_is_told_before_a_run(coco, tmp_path):
+    with pytest.raises(DataError, match=r"--truth .*none.json: no such file"):
+        reward_functions(config("chair", truth=str(tmp_path / "none.json")))
+    with pytest.raises(DataError, match="expected CHAIR's --synonyms too"):
+        reward_functions(config("chair", truth=coco["truth"]))
+    known, unknown = record(name="7"), record(name="8", images=(Path("000000000008.jpg"),))
+    try_rewards(config("chair", "length", **coco), [known])
+    with pytest.raises(DataError, match=r"says nothing of its picture \(8, 8\)"):
+        try_rewards(config("chair", **coco), [known] * 99 + [unknown])
+    with pytest.raises(DataError, match="has no label to check an answer against"):
+        try_rewards(config("exact"), [known])
+
+
+def sleeps(record, responses):
+    time.sleep(20)
+
+
+def fails(record, responses):
+    return responses[7]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sleeps", "gave no answer in 0.2 s; expected one, or a higher --reward_timeout_s, for test"),
+        ("fails", r"failed with IndexError: list index out of range, for test\[0\] \(7\)"),
+    ],
+)
+def test_a_function_that_hangs_or_fails_ends_with_its_name(name, message):
+    started = time.monotonic()
+    with pytest.raises(DataError, match=f"reward {__name__}:{name}: {message}"):
+        scored(f"{__name__}:{name}", None, "a", reward_timeout_s=0.2)
+    assert time.monotonic() - started < 5

@@ -1,0 +1,104 @@
+"""Rewards as functions of a record and the responses to it: those that ship, and a user's own."""
+
+import importlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from training.rewards.table import OfRecord, shipped
+from training.utils.config.rewards_config import RewardsConfig
+from training.utils.data.record import DataError, Record
+
+RewardFunction = Callable[[Record, list[str]], list[float]]
+NUM_TRIED = 10_000  # records, spread evenly
+
+
+def reward_functions(config: RewardsConfig) -> dict[str, RewardFunction]:
+    """By name, in the order of the flag.
+
+    Raises:
+        DataError: there is no such function, or no truth for one; from a function, what `within` says.
+    """
+    ships = {name: as_function(of_record) for name, of_record in shipped(config).items()}
+    return {
+        name: within(config.reward_timeout_s, name, ships.get(name) or load_function(name))
+        for name in config.reward_functions
+    }
+
+
+def as_function(of_record: OfRecord) -> RewardFunction:
+    def scores(record: Record, responses: list[str]) -> list[float]:
+        score = of_record(record)
+        return [score(text) for text in responses]
+
+    return scores
+
+
+def load_function(name: str) -> RewardFunction:
+    """A Python function given as `module:function`.
+
+    Raises:
+        DataError: there is none.
+    """
+    module_name, _, function_name = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"--reward_functions {name}: {error}; expected module:function, importable from here"
+        ) from None
+
+
+def within(seconds: float, name: str, function: RewardFunction) -> RewardFunction:
+    """The function, which may not take longer for a record.
+
+    Raises:
+        DataError: (from the function) it took longer, or failed.
+    """
+
+    def scores(record: Record, responses: list[str]) -> list[float]:
+        try:
+            with time_limit(seconds):
+                return list(function(record, responses))
+        except DataError:
+            raise
+        except TimeoutError:
+            why = f"gave no answer in {seconds:g} s; expected one, or a higher --reward_timeout_s"
+        except Exception as error:  # whatever a user's function raises
+            why = f"failed with {type(error).__name__}: {error}"
+        raise DataError(f"reward {name}: {why}, for {record.source} ({record.id})")
+
+    return scores
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """TimeoutError after so long. In the main thread alone, where a signal can interrupt what runs."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def try_rewards(config: RewardsConfig, records: Sequence[Record]) -> None:
+    """Tries the rewards that ship on some records, before a model is loaded.
+
+    Raises:
+        DataError: a record lacks the truth that a reward needs.
+    """
+    chosen = range(0, len(records), -(-len(records) // NUM_TRIED) or 1)
+    for of_record in shipped(config).values():
+        for number in chosen:
+            of_record(records[number])

@@ -82,7 +82,7 @@ def load_rewards(
         model, rewards[path] = load_reward(config, path, policy_encoder, has_images)
         models.append(model)
     rewards |= text_rewards(config, policy_encoder)
-    return WeightedRewards(rewards, config.reward_weights or [1.0] * len(rewards), tuple(models))
+    return WeightedRewards(rewards, config.weights, tuple(models))
 
 
 def rendered_reward(

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ from .weights import published_weights
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: weights are handed over as they are
-    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_LEVEL": "CRITICAL",  # at an error it shows its whole input, pixels too; the exception comes here
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
 }
@@ -37,6 +38,16 @@ MOST_SEEDS = 1 << 62  # vLLM takes 64 bits with a sign, and -1 for none
 
 class WeightsMissing(Told):
     """The engine has weights that the policy did not send."""
+
+
+def on_cpu(longest: int) -> dict[str, Any]:
+    """What differs without a GPU: there are no graphs, compiling takes minutes, and vLLM's random numbers fail where
+    a prompt is read in parts."""
+    return {
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(longest, 4096),
+    }
 
 
 class VLLMEngine:
@@ -63,15 +74,15 @@ class VLLMEngine:
             model = policy.model.config
             model.save_pretrained(folder)
             encoder.processor.save_pretrained(folder)
-            positions = getattr(model.get_text_config(), "max_position_embeddings", longest)
+            longest = min(longest, getattr(model.get_text_config(), "max_position_embeddings", longest))
             self.llm = LLM(
                 model=folder,
                 load_format="dummy",
                 dtype=str(policy.model.dtype).removeprefix("torch."),
-                max_model_len=min(longest, positions),
+                max_model_len=longest,
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=self.sleeps,
-                enforce_eager=not self.sleeps,  # without a GPU there are no graphs, and compiling takes minutes
+                **({} if self.sleeps else on_cpu(longest)),
                 tensor_parallel_size=config.rollout_tensor_parallel,
                 distributed_executor_backend="external_launcher" if dist.world_size() > 1 else None,
                 generation_config="vllm",

@@ -13,7 +13,8 @@ OUTPUT=${OUTPUT:-models/predictions}         # output folder
 NAME=${NAME:-predictions.jsonl}              # file in it
 TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
 BEAMS=${BEAMS:-1}                            # beams of beam search, with temperature 0 and one response
-BATCH=${BATCH:-8}                            # prompts that are answered at a time on each device
+BATCH=${BATCH:-8}                            # prompts that are answered at a time on each device; vllm likes hundreds
+ENGINE=${ENGINE:-own}                        # what samples: own, or vllm (docs/vllm.md)
 SAMPLES=${SAMPLES:-1}                        # responses of a prompt
 TEMPERATURE=${TEMPERATURE:-0}                # 0 is greedy
 MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of a response
@@ -28,6 +29,7 @@ launch eval.predict \
   --image_folder "$IMAGES" \
   --output_path "$OUTPUT/$NAME" \
   --batch_size "$BATCH" \
+  --rollout_engine "$ENGINE" \
   --num_return_sequences "$SAMPLES" \
   --num_beams "$BEAMS" \
   --temperature "$TEMPERATURE" \

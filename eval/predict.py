@@ -7,6 +7,7 @@ of the samples; then `response` is the best of them (best-of-n). A run that was 
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -29,12 +30,14 @@ from training.utils.files import jsonl
 from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy, require_reward_model
-from training.utils.model.generate import generate
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
 from training.utils.process.stop import until_stopped
+from training.utils.rollouts.build import build_rollout_engine
+from training.utils.rollouts.gap import require_same_prompts
+from training.utils.rollouts.rollout_engine import RolloutEngine
 from training.utils.run.identity import identify
 
 logger = logging.getLogger(__name__)
@@ -74,26 +77,33 @@ def answer_all(
     config: PredictConfig, encoder: Encoder, records: Sequence[Record], todo: Sequence[int], lines: Lines
 ) -> None:
     """Answers to the records of these numbers, written as they come, with the scores of a reward model if any."""
-    policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False).to(dist.device())
+    policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False)
+    if config.rollout_engine == "own":  # another takes the weights over
+        policy = policy.to(dist.device())
     has_images = have_images(records)
     reward = None
     if config.reward_model_ckpt_path:
         reward_model, reward = load_reward(config, config.reward_model_ckpt_path, encoder, has_images)
         share_towers(policy, reward_model)
 
+    longest = config.max_seq_len + config.max_new_tokens
+    engine = build_rollout_engine(config, lambda: nullcontext(policy), encoder, config.batch_size, longest)
     started, num_tokens = time.monotonic(), 0
     mine = todo[dist.rank() :: dist.world_size()]
     collate = Collator(encoder, has_images=False)
     batches = tqdm(list(_chunks(mine, config.batch_size)), unit="batch", disable=not dist.is_main())
-    for numbers in until_stopped(batches):
-        prompts = [encoder.encode(records[number]) for number in numbers]
-        seeds = [hash((config.seed, number)) for number in numbers]
-        responses = answer(policy, encoder, prompts, config, seeds)
-        scores = score(reward, collate, prompts, responses, encoder) if reward else [None] * len(prompts)
-        num_tokens += sum(len(ids) for texts in responses for ids in texts)
-        for number, texts, values in zip(numbers, responses, scores, strict=True):
-            ended = [ids[-1] in encoder.stop_ids for ids in texts]
-            lines.write(prediction(records[number], [encoder.decode(ids) for ids in texts], values, ended))
+    with engine.awake():
+        for numbers in until_stopped(batches):
+            prompts = [encoder.encode(records[number]) for number in numbers]
+            seeds = [hash((config.seed, number)) for number in numbers]
+            responses = answer(engine, policy, encoder, prompts, config, seeds)
+            scores = score(reward, collate, prompts, responses, encoder) if reward else [None] * len(prompts)
+            num_tokens += sum(len(ids) for texts in responses for ids in texts)
+            for number, texts, values in zip(numbers, responses, scores, strict=True):
+                ended = [ids[-1] in encoder.stop_ids for ids in texts]
+                lines.write(
+                    prediction(records[number], [encoder.decode(ids) for ids in texts], values, ended)
+                )
     num_tokens = int(dist.sum_over_ranks(num_tokens))  # every process has written its lines by now
     seconds = time.monotonic() - started
     if dist.is_main():
@@ -101,6 +111,7 @@ def answer_all(
 
 
 def answer(
+    engine: RolloutEngine,
     policy: Policy,
     encoder: Encoder,
     prompts: Sequence[Tree],
@@ -109,10 +120,11 @@ def answer(
 ) -> list[list[list[int]]]:
     """Token ids of `num_return_sequences` responses for each prompt."""
     sampling = build_sampling(config, encoder, config.max_new_tokens)
-    pad_id = encoder.tokenizer.pad_token_id
     if config.num_beams > 1:
-        return beam_search(policy, prompts, sampling, config.num_beams, pad_id)
-    return generate(policy, prompts, sampling, config.num_return_sequences, seeds, pad_id)
+        return beam_search(policy, prompts, sampling, config.num_beams, encoder.tokenizer.pad_token_id)
+    answered = engine.respond(prompts, sampling, config.num_return_sequences, seeds)
+    require_same_prompts(prompts, answered)
+    return [answers.ids for answers in answered]
 
 
 @torch.no_grad()

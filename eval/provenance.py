@@ -16,6 +16,7 @@ GENERATION = (
     "max_new_tokens",
     "template",
     "num_return_sequences",
+    "rollout_engine",
 )
 TRUTH = (".json", ".jsonl", ".txt", ".parquet", ".tsv", ".csv")
 WEIGHTS = "--from_checkpoint: weights"

@@ -78,7 +78,7 @@ def test_an_answer_that_ends_is_known_to(tiny_llava, tmp_path, monkeypatch):
     """Its last token ends it; the other two of the stub do not."""
     stop = None
 
-    def stub(policy, encoder, prompts, config, seeds):
+    def stub(engine, policy, encoder, prompts, config, seeds):
         nonlocal stop
         stop = stop or encoder.tokenizer.eos_token_id
         return [[[10, 11, stop], [10, 11, 12]] for _ in prompts]

@@ -9,6 +9,7 @@ from .data_config import DataConfig
 from .flags import May, flag, require, require_other_file
 from .legacy_flags import OF_GENERATION, OF_TRAINING
 from .model_config import ModelConfig, PartsConfig
+from .rollout_config import EngineConfig
 from .train_config import TrainConfig
 
 
@@ -138,7 +139,7 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True)
-class PredictConfig(DataConfig, ModelConfig):
+class PredictConfig(EngineConfig, DataConfig, ModelConfig):
     """Prediction."""
 
     without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING
@@ -187,6 +188,10 @@ class PredictConfig(DataConfig, ModelConfig):
         require(
             self.num_beams == 1 or (self.temperature == 0 and self.num_return_sequences == 1),
             f"--num_beams {self.num_beams}: expected 1 with --temperature above 0 or several --num_return_sequences",
+        )
+        require(
+            self.num_beams == 1 or self.rollout_engine == "own",
+            f"--num_beams {self.num_beams}: expected 1 with --rollout_engine {self.rollout_engine}",
         )
         number, of = self.which_part
         require(1 <= number <= of, f"--part {self.part}: expected K/N with K from 1 to N, e.g. 2/4")

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Installs vLLM into an environment of its own (scripts/setup_vllm.sh), tries there all that takes it, and measures:
+# docs/vllm.md has the figures. Without a GPU too. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup_vllm.sh
+
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tiny models: more threads only wait for each other
+python -m pytest -q -rA --no-header -p no:cacheprovider tests/vllm tests/ppo/test_gap.py "$@"
+OMP_NUM_THREADS=2 python -W ignore -m scripts.bench_vllm

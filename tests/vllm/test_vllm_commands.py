@@ -1,0 +1,140 @@
+"""Commands that take vLLM, as a user starts them; a server of a model that was trained here."""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import requests
+from PIL import Image
+
+from tests.conftest import ROOT, SAMPLES, run_script
+from training.utils.files import jsonl
+
+SETTINGS = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+PROMPTS = SAMPLES / "ppo.json"
+
+
+def predict(model, output, engine, **more):
+    given = {"MODEL": model, "DATA": PROMPTS, "OUTPUT": output, "ENGINE": engine, "MAX_RESPONSE_LEN": 24}
+    done = run_script("run_predict.sh", "--dataset_samples", "8", **SETTINGS | given | more)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return jsonl.read(output / "predictions.jsonl")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_llava, tmp_path_factory):
+    """The output folder of a stage: a model that DPO trained."""
+    folder = tmp_path_factory.mktemp("trained") / "dpo"
+    given = {"MODEL": tiny_llava, "OUTPUT": folder, "DATA": SAMPLES / "reward.json", "EPOCHS": 1, "LR": 1e-3}
+    done = run_script("run_dpo_training.sh", "--max_steps", "3", **SETTINGS | given)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(trained, tmp_path_factory):
+    """What our own engine answers, greedily."""
+    return predict(trained, tmp_path_factory.mktemp("own"), "own")
+
+
+def test_predictions_are_those_of_our_own_engine(trained, answers, tmp_path):
+    found = predict(trained, tmp_path, "vllm")
+    equal = [one["response"] == other["response"] for one, other in zip(found, answers, strict=True)]
+    print(f"greedy predictions equal to ours: {sum(equal)} of {len(equal)}")
+    assert all(equal)
+
+
+def test_best_of_n_takes_vllm(trained, taste, tmp_path):
+    lines = predict(trained, tmp_path, "vllm", SAMPLES=4, TEMPERATURE=1, REWARD_MODEL=taste)
+    for line in lines:
+        assert len(set(line["responses"])) > 1 and len(line["scores"]) == 4
+        assert line["response"] == line["responses"][line["scores"].index(max(line["scores"]))]
+    assert (tmp_path / "predictions.best_of_n.json").is_file()
+
+
+@contextmanager
+def serving(folder):
+    """`vllm serve` of a model folder; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = (
+        os.environ | SETTINGS | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    )
+    command = [
+        f"{sys.prefix}/bin/vllm", "serve", str(folder), "--served-model-name", "ours", "--port", str(port),
+        "--host", "127.0.0.1", "--enforce-eager", "--max-model-len", "512", "--dtype", "float32",
+        "--generation-config", "vllm",
+    ]  # fmt: skip
+    log = folder.parent / "serve.log"
+    with log.open("w") as written:
+        server = subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            assert server.poll() is None, log.read_text()[-3000:]
+            try:
+                if requests.get(f"{url}/health", timeout=5).status_code == 200:
+                    break
+            except requests.ConnectionError:
+                time.sleep(1)
+        yield f"{url}/v1"
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def model_of(trained):
+    return trained / (trained / "latest").read_text().strip()
+
+
+def uri_of(path):
+    shown = io.BytesIO()
+    Image.open(path).convert("RGB").save(shown, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(shown.getvalue()).decode()}"
+
+
+@pytest.fixture(scope="module")
+def url(trained):
+    with serving(model_of(trained)) as address:
+        yield address
+
+
+def test_a_server_answers_a_chat_with_a_picture_as_run_predict_does(url, answers):
+    records = {record["id"]: record for record in json.loads(PROMPTS.read_text())}
+    equal = 0
+    for line in answers:
+        record = records[line["id"]]
+        text = record["conversations"][0]["value"].replace("<image>", "").strip()
+        picture = {"type": "image_url", "image_url": {"url": uri_of(SAMPLES / record["image"])}}
+        asked = {"role": "user", "content": [picture, {"type": "text", "text": text}]}
+        settings = {"model": "ours", "temperature": 0, "max_tokens": 24}
+        answer = requests.post(
+            f"{url}/chat/completions", json=settings | {"messages": [asked]}, timeout=60
+        ).json()
+        equal += answer["choices"][0]["message"]["content"].strip() == line["response"].strip()
+    print(f"greedy answers of the server equal to ours: {equal} of {len(answers)}")
+    assert equal == len(answers)
+
+
+def test_a_judge_behind_a_server_sees_pictures_and_is_asked_by_many_at_once(url, answers, tmp_path):
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in answers))
+    command = [
+        sys.executable, "-m", "eval.judge", "--bench", "win_rate", "--judge", "endpoint",
+        "--predictions", str(tmp_path / "answers.jsonl"), "--baseline", str(tmp_path / "answers.jsonl"),
+        "--judge_url", url, "--judge_model", "ours", "--judge_images", "true", "--data_path", str(PROMPTS),
+        "--judge_max_tokens", "8", "--output", str(tmp_path / "judged.json"),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | SETTINGS
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    replies = jsonl.read(tmp_path / "judged.json.replies.jsonl")
+    assert len(replies) >= len(answers) and all(reply.get("reply") is not None for reply in replies)

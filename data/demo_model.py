@@ -15,6 +15,8 @@ import training.utils  # noqa: F401  (repairs torchvision before transformers ne
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
+from training.utils.model.llava import Llava  # repairs torchvision before transformers needs it
+from training.utils.model.save import save_model
 from training.utils.process.command import run_command
 
 from transformers import (  # isort: skip
@@ -145,7 +147,7 @@ def write_llava(
         )
     )
     model.generation_config = GenerationConfig(**special_ids(tokenizer))
-    model.save_pretrained(folder, save_original_format=False)
+    save_model(Llava(), model, folder, model.state_dict())
     size = {"height": vision.image_size, "width": vision.image_size}
     LlavaProcessor(
         image_processor=CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False),

@@ -71,8 +71,9 @@ def weights(output: Path, name: str | None = None) -> dict:
     """The weights of the newest model folder of a run, its head included."""
     folder = output / (name or (output / "latest").read_text().strip())
     tensors = load_file(folder / "model.safetensors")
-    head = folder / "value_head.safetensors"
-    return tensors | ({f"head.{n}": t for n, t in load_file(head).items()} if head.is_file() else {})
+    file = folder / "value_head.safetensors"
+    head = load_file(file) if file.is_file() else {}
+    return tensors | {f"head.{name.removeprefix('v_head.')}": tensor for name, tensor in head.items()}
 
 
 def log(output: Path) -> list[dict]:

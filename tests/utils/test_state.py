@@ -40,7 +40,7 @@ def build(checkpoint, zero_stage=0, precision="fp32", tied=False, **more):
 
 def saved(engine, folder):
     """The folder, with the state of an engine in it."""
-    State.of({"engine": engine}, "", {"step": 1, "stage": {}}).write(folder)
+    State.of({"engine": engine}, {}, {"step": 1, "stage": {}}).write(folder)
     return folder
 
 
@@ -111,7 +111,7 @@ def test_a_state_from_before_the_first_update_goes_on_too(tiny_llava, batch, tmp
 def test_a_copy_stays_what_it_was_while_training_goes_on(tiny_llava, batch, tmp_path):
     engine = build(tiny_llava)
     losses(engine, batch, 2)
-    state = State.of({"engine": engine}, "", {"step": 1, "stage": {}}).copy()
+    state = State.of({"engine": engine}, {}, {"step": 1, "stage": {}}).copy()
     weights, before = engine.state_dict(), {n: t.clone() for n, t in engine.module.state_dict().items()}
     expected = losses(engine, batch, 3)
     state.write(tmp_path)

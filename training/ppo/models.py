@@ -25,7 +25,7 @@ from training.utils.model.build_model import (
     build_backbone,
     build_policy,
     build_value_model,
-    read_head,
+    load_head,
     require_adapter,
     require_reward_model,
 )
@@ -158,7 +158,7 @@ def one_backbone(config: PPOConfig, encoder: Encoder, encoders: dict[str, Encode
     def value_model(adapter: str, head: Path | None, trainable: bool) -> ValueModel:
         model = ValueModel(Adapted(backbone, adapter), encoder.family)
         if head:
-            read_head(model, head)
+            load_head(model, head)
         model.v_head.to(backbone.model.dtype)
         return model.requires_grad_(trainable)
 

@@ -18,6 +18,7 @@ from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import FAMILIES, build_policy, get_family
 from training.utils.model.generate import Sampling, generate
 from training.utils.model.policy import Policy
+from training.utils.model.save import save_model
 from training.utils.model.tower import frozen_towers
 from training.utils.model.value_head import ValueModel
 
@@ -289,7 +290,7 @@ def test_adapters_alone_move_and_are_merged_when_saved(tiny, tmp_path):
             if ".lora_B" in name:
                 parameter.normal_(0, 0.3)
         after = policy.eval()(batch)
-        tiny.family.save_model(policy.model, tmp_path, policy.model.state_dict())
+        save_model(tiny.family, policy.model, tmp_path, policy.model.state_dict())
         loaded = Policy(tiny.family.load_model(str(tmp_path)).eval(), tiny.family)
         torch.testing.assert_close(loaded(batch), after, atol=5e-5, rtol=0)
     assert (after - before).abs().max() > 1e-2
@@ -310,7 +311,7 @@ def test_a_frozen_tower_changes_nothing_and_is_saved_with_the_rest(tiny, tmp_pat
         for parameter in frozen.parameters():  # projector and language model
             parameter.mul_(1.1)
         moved = frozen(batch)
-        tiny.family.save_model(model, tmp_path, model.state_dict())
+        save_model(tiny.family, model, tmp_path, model.state_dict())
         loaded = Policy(tiny.family.load_model(str(tmp_path)).eval(), tiny.family)
         torch.testing.assert_close(loaded(batch), moved, atol=1e-5, rtol=0)
         assert (moved - expected).abs().max() > 1e-3

@@ -6,6 +6,7 @@ import torch
 from tests.tiny_families import build_tiny
 from training.utils.config.stage_config import RewardConfig
 from training.utils.model.build_model import build_value_model, get_family
+from training.utils.model.save import save_model
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -25,7 +26,7 @@ def test_it_takes_no_memory_and_is_saved_as_it_was(tied, trainable, tmp_path):
     assert not any("lm_head" in name for name in built.state_dict())
     if not trainable:
         return
-    family.save_model(built.model, tmp_path / "saved", built.model.state_dict())
+    save_model(family, built.model, tmp_path / "saved", built.model.state_dict())
     assert not any("lm_head" in name for name in built.state_dict())  # nor after it was saved
     before, after = (family.load_model(str(tmp_path / name)).state_dict() for name in ("model", "saved"))
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)

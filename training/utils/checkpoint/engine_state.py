@@ -1,6 +1,6 @@
 """The state of an engine in training: what a process alone knows, as tensors, and what all know, as plain values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict
 from typing import Any
 
@@ -16,9 +16,13 @@ MASTER, BUFFER = "master", "buffer"
 Read = Callable[[str, str, int, int], Tensor]
 
 
-def fragments(engine: Engine, with_masters: bool = True) -> dict[str, Tensor]:
+def fragments(engine: Engine, elsewhere: Container[str] = ()) -> dict[str, Tensor]:
     """Flat views of what training has changed and this process has to keep, by `KIND/NAME@START`: masters and moments
-    of its shares, and on the main process the buffers."""
+    of its shares, and on the main process the buffers.
+
+    Args:
+        elsewhere: names of weights whose masters are kept elsewhere.
+    """
     found = {}
     if dist.is_main():
         found = {f"{BUFFER}/{name}@0": tensor.flatten() for name, tensor in engine.buffers().items()}
@@ -26,7 +30,7 @@ def fragments(engine: Engine, with_masters: bool = True) -> dict[str, Tensor]:
         return found  # each process has all of them
     for share in shares(engine.ds):
         moments = engine.adamw.state.get(share.holder, {})  # none before the first step
-        parts = {MASTER: share.holder} if with_masters else {}
+        parts = {} if share.name in elsewhere else {MASTER: share.holder}
         parts |= {kind: moments[kind] for kind in MOMENTS if kind in moments}
         found |= {f"{kind}/{share.name}@{share.start}": share.of(whole) for kind, whole in parts.items()}
     return found

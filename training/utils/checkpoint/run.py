@@ -11,7 +11,7 @@ leaves the one before untouched.
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from .engine_state import MASTER, restore
 from .manifest import collect_reports, report
 from .publish import begin, link, publish
 from .random_state import seed_anew, set_random_state
-from .snapshot import State, model_writer
+from .snapshot import State, model_writer, places
 from .state_files import RANDOM, Fragments, read_facts
 from .states import STATE, remove, surplus
 
@@ -63,7 +63,8 @@ class Run:
         self.adapts = config.only_optimize_lora
         self.has_adapters = config.lang_lora_dim + config.vis_lora_dim > 0
         self.in_4bit = config.load_in_4bit
-        # Weights in fp32 are their own masters, and a model that is written beside them need not be written twice.
+        # Weights in fp32 are their own masters, and a model that is written beside them need not be written twice,
+        # but for those that its files hold in another form.
         self.masters_in_model = config.torch_dtype == torch.float32 and not self.has_adapters
 
         def start() -> tuple[Identity, Path | None]:
@@ -103,9 +104,11 @@ class Run:
         partials = begin(self.folder, names)
         models = [partials[name] for name in names if name == due.model or not self.has_adapters]
         first, engine = next(iter(engines.items()))
-        trained = {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
-        without_masters = first if self.masters_in_model else ""
-        state = State.of(engines if checkpoint else {}, without_masters, {"step": step, "stage": stage or {}})
+        trained = [name for name, p in engine.module.named_parameters() if p.requires_grad]
+        in_model = places(engine) if checkpoint and self.masters_in_model else {}
+        state = State.of(
+            engines if checkpoint else {}, {first: in_model}, {"step": step, "stage": stage or {}}
+        )
         num_bytes = state.num_bytes + (engine.trained_bytes if models and dist.is_main() else 0)
         # Adapters on 4-bit weights are merged into a model that is loaded for it: no work for a second thread.
         if copies := MARGIN * num_bytes < free_memory() and not (models and self.in_4bit):
@@ -123,8 +126,8 @@ class Run:
                 write_model(models[0])
                 for other in models[1:]:
                     link(models[0], other)
-            if checkpoint and self.masters_in_model:
-                require_masters(models[0], trained)
+            if in_model:
+                require_masters(models[0], trained, in_model)
             publish(self.folder, partials, collect_reports(partials[checkpoint]) if checkpoint else {})
             for old in surplus(self.folder, step, self.limit):
                 remove(old)
@@ -161,8 +164,9 @@ class Run:
         folder, first = self.resume_from / STATE, next(iter(engines))
         facts = read_facts(folder)
         for name, engine in engines.items():
-            model = self.resume_from if name == first and self.masters_in_model else None
-            with Fragments(folder, name, model) as found:
+            has_masters = name == first and self.masters_in_model
+            model = (self.resume_from, places(engine)) if has_masters else ()
+            with Fragments(folder, name, *model) as found:
                 restore(engine, facts["engines"][name], found.read)
         if facts["processes"] == dist.world_size():
             set_random_state(json.loads((folder / RANDOM.format(dist.rank())).read_text()))
@@ -177,8 +181,12 @@ class Run:
         return facts["step"], facts["stage"]
 
 
-def require_masters(model: Path, trained: Iterable[str]) -> None:
-    """Raises RuntimeError where a model folder has not the weights that its run could go on from."""
-    with Fragments(model / STATE, "", model) as found:
-        if lost := found.lacks(MASTER, trained):
+def require_masters(model: Path, trained: Iterable[str], in_model: Mapping[str, str]) -> None:
+    """Raises RuntimeError where a model folder has not the weights that its run could go on from.
+
+    Args:
+        in_model: names of weights that have to be there, and what its files call them.
+    """
+    with Fragments(model / STATE, "", model, in_model) as found:
+        if lost := found.lacks(MASTER, filter(in_model.__contains__, trained)):
             raise RuntimeError(f"{model}: was written without {', '.join(lost)}: nothing can go on from it")

@@ -1,7 +1,7 @@
 """What a run is after a step: taken on the training thread, written on another one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -9,9 +9,10 @@ from typing import Any, Self
 from torch import Tensor
 
 from ..engine.engine import Engine
-from ..files.model_folder import ADAPTER_FOLDER, write_extras
+from ..files.model_folder import ADAPTER_FOLDER, HEAD, write_extras
 from ..model.backbone import Adapted
 from ..model.lora import save_adapter
+from ..model.save import names_in_files, save_model
 from ..process import dist
 from .engine_state import facts, fragments
 from .random_state import random_state
@@ -30,13 +31,15 @@ class State:
     facts: dict[str, Any]
 
     @classmethod
-    def of(cls, engines: dict[str, Engine], without_masters: str, about: dict[str, Any]) -> Self:
+    def of(
+        cls, engines: dict[str, Engine], elsewhere: Mapping[str, Container[str]], about: dict[str, Any]
+    ) -> Self:
         """
         Args:
-            without_masters: the engine whose masters are kept elsewhere, if there is one.
+            elsewhere: by engine, names of weights whose masters are kept elsewhere.
             about: what else to remember, plain values, the same on every process.
         """
-        tensors = {name: fragments(engine, name != without_masters) for name, engine in engines.items()}
+        tensors = {name: fragments(engine, elsewhere.get(name, ())) for name, engine in engines.items()}
         known = {name: facts(engine) for name, engine in engines.items()}
         return cls(tensors, random_state(), {"processes": dist.world_size(), "engines": known} | about)
 
@@ -65,6 +68,14 @@ class State:
         return [file.relative_to(checkpoint).as_posix() for file in written]
 
 
+def places(engine: Engine) -> dict[str, str]:
+    """Where the weights of an engine stand in the folder of its model, as they are: their names in its files, by
+    those that the engine has for them."""
+    module = engine.module
+    found = {f"model.{name}": there for name, there in names_in_files(module.family, module.model).items()}
+    return found | {name: name for name in module.state_dict() if name.startswith(HEAD)}
+
+
 def model_writer(
     engine: Engine, copies: bool, metadata: dict[str, Any], with_adapter: bool
 ) -> Callable[[Path], None]:
@@ -79,15 +90,16 @@ def model_writer(
     state = engine.state_dict(copies)
     module = engine.module
     model = module.model
-    head = {name.removeprefix("v_head."): t for name, t in state.items() if name.startswith("v_head.")}
+    head = {name.removeprefix(HEAD): t for name, t in state.items() if name.startswith(HEAD)}
+    scale = [module.v_head.scale] if head else []
     weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
     if isinstance(model, Adapted):
         model, weights = model.whole(), model.whole_weights() if dist.is_main() else {}
 
     def write(folder: Path) -> None:
-        module.family.save_model(model, folder, weights)
+        save_model(module.family, model, folder, weights)
         if with_adapter:
             save_adapter(model, weights, folder / ADAPTER_FOLDER)
-        write_extras(folder, head, metadata)
+        write_extras(folder, head, metadata, *scale)
 
     return write

@@ -5,11 +5,12 @@
     ENGINE-R-00.safetensors, ...  fragments of the masters and moments of process R, as `KIND/NAME@START`
 
 Any number of processes can read them, at any ZeRO stage: each takes the elements that it needs from whatever files
-they are in. Masters of a model that is trained in fp32 are its weights, and stand in the model's own files alone.
+they are in. Masters of a model that is trained in fp32 are its weights, and stand in the model's own files alone,
+by the names that it has on the hub, unless those files hold them in another form.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from math import prod
 from pathlib import Path
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data.record import DataError
-from ..files.model_folder import HEAD_FILE
+from ..files.model_folder import HEAD, HEAD_FILE
 from ..process import dist
 from .engine_state import MASTER
 
@@ -80,32 +81,43 @@ def read_facts(folder: Path) -> dict[str, Any]:
 class Fragments:
     """What lies in the files of a state, to be read by the element."""
 
-    def __init__(self, folder: Path, engine: str, model: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, engine: str, model: Path | None = None, places: Mapping[str, str] | None = None
+    ) -> None:
         """
         Args:
             model: the folder of a model whose weights are the masters, where the state holds none.
+            places: what its files call a weight.
         """
         self.folder = folder
         self.engine = engine
         self._files = ExitStack()
         self._found: dict[str, list[Piece]] = {}  # by kind and name
-        self._take(folder.glob(f"{engine}-*.safetensors"))
+        for opened, key in self._tensors(folder.glob(f"{engine}-*.safetensors")):
+            what, start = key.rsplit("@", 1)
+            self._found.setdefault(what, []).append(_piece(opened, key, int(start)))
         if model:
-            self._take(model.glob("model*.safetensors"), f"{MASTER}/model.")
-            self._take(model.glob(HEAD_FILE), f"{MASTER}/v_head.")
+            self._find_masters(model, {there: name for name, there in (places or {}).items()})
 
-    def _take(self, files: Iterable[Path], whole: str = "") -> None:
-        """Takes note of what is in some files.
+    def _find_masters(self, model: Path, names: Mapping[str, str]) -> None:
+        """Takes the weights of a model for the masters that there are no fragments of. A folder of before has those
+        of the modules, without the engine's `model.` or `v_head.`.
 
         Args:
-            whole: kind and beginning of the names of tensors that are no fragments.
+            names: of weights, by those in its files.
         """
+        whole: dict[str, list[Piece]] = {}
+        for files, before in (("model*.safetensors", "model."), (HEAD_FILE, HEAD)):
+            for opened, key in self._tensors(model.glob(files)):
+                whole[f"{MASTER}/{names.get(key, before + key)}"] = [_piece(opened, key, 0)]
+        self._found = whole | self._found
+
+    def _tensors(self, files: Iterable[Path]) -> Iterator[tuple[Any, str]]:
+        """The tensors of some files: each file, and its key there."""
         for file in sorted(files):
             opened = self._files.enter_context(safe_open(file, framework="pt"))
             for key in opened.keys():  # noqa: SIM118  (it is no dict)
-                what, start = (f"{whole}{key}", "0") if whole else key.rsplit("@", 1)
-                end = int(start) + prod(opened.get_slice(key).get_shape())
-                self._found.setdefault(what, []).append((int(start), end, opened, key))
+                yield opened, key
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +147,10 @@ class Fragments:
     def lacks(self, kind: str, names: Iterable[str]) -> list[str]:
         """Of which tensors there is nothing of that kind."""
         return [name for name in names if f"{kind}/{name}" not in self._found]
+
+
+def _piece(opened: Any, key: str, start: int) -> Piece:
+    return start, start + prod(opened.get_slice(key).get_shape()), opened, key
 
 
 def _elements(opened: Any, key: str, start: int, end: int) -> Tensor:

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..data.record import DataError
 
-HEAD_FILE = "value_head.safetensors"
+HEAD_FILE, HEAD_CONFIG_FILE = "value_head.safetensors", "value_head.json"
+HEAD = "v_head."  # before the names of a value head's weights, as a module and in its file
 METADATA_FILE = "alignment.json"
 STATE = "state"  # in a checkpoint: what a run goes on from
 ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
@@ -42,12 +43,35 @@ def resolve_checkpoint(path: str | Path) -> Path:
     raise DataError(f"{path}: {what}; expected a model folder or the output folder of a training stage")
 
 
-def write_extras(folder: Path, head: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+def write_extras(
+    folder: Path, head: dict[str, Tensor], metadata: dict[str, Any], scale: tuple[float, float] = (0.0, 1.0)
+) -> None:
     """What this project adds to a model folder of transformers: the value head, if there is one, and what later
-    stages need to know."""
+    stages need to know. Other programs read the head as docs/reward_model.md says.
+
+    Args:
+        head: `weight` [1, D].
+        scale: mean and standard deviation that it measures by.
+    """
     if head:
-        save_file({name: tensor.contiguous() for name, tensor in head.items()}, folder / HEAD_FILE)
+        save_file({f"{HEAD}{name}": tensor.contiguous() for name, tensor in head.items()}, folder / HEAD_FILE)
+        about = {
+            "hidden_size": head["weight"].shape[1],
+            "hidden_state": "of the last layer, after the final norm",
+            "token": "the last one of the answer, which ends it",
+            "mean": scale[0],
+            "std": scale[1],
+        }
+        (folder / HEAD_CONFIG_FILE).write_text(json.dumps(about, indent=2) + "\n")
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def read_head(folder: Path) -> tuple[dict[str, Tensor], tuple[float, float]]:
+    """The value head of a model folder, and its scale, as `write_extras` has them. An older folder knows no scale."""
+    head = {name.removeprefix(HEAD): tensor for name, tensor in load_file(folder / HEAD_FILE).items()}
+    file = folder / HEAD_CONFIG_FILE
+    about = json.loads(file.read_text()) if file.is_file() else {"mean": 0.0, "std": 1.0}
+    return head, (about["mean"], about["std"])
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

@@ -28,10 +28,11 @@ from ..config.model_config import PartsConfig
 from ..data.record import DataError
 from ..process import dist
 from ..process.command import run_command
-from .from_scratch import FromScratchConfig, FromScratchForConditionalGeneration
+from .from_scratch import FromScratch, FromScratchConfig, FromScratchForConditionalGeneration
 from .open_clip_tower import OpenClipVision
 from .projectors import PROJECTORS
 from .read_config import read_config
+from .save import save_model
 
 IMAGE_TOKEN, PAD_TOKEN = "<image>", "<pad>"
 PARTS_FILE = "parts.json"
@@ -73,7 +74,7 @@ def assemble(parts: PartsConfig, folder: str, seed: int) -> None:
     model = put_together(parts, tower, grid, lm, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
     model.generation_config = lm.generation_config
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
+    save_model(FromScratch(), model, Path(folder), model.state_dict())
     build_processor(parts, model, grid, tokenizer).save_pretrained(folder)
 
 

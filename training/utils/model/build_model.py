@@ -6,7 +6,6 @@ To add a family, write a file like `llava.py` beside this one and add a line to 
 from contextlib import nullcontext
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch.nn import Module
 from transformers import PreTrainedModel
 
@@ -17,6 +16,7 @@ from ..engine.zero import sharded_loading
 from ..files.model_folder import (
     ADAPTER_FOLDER,
     HEAD_FILE,
+    read_head,
     read_metadata,
     resolve_checkpoint,
     weights_digest,
@@ -113,7 +113,7 @@ def build_value_model(
     model = ValueModel(_load(config, folder, family, trainable), family)
     UnusedHead(model.model, is_saved=trainable)
     if (folder / HEAD_FILE).is_file():
-        read_head(model, folder)
+        load_head(model, folder)
     model.v_head.to(model.model.dtype).requires_grad_(trainable)
     return model
 
@@ -171,9 +171,10 @@ def require_adapter(checkpoint: str | Path, base: str | Path) -> Path:
     return folder
 
 
-def read_head(model: ValueModel, folder: Path) -> None:
+def load_head(model: ValueModel, folder: Path) -> None:
     """Gives a value model the head of a reward model's folder."""
-    model.v_head.load_state_dict(load_file(folder / HEAD_FILE))
+    weights, model.v_head.scale = read_head(folder)
+    model.v_head.load_state_dict(weights)
 
 
 def _open(config: ModelConfig, folder: Path, family: Family, quantize: bool) -> PreTrainedModel:

@@ -8,23 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, Cache, PretrainedConfig, PreTrainedModel
+from transformers.core_model_loading import WeightTransform
 
 from ..data.record import Record
 from ..data.segments import Segment
 from ..data.tree import Batch
 from .image_len import Formula, image_lengths
-from .lora import merged
-from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, apart, present
+from .parts import LANGUAGE_MODELS, PROJECTORS, VISION_TOWERS, present
+from .save import published_conversions
 from .tower import FrozenTower
 from .tree_attention import tree_mask
-from .unused_head import UnusedHead
 
 if TYPE_CHECKING:
     from ..data.encode import Encoder
@@ -125,24 +124,11 @@ class Family:
         """Has the model ask its tower about images, as in its forward pass."""
         model.model.get_image_features(**vision)
 
-    def save_model(self, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
-        """Writes config, generation config and weights, as transformers loads them. The model may be in use.
+    # -- saving -------------------------------------------------------------------------------------
 
-        Args:
-            weights: state dict of `model`, without a frozen tower.
-        """
-        weights = merged(model, weights)
-        model = apart(model)
-        model.model = apart(model.model)
-        name, tower, head = self.tower_name(model), self.tower(model), model.lm_head
-        if isinstance(head, UnusedHead):
-            model.lm_head = head.whole()
-            weights = head.own_weights() | weights
-        if hasattr(tower, "whole"):
-            setattr(model.model, name, whole := tower.whole())
-            weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
-        # By the names of the modules: those of the file it came from depend on how it was loaded.
-        model.save_pretrained(folder, state_dict=weights, save_original_format=False)
+    def conversions(self, model: PreTrainedModel) -> list[WeightTransform]:
+        """What transformers makes of the weights of a published checkpoint; they are saved by their names there."""
+        return published_conversions(model)
 
     # -- images -------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from .build_model import get_family
 from .from_scratch import FromScratchConfig
 from .legacy_names import BACKBONE, HEAD, renamed
 from .read_config import read_config
+from .save import save_model
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def convert(config: ConvertConfig) -> None:
     if not any(key.endswith("lm_head.weight") for key in backbone):  # a reward model needs none
         backbone["lm_head.weight"] = model.lm_head.weight
     load_strictly(model, backbone)
-    family.save_model(model, folder, model.state_dict())
+    save_model(family, model, folder, model.state_dict())
     family.load_processor(str(base)).save_pretrained(folder)
     write_extras(folder, head, {"template": template})
     print(

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.core_model_loading import WeightTransform
 
 from ..data.record import DataError, Record
 from .family import Family
 from .proof import prove
+from .save import recorded_conversions
 
 if TYPE_CHECKING:
     from ..data.encode import Encoder
@@ -35,6 +37,9 @@ class OtherFamily(Family):
 
     def keeps_features(self, config: PretrainedConfig) -> bool:
         return False  # nobody has looked how its model asks its tower
+
+    def conversions(self, model: PreTrainedModel) -> list[WeightTransform]:
+        return recorded_conversions(model)  # nobody has looked which of all are for published checkpoints
 
     def will_prove(self, encoder: Encoder, records: Sequence[Record] = ()) -> None:
         self.encoder, self.records = encoder, records or self.records

@@ -1,0 +1,72 @@
+"""Model folders, with the names that the weights of a family have on the hub.
+
+transformers names weights after its modules, and renames them when it loads a published checkpoint; that changes
+from version to version. Other programs, as vLLM, know the published names. Here transformers' own tables of
+conversions are read backwards, whatever file a model came from, or none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import PrefixChange, WeightConverter, WeightTransform, rename_source_key
+
+from .lora import merged
+from .parts import apart
+from .unused_head import UnusedHead
+
+if TYPE_CHECKING:
+    from .family import Family
+
+SHARD = "5GB"  # of weights in a file, at most: a usual size on the hub
+
+
+def save_model(family: Family, model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> None:
+    """Writes config, generation config and weights, as transformers and other programs load them. The model may be
+    in use.
+
+    Args:
+        weights: state dict of `model`, without a frozen tower.
+    """
+    weights = merged(model, weights)
+    model = apart(model)
+    model.model = apart(model.model)
+    name, tower, head = family.tower_name(model), family.tower(model), model.lm_head
+    if isinstance(head, UnusedHead):
+        model.lm_head = head.whole()
+        weights = head.own_weights() | weights
+    if hasattr(tower, "whole"):
+        setattr(model.model, name, whole := tower.whole())
+        weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
+    model._weight_conversions = family.conversions(model)  # where save_pretrained looks for them
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=SHARD)
+
+
+def published_conversions(model: PreTrainedModel) -> list[WeightTransform]:
+    """What loading makes of a published checkpoint of a model that transformers has long known."""
+    return get_model_conversion_mapping(model, add_legacy=False)
+
+
+def recorded_conversions(model: PreTrainedModel) -> list[WeightTransform]:
+    """What loading made of the file that a model came from. Without a file, all that transformers has for it but
+    prefixes that come and go: with some models they are for files that nobody published."""
+    if (recorded := getattr(model, "_weight_conversions", None)) is not None:
+        return recorded
+    return [each for each in published_conversions(model) if not isinstance(each, PrefixChange)]
+
+
+def names_in_files(family: Family, model: PreTrainedModel) -> dict[str, str]:
+    """Where the weights of a model stand in the files that `save_model` writes: their names there, by those in its
+    state dict. Weights that stand there in another form are left out."""
+    backwards = [conversion.reverse_transform() for conversion in family.conversions(model)[::-1]]
+    converters = [each for each in backwards if isinstance(each, WeightConverter)]
+    renamings = [each for each in backwards if not isinstance(each, WeightConverter)]
+    return {
+        name: rename_source_key(name, renamings, [])[0]
+        for name in model.state_dict()
+        if rename_source_key(name, [], converters)[1] is None
+    }

@@ -48,7 +48,23 @@ def save_model(family: Family, model: PreTrainedModel, folder: Path, weights: di
 
 def published_conversions(model: PreTrainedModel) -> list[WeightTransform]:
     """What loading makes of a published checkpoint of a model that transformers has long known."""
-    return get_model_conversion_mapping(model, add_legacy=False)
+    found = get_model_conversion_mapping(model, add_legacy=False)
+    return [conversion for conversion in found if not _depends_on_shapes(conversion, model)]
+
+
+def _depends_on_shapes(conversion: WeightTransform, model: PreTrainedModel) -> bool:
+    """Whether transformers can not tell by a tensor's shape if it is to be turned. Where it can, it is turned for
+    good: loading looks at the shape, and so would saving, which then leaves it as it is."""
+    turns = [turn for turn in getattr(conversion, "operations", ()) if getattr(turn, "check_dims", False)]
+    for turn in turns:
+        turn.check_dims = False
+    parts = (
+        [p for name, p in model.named_parameters() if conversion.target_patterns[0] in name] if turns else []
+    )
+    shapes = [
+        getattr(part, "ds_shape", part.shape) for part in parts
+    ]  # under ZeRO-3 a process has a part of each
+    return any(shape[turn.dim0] == shape[turn.dim1] for turn in turns for shape in shapes)
 
 
 def recorded_conversions(model: PreTrainedModel) -> list[WeightTransform]:

@@ -1,0 +1,84 @@
+"""A stage saves by the names of the hub, and goes on from what was saved by other names, or in another form."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
+
+from tests.conftest import ROOT, SAMPLES
+from tests.stages.conftest import weights
+from tests.stages.test_saving import sft
+from tests.tiny_families import build_tiny
+from training.reward_model.train_rm import main as train_rm
+from training.utils.checkpoint.manifest import write_manifest
+from training.utils.config.stage_config import RewardConfig
+
+
+def rm(model, output, **more) -> None:
+    """Two steps, a checkpoint after each."""
+    shared = {
+        "from_checkpoint": str(model),
+        "data_path": str(SAMPLES / "reward.json"),
+        "dataset_samples": "4",
+        "data_train_split_ratio": 1.0,
+        "output_dir": str(output),
+        "per_device_train_batch_size": 2,
+        "lang_decoder_update": True,
+        "precision": "fp32",
+        "max_steps": 2,
+        "save_step": 1,
+        "learning_rate": 1e-3,
+    }
+    train_rm(RewardConfig(**shared | more))
+
+
+@pytest.fixture(scope="module", params=[sft, rm], ids=["sft", "reward model"])
+def done(request, tiny_llava, tmp_path_factory):
+    output = tmp_path_factory.mktemp("names") / "out"
+    request.param(tiny_llava, output, max_steps=2)
+    return request.param, output
+
+
+def assert_same(output, again):
+    expected, found = weights(output), weights(again)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_models_have_the_names_of_the_hub(done):
+    published = json.loads((ROOT / "tests/published/tensors/llava-1.5-7b-hf.json").read_text())["names"]
+    names = load_file(done[1] / "epoch-0" / "model.safetensors")
+    assert {re.sub(r"\.\d+(?=\.)", ".*", name) for name in names} == set(published)
+
+
+def test_it_goes_on_from_a_checkpoint_by_the_names_of_the_modules(done, tiny_llava, tmp_path):
+    """As they were saved before they had those of the hub."""
+    train, output = done
+    shutil.copytree(output, tmp_path / "before")
+    checkpoint = tmp_path / "before" / "checkpoint-1"
+    model = AutoModelForImageTextToText.from_pretrained(checkpoint)
+    model.save_pretrained(checkpoint, save_original_format=False)
+    assert "model.vision_tower.embeddings.class_embedding" in load_file(checkpoint / "model.safetensors")
+    if (head := checkpoint / "value_head.safetensors").is_file():
+        save_file({"weight": load_file(head)["v_head.weight"]}, head)
+        (checkpoint / "value_head.json").unlink()
+    write_manifest(checkpoint)
+    train(tiny_llava, tmp_path / "again", max_steps=2, resume=str(checkpoint))
+    assert_same(output, tmp_path / "again")
+
+
+def test_masters_that_files_hold_in_another_form_are_kept_apart(tmp_path):
+    """The published experts of Qwen3-VL are the modules' turned: no elements of theirs lie there in order."""
+    folder = build_tiny("qwen3_vl_moe", tmp_path / "model")
+    sft(folder, tmp_path / "out", max_steps=2)
+    checkpoint = tmp_path / "out" / "checkpoint-1"
+    name = "model.language_model.layers.0.mlp.experts.gate_up_proj"
+    assert load_file(checkpoint / "model.safetensors")[name].shape == (4, 48, 64)  # experts, in, out
+    state = load_file(checkpoint / "state" / "engine-0-00.safetensors")
+    assert f"master/model.{name}@0" in state and "master/model.lm_head.weight@0" not in state
+    sft(folder, tmp_path / "again", max_steps=2, resume=str(checkpoint))
+    assert_same(tmp_path / "out", tmp_path / "again")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from scripts import compare_trl_ours as ours
@@ -78,7 +77,7 @@ def main(config: CompareConfig) -> bool:
     model = folder / "tiny"
     ours.write_model(model)
     ours.write_records(folder, NUM_STEPS * PROMPTS)
-    start = load_file(model / "model.safetensors")
+    start = ours.read_weights(model)
 
     cases = [case for case in CASES if not config.only or case.name in config.only]
     runs = [

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from data.demo_model import TinyConfig, build_tiny_llava
@@ -26,6 +25,7 @@ from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.loop.tally import Tally
 from training.utils.losses.policy import RunningMoments
+from training.utils.model.llava import Llava
 
 SAMPLES = Path("data/samples")
 NUM_SAMPLES = 4  # responses to a prompt in GRPO and RLOO
@@ -101,6 +101,11 @@ def rows_of(trees: Sequence[Tree]) -> list[Row]:
     ]
 
 
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Those of a model, by the names of its modules."""
+    return Llava().load_model(str(folder)).state_dict()
+
+
 def reward(record: Record | None, responses: Sequence[str]) -> list[float]:
     """A reward that both sides can ask for: it depends on the words alone."""
     return [len(text.strip()) % 11 / 4 for text in responses]
@@ -118,7 +123,7 @@ def train(config: TrainConfig) -> Outcome:
     output = Path(config.output_dir)
     losses = [line["loss"] for line in jsonl.read(output / "log.jsonl")]
     rows = [row for trees in MicroBatches(config).trees for row in rows_of(trees)]
-    return Outcome(losses, rows, load_file(resolve_checkpoint(output) / "model.safetensors"))
+    return Outcome(losses, rows, read_weights(resolve_checkpoint(output)))
 
 
 def _train_on_rollouts(config: PPOConfig) -> Outcome:

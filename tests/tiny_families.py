@@ -16,6 +16,7 @@ import transformers as hf  # isort: skip  (after `training` has repaired torchvi
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 IMAGE_PX = 32
+HIDDEN = 48  # size of the language models; four heads share it
 QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
@@ -26,12 +27,12 @@ def tokenizer(**extra_special_tokens: str):
 
 def text_config(config_class, words, **more):
     settings = {
-        "hidden_size": 48,
-        "intermediate_size": 96,
+        "hidden_size": HIDDEN,
+        "intermediate_size": 2 * HIDDEN,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "head_dim": 12,
+        "head_dim": HIDDEN // 4,
         "vocab_size": len(words),
         "max_position_embeddings": 2048,
         "initializer_range": 0.2,
@@ -123,7 +124,11 @@ def mllama():
     return model, processor
 
 
-MROPE = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 2, 2]}
+def mrope():
+    sections = [HIDDEN // 24 + rest for rest in (HIDDEN // 8 % 3, 0, 0)]  # of half a head
+    return {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": sections}
+
+
 MROPE_SIZE = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
 
 
@@ -146,17 +151,17 @@ def qwen(version):
     processor = getattr(hf, f"{prefix.removesuffix('Moe')}Processor")(images, words, videos)
     vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "initializer_range": 0.2}
     vision |= {
-        "qwen2_vl": {"embed_dim": 32, "hidden_size": 48, "mlp_ratio": 2},
+        "qwen2_vl": {"embed_dim": 32, "hidden_size": HIDDEN, "mlp_ratio": 2},
         "qwen2_5_vl": {"fullatt_block_indexes": [1], "window_size": 32},
     }.get(version, {"deepstack_visual_indexes": [0], "num_position_embeddings": 64})
     if version != "qwen2_vl":
-        vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 48}
+        vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": HIDDEN}
     config_class = getattr(hf, f"{prefix}Config")
     more = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "mlp_only_layers": []}
     text = text_config(
         config_class.sub_configs["text_config"],
         words,
-        rope_parameters=MROPE,
+        rope_parameters=mrope(),
         **(more if version == "qwen3_vl_moe" else {}),
     )
     config = config_class(
@@ -177,9 +182,9 @@ def glm4v():
     words = tokenizer(image_token="<|image|>", video_token="<|video|>", **marks)
     images = hf.Glm4vImageProcessor(patch_size=8, merge_size=2, temporal_patch_size=2, size=MROPE_SIZE)
     processor = hf.Glm4vProcessor(images, words, hf.Glm4vVideoProcessor())
-    text = text_config(hf.Glm4vConfig.sub_configs["text_config"], words, rope_parameters=MROPE)
+    text = text_config(hf.Glm4vConfig.sub_configs["text_config"], words, rope_parameters=mrope())
     vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "initializer_range": 0.2}
-    vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 48, "image_size": 64}
+    vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": HIDDEN, "image_size": 64}
     ids = {
         f"{kind}_{place}_token_id": words.convert_tokens_to_ids(f"<|{side}_of_{kind}|>")
         for kind in ("image", "video")
@@ -246,7 +251,7 @@ def idefics2():
     config = hf.Idefics2Config(
         vision_config={**VISION, "image_size": 64, "patch_size": 8, "initializer_range": 0.2},
         text_config=text_config(hf.MistralConfig, words, sliding_window=None).to_dict(),
-        perceiver_config=resampler | {"resampler_head_dim": 12, "num_key_value_heads": 1},
+        perceiver_config=resampler | {"resampler_head_dim": HIDDEN // 4, "num_key_value_heads": 1},
         image_token_id=words.convert_tokens_to_ids("<image>"),
     )
     return hf.Idefics2ForConditionalGeneration(config), processor
@@ -262,11 +267,11 @@ def paligemma():
     images.image_seq_length = 16
     processor = hf.PaliGemmaProcessor(images, words)  # adds its tokens for places and shapes
     config = hf.PaliGemmaConfig(
-        vision_config=siglip_config(projection_dim=48).to_dict(),
+        vision_config=siglip_config(projection_dim=HIDDEN).to_dict(),
         text_config=text_config(hf.GemmaConfig, words).to_dict(),
         image_token_index=words.convert_tokens_to_ids("<image>"),
-        projection_dim=48,
-        hidden_size=48,
+        projection_dim=HIDDEN,
+        hidden_size=HIDDEN,
     )
     return hf.PaliGemmaForConditionalGeneration(config), processor
 
@@ -331,7 +336,7 @@ def gemma3():
     text = text_config(
         hf.Gemma3TextConfig,
         words,
-        query_pre_attn_scalar=12,
+        query_pre_attn_scalar=HIDDEN // 4,
         sliding_window=64,
         layer_types=["sliding_attention", "full_attention"],
     )

@@ -19,7 +19,7 @@ def sharper(tiny_llava, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharper") / "llava"
     shutil.copytree(tiny_llava, folder)
     weights = load_file(folder / "model.safetensors")
-    weights["lm_head.weight"] = 3 * weights["lm_head.weight"]
+    weights["language_model.lm_head.weight"] *= 3
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     save_file({"weight": torch.ones(1, 48)}, folder / "value_head.safetensors")
     return folder

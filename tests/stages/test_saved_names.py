@@ -6,16 +6,19 @@ import shutil
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import ROOT, SAMPLES, picture, record
 from tests.stages.conftest import weights
 from tests.stages.test_saving import sft
 from tests.tiny_families import build_tiny
 from training.reward_model.train_rm import main as train_rm
 from training.utils.checkpoint.manifest import write_manifest
-from training.utils.config.stage_config import RewardConfig
+from training.utils.config.stage_config import RewardConfig, RewardScoreConfig
+from training.utils.data.loader import Collator
+from training.utils.model.build_model import build_value_model
 
 
 def rm(model, output, **more) -> None:
@@ -69,6 +72,59 @@ def test_it_goes_on_from_a_checkpoint_by_the_names_of_the_modules(done, tiny_lla
     write_manifest(checkpoint)
     train(tiny_llava, tmp_path / "again", max_steps=2, resume=str(checkpoint))
     assert_same(output, tmp_path / "again")
+
+
+def inputs(folder, *turns):
+    """Some turns of a user and an assistant about a picture, as plain transformers makes them."""
+    processor = AutoProcessor.from_pretrained(folder)
+    messages = [
+        {"role": role, "content": [{"type": "image"}] * (role == "user") + [{"type": "text", "text": text}]}
+        for role, text in zip(("user", "assistant"), turns, strict=False)
+    ]
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=len(turns) == 1)
+    return processor(text=text, images=[picture()], add_special_tokens=False, return_tensors="pt")
+
+
+@torch.no_grad()
+def test_another_program_can_score_with_a_reward_model(done, encoder):
+    """As docs/reward_model.md says."""
+    train, output = done
+    if train is not rm:
+        return
+    folder = output / "epoch-0"
+    config = RewardScoreConfig(from_checkpoint=str(folder), data_path="x", output_path="y", precision="fp32")
+
+    def ours():
+        model = build_value_model(config, folder, encoder.family, trainable=False)
+        return model(batch, batch.last_token)
+
+    batch = Collator(encoder, True)([encoder.encode(record("<image>\nWhat is this?", "A red circle."))])
+    expected = ours()
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    head = load_file(folder / "value_head.safetensors")["v_head.weight"]
+    scale = json.loads((folder / "value_head.json").read_text())
+    seen = inputs(folder, "What is this?", "A red circle.")
+    hidden = model(**seen, output_hidden_states=True).hidden_states[-1][:, -1]
+    score = (hidden.float() @ head.float()[0] - scale["mean"]) / scale["std"]
+    torch.testing.assert_close(score, expected, atol=1e-5, rtol=0)
+    # Of a head that measures by something else, too.
+    (folder / "value_head.json").write_text(json.dumps(scale | {"mean": 0.5, "std": 2.0}))
+    torch.testing.assert_close(ours(), (expected - 0.5) / 2, atol=1e-6, rtol=0)
+
+
+def test_an_adapter_loads_in_peft_on_its_base(tiny_llava, tmp_path):
+    torch.manual_seed(0)
+    lora = {"lang_lora_dim": 4, "vis_lora_dim": 4, "lora_alpha": 6.0, "only_optimize_lora": True}
+    sft(tiny_llava, tmp_path, **lora, lang_decoder_update=False, max_steps=2, learning_rate=0.1)
+    folder = tmp_path / "epoch-0"
+    seen = inputs(folder, "What is this?")
+    base = AutoModelForImageTextToText.from_pretrained(tiny_llava)
+    with torch.no_grad():
+        before = base(**seen).logits
+        adapted = PeftModel.from_pretrained(base, folder / "adapter")(**seen).logits
+        merged = AutoModelForImageTextToText.from_pretrained(folder)(**seen).logits
+    torch.testing.assert_close(adapted, merged, atol=1e-5, rtol=0)
+    assert (adapted - before).abs().max() > 1e-2
 
 
 def test_masters_that_files_hold_in_another_form_are_kept_apart(tmp_path):

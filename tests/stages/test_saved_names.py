@@ -74,42 +74,32 @@ def test_it_goes_on_from_a_checkpoint_by_the_names_of_the_modules(done, tiny_lla
     assert_same(output, tmp_path / "again")
 
 
-def inputs(folder, *turns):
-    """Some turns of a user and an assistant about a picture, as plain transformers makes them."""
-    processor = AutoProcessor.from_pretrained(folder)
-    messages = [
+def messages(*turns):
+    """Turns of a user, about a picture, and of an assistant."""
+    return [
         {"role": role, "content": [{"type": "image"}] * (role == "user") + [{"type": "text", "text": text}]}
         for role, text in zip(("user", "assistant"), turns, strict=False)
     ]
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=len(turns) == 1)
-    return processor(text=text, images=[picture()], add_special_tokens=False, return_tensors="pt")
 
 
 @torch.no_grad()
 def test_another_program_can_score_with_a_reward_model(done, encoder):
-    """As docs/reward_model.md says."""
+    """By the lines of docs/reward_model.md."""
     train, output = done
     if train is not rm:
         return
     folder = output / "epoch-0"
     config = RewardScoreConfig(from_checkpoint=str(folder), data_path="x", output_path="y", precision="fp32")
-
-    def ours():
-        model = build_value_model(config, folder, encoder.family, trainable=False)
-        return model(batch, batch.last_token)
-
     batch = Collator(encoder, True)([encoder.encode(record("<image>\nWhat is this?", "A red circle."))])
-    expected = ours()
-    model = AutoModelForImageTextToText.from_pretrained(folder)
-    head = load_file(folder / "value_head.safetensors")["v_head.weight"]
-    scale = json.loads((folder / "value_head.json").read_text())
-    seen = inputs(folder, "What is this?", "A red circle.")
-    hidden = model(**seen, output_hidden_states=True).hidden_states[-1][:, -1]
-    score = (hidden.float() @ head.float()[0] - scale["mean"]) / scale["std"]
-    torch.testing.assert_close(score, expected, atol=1e-5, rtol=0)
-    # Of a head that measures by something else, too.
-    (folder / "value_head.json").write_text(json.dumps(scale | {"mean": 0.5, "std": 2.0}))
-    torch.testing.assert_close(ours(), (expected - 0.5) / 2, atol=1e-6, rtol=0)
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/reward_model.md").read_text(), re.DOTALL)
+    about = json.loads((folder / "value_head.json").read_text())
+    for scale in ({}, {"mean": 0.5, "std": 2.0}):
+        (folder / "value_head.json").write_text(json.dumps(about | scale))
+        ours = build_value_model(config, folder, encoder.family, trainable=False)
+        given = {"messages": messages("What is this?", "A red circle."), "images": [picture()]}
+        exec(lines.replace("models/reward_model/epoch-0", str(folder)), given)
+        torch.testing.assert_close(given["score"], ours(batch, batch.last_token), atol=1e-5, rtol=0)
+        assert (given["score"] - ours(batch, batch.last_token - 1)).abs() > 1e-4
 
 
 def test_an_adapter_loads_in_peft_on_its_base(tiny_llava, tmp_path):
@@ -117,7 +107,11 @@ def test_an_adapter_loads_in_peft_on_its_base(tiny_llava, tmp_path):
     lora = {"lang_lora_dim": 4, "vis_lora_dim": 4, "lora_alpha": 6.0, "only_optimize_lora": True}
     sft(tiny_llava, tmp_path, **lora, lang_decoder_update=False, max_steps=2, learning_rate=0.1)
     folder = tmp_path / "epoch-0"
-    seen = inputs(folder, "What is this?")
+    processor = AutoProcessor.from_pretrained(folder)
+    text = processor.apply_chat_template(
+        messages("What is this?"), tokenize=False, add_generation_prompt=True
+    )
+    seen = processor(text=text, images=[picture()], add_special_tokens=False, return_tensors="pt")
     base = AutoModelForImageTextToText.from_pretrained(tiny_llava)
     with torch.no_grad():
         before = base(**seen).logits

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import PrefixChange, WeightConverter, WeightTransform, rename_source_key
+from transformers.core_model_loading import (
+    PrefixChange,
+    WeightConverter,
+    WeightTransform,
+    rename_source_key,
+    revert_weight_conversion,
+)
 
 from .lora import merged
 from .parts import apart
@@ -32,6 +38,23 @@ def save_model(family: Family, model: PreTrainedModel, folder: Path, weights: di
     Args:
         weights: state dict of `model`, without a frozen tower.
     """
+    model, weights = _whole(family, model, weights)
+    weights = {name: tensor.cpu() for name, tensor in weights.items()}
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=SHARD)
+
+
+def published_weights(
+    family: Family, model: PreTrainedModel, weights: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What `save_model` would write: all weights by their published names, adapters merged."""
+    return revert_weight_conversion(*_whole(family, model, weights))
+
+
+def _whole(
+    family: Family, model: PreTrainedModel, weights: dict[str, Tensor]
+) -> tuple[PreTrainedModel, dict[str, Tensor]]:
+    """The model as transformers has it, which knows how its weights are saved, and all of its weights. It shares its
+    modules with the one that is in use."""
     weights = merged(model, weights)
     model = apart(model)
     model.model = apart(model.model)
@@ -41,9 +64,9 @@ def save_model(family: Family, model: PreTrainedModel, folder: Path, weights: di
         weights = head.own_weights() | weights
     if hasattr(tower, "whole"):
         setattr(model.model, name, whole := tower.whole())
-        weights = {f"model.{name}.{key}": t.cpu() for key, t in whole.state_dict().items()} | weights
+        weights = {f"model.{name}.{key}": t for key, t in whole.state_dict().items()} | weights
     model._weight_conversions = family.conversions(model)  # where save_pretrained looks for them
-    model.save_pretrained(folder, state_dict=weights, max_shard_size=SHARD)
+    return model, weights
 
 
 def published_conversions(model: PreTrainedModel) -> list[WeightTransform]:

@@ -158,6 +158,7 @@ def qwen(version):
         vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": HIDDEN}
     config_class = getattr(hf, f"{prefix}Config")
     more = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "mlp_only_layers": []}
+    more |= {"norm_topk_prob": True}
     text = text_config(
         config_class.sub_configs["text_config"],
         words,

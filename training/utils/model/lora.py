@@ -131,9 +131,9 @@ def merged(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, Tens
     plain = {name.replace(".base_layer.", "."): t for name, t in weights.items() if ".lora_" not in name}
     if any(_is_quantized(layer) for layer in layers.values()):
         # The weights that were quantized are on disk as they were.
-        original = type(model).from_pretrained(model.name_or_path, dtype=model.dtype)
+        original = type(model).from_pretrained(model.name_or_path, dtype=model.dtype).state_dict()
         plain = {
-            name: original.state_dict().get(name, t) for name, t in plain.items() if "weight." not in name
+            name: original[name] if _is_packed(t) else t for name, t in plain.items() if name in original
         }
     for name, layer in layers.items():
         first, second = (weights[f"{name}.lora_{side}.{ADAPTER}.weight"].float() for side in "AB")
@@ -150,9 +150,13 @@ def four_bit(dtype: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["lm_head", *VISION_TOWERS, *PROJECTORS],
+        llm_int8_skip_modules=["lm_head", *(rf"(.*\.)?{name}" for name in (*VISION_TOWERS, *PROJECTORS))],
     )
 
 
 def _is_quantized(layer: LoraLayer) -> bool:
-    return not layer.get_base_layer().weight.is_floating_point()
+    return _is_packed(layer.get_base_layer().weight)
+
+
+def _is_packed(weight: Tensor) -> bool:
+    return not weight.is_floating_point()

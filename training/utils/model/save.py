@@ -7,6 +7,7 @@ conversions are read backwards, whatever file a model came from, or none.
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,9 @@ def _whole(
     if hasattr(tower, "whole"):
         setattr(model.model, name, whole := tower.whole())
         weights = {f"model.{name}.{key}": t for key, t in whole.state_dict().items()} | weights
+    if getattr(model, "hf_quantizer", None):  # its weights are no longer: see `merged`
+        model.hf_quantizer, model.config = None, copy(model.config)
+        del model.config.quantization_config
     model._weight_conversions = family.conversions(model)  # where save_pretrained looks for them
     return model, weights
 

@@ -23,6 +23,7 @@ PAGES = (
     "docs/ppo",
     "docs/online",
     "docs/rewards",
+    "docs/distill",
     "docs/predict",
     "docs/gpus",
     "docs/models",

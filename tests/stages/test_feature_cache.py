@@ -151,7 +151,7 @@ def test_a_tower_that_trains_is_refused(more):
 
 
 def test_policy_optimisation_is_refused():
-    with pytest.raises(ConfigError, match="--cache_image_features: not in policy optimisation"):
+    with pytest.raises(ConfigError, match="--cache_image_features: not where responses are sampled"):
         PPOConfig(
             **settings("x", "ppo.json", "x", cache_image_features="cache", reward_model_ckpt_path=["x"])
         )

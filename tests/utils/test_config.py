@@ -98,7 +98,7 @@ def test_a_wrong_flag_ends_with_one_line_that_helps(flags, message, capsys):
     ("config_class", "more", "message"),
     [
         (SFTConfig, "--packing --max_seq_len 4096", "expected at least --max_seq_len 4096 with --packing"),
-        (PPOConfig, "--reward_model_ckpt_path rm", "not in PPO, whose responses have no length"),
+        (PPOConfig, "--reward_model_ckpt_path rm", "not where responses are sampled, which have no length"),
         (
             DPOConfig,
             "--loss_type sigmoid kto",

@@ -1,8 +1,7 @@
 """Sampling responses of the policy, as trees that training can take, and what the rewards say of them."""
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,18 +10,15 @@ from torch import Tensor
 
 from training.ppo.rewards import WeightedRewards
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.data.loader import Collator, Data, eval_shares, read_trees
+from training.utils.data.loader import Data, eval_shares, read_trees
 from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine.engine import Engine
 from training.utils.engine.offload import at_work
-from training.utils.loop.prepare import build_sampling
 from training.utils.loop.tally import Tally
 from training.utils.losses.advantages import dull_groups
-from training.utils.model.policy import Policy
 from training.utils.process import dist
-from training.utils.rollouts.build import build_rollout_engine
-from training.utils.rollouts.gap import require_same_prompts
+from training.utils.rollouts.responder import Responder
 
 
 @dataclass
@@ -48,28 +44,12 @@ class Sampled:
         return dull_groups(self.scores, self.batch.prompt_of_response, len(self.trees)).tolist()
 
 
-@contextmanager
-def lent(actor: Engine) -> Iterator[Policy]:
-    """The policy with all its weights on this process, ready to sample from."""
-    with actor.whole_weights() as policy, actor.evaluating():
-        yield policy
-
-
-class Sampler:
-    """Samples and scores responses. The seed, the step and the prompt's number in it decide the random numbers: not
-    how the prompts are cut into batches or shared out, so a resumed run samples the same."""
+class Sampler(Responder):
+    """Samples responses, and scores them."""
 
     def __init__(self, actor: Engine, rewards: WeightedRewards, config: PPOConfig, data: Data) -> None:
-        self.rewards, self.config, self.encoder = rewards, config, data.encoder
-        self.engine = build_rollout_engine(
-            config,
-            lambda: lent(actor),
-            data.encoder,
-            at_a_time=config.prompts_at_a_time,
-            longest=config.max_seq_len + config.max_generation_length_of_sampling,
-        )
-        self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
-        self.collate = Collator(data.encoder, data.train.has_images)
+        super().__init__(actor, config, data)
+        self.rewards = rewards
 
     def sample(self, prompts: Sequence[Sequence[Tree]], step: int) -> list[Sampled]:
         """The prompts of each micro-batch of a step with as many responses each as configured."""
@@ -79,29 +59,6 @@ class Sampler:
         answered = iter(self.respond(flat, flat_numbers, step, num_samples=self.config.num_generations))
         with at_work(*self.rewards.models):
             return [self.score([next(answered) for _ in trees]) for trees in prompts]
-
-    def numbers(self, prompts: Sequence[Sequence[Tree]]) -> list[list[int]]:
-        """The number of each prompt of a step, over all processes, as `StepSampler` deals them out."""
-        size = self.config.per_device_train_batch_size
-        firsts = ((micro * dist.world_size() + dist.rank()) * size for micro in range(len(prompts)))
-        return [[first + k for k in range(len(trees))] for first, trees in zip(firsts, prompts, strict=True)]
-
-    def respond(
-        self, prompts: Sequence[Tree], numbers: Sequence[int], *when: int, num_samples: int
-    ) -> list[Tree]:
-        """The prompts with responses that nobody has scored. The engine must be awake.
-
-        Args:
-            numbers: of the prompts, which tell them from each other.
-            when: the step, and what else tells this call from others.
-        """
-        seeds = [hash((self.config.seed, *when, number)) for number in numbers]
-        answered = self.engine.respond(prompts, self.sampling, num_samples, seeds)
-        require_same_prompts(prompts, answered)
-        return [
-            tree.with_responses(answers.ids, self.encoder.stop_ids, answers.logps)
-            for tree, answers in zip(prompts, answered, strict=True)
-        ]
 
     @torch.no_grad()
     def score(self, trees: list[Tree]) -> Sampled:

@@ -13,11 +13,14 @@ from .model_config import ModelConfig
 from .objective_config import ObjectiveConfig
 from .rewards_config import RewardsConfig
 from .rollout_config import RolloutConfig
+from .sampling_config import SamplingConfig
 from .train_config import TrainConfig
 
 
 @dataclass(frozen=True)
-class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, DataConfig, ModelConfig):
+class PPOConfig(
+    ObjectiveConfig, SamplingConfig, RolloutConfig, RewardsConfig, TrainConfig, DataConfig, ModelConfig
+):
     """Policy optimisation: PPO, GRPO and kin."""
 
     # The ratio to the policy that sampled is 1 before it moves.
@@ -51,24 +54,12 @@ class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, Data
     max_training_step: int = flag(
         1000, "PPO steps at most; the epochs may end the run before.", may=May.LENGTHEN
     )
-    num_generations: int = flag(1, "Responses sampled for each prompt.")
-    rollout_batch_size: int = flag(
-        0,
-        "Prompts that a process answers at a time; 0: all of a step, which is fastest. Fewer take less memory: each "
-        "keeps keys and values of its tokens, at 7B 0.5 MiB a token (LLaVA-1.5), 0.06 to 0.12 with grouped queries.",
-        may=May.CHANGE,
-    )
     num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
     ppo_epochs: int = flag(1, "Passes over the responses of a step.")
     skip_actor_model: float = flag(
         0,
         "First steps in which the critic learns alone: a share of all steps below 1, a number of steps from 1 on.",
     )
-    max_generation_length_of_sampling: int = flag(384, "Longest sampled response in tokens.")
-    temperature: float = flag(1.0, "Sampling temperature; log-probabilities use the same.")
-    topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all, which keeps PPO on-policy.")
-    topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
-
     stop_at_kl: float = flag(
         0.0,
         "No more updates in a step once the policy is this far from where it sampled, nats a token; 0: never.",
@@ -92,10 +83,6 @@ class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, Data
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            not self.cache_image_features,
-            "--cache_image_features: not in policy optimisation, where each model may have a tower of its own",
-        )
         require(
             self.critic_init == "policy" or bool(self.reward_model_ckpt_path) or not self.has_critic,
             "--critic_init reward: there is no reward model to start from; use --critic_init policy",
@@ -130,16 +117,6 @@ class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, Data
             self.skip_actor_model >= 0, f"--skip_actor_model {self.skip_actor_model:g}: expected 0 or more"
         )
         require(
-            self.rollout_batch_size >= 0,
-            f"--rollout_batch_size {self.rollout_batch_size}: expected 1 or more, or 0",
-        )
-        require(
-            not self.max_tokens_per_batch,
-            f"--max_tokens_per_batch {self.max_tokens_per_batch}: not in PPO, whose responses have no length before "
-            "they are sampled; set --per_device_train_batch_size",
-        )
-        require(self.temperature > 0, f"--temperature {self.temperature}: expected more than 0")
-        require(
             self.num_generations > 1 or not self.compares_samples,
             f"--num_generations {self.num_generations}: expected 2 or more with --advantage_estimator "
             f"{self.advantage_estimator}, which compares the samples of a prompt",
@@ -163,11 +140,6 @@ class PPOConfig(ObjectiveConfig, RolloutConfig, RewardsConfig, TrainConfig, Data
     @property
     def micro_batches(self) -> int:
         return self.gradient_accumulation_steps * self.num_minibatches
-
-    @property
-    def prompts_at_a_time(self) -> int:
-        """Prompts that a process answers in one call of generation."""
-        return self.rollout_batch_size or self.per_device_train_batch_size * self.micro_batches
 
     def num_steps(self, steps_per_epoch: int) -> int:
         return min(self.max_training_step, super().num_steps(steps_per_epoch))

@@ -31,7 +31,7 @@ def token_logps(
     def chunk_logps(h: Tensor, labels: Tensor) -> Tensor:
         return -cross_entropy(_logits(h, lm_head, temperature), labels, reduction="none")
 
-    return _in_chunks(chunk_logps, hidden, label_ids, chunk_len)
+    return in_chunks(chunk_logps, hidden, label_ids, chunk_len)
 
 
 def token_logps_and_entropy(
@@ -47,7 +47,7 @@ def token_logps_and_entropy(
         log_p = _logits(h, lm_head, temperature).log_softmax(-1)
         return torch.stack([log_p.gather(-1, labels[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)], dim=-1)
 
-    logps, entropy = _in_chunks(chunk_both, hidden, label_ids, chunk_len).unbind(-1)
+    logps, entropy = in_chunks(chunk_both, hidden, label_ids, chunk_len).unbind(-1)
     return logps, entropy
 
 
@@ -57,11 +57,13 @@ def _logits(hidden: Tensor, lm_head: nn.Module, temperature: float) -> Tensor:
     return logits if temperature == 1 else logits / temperature
 
 
-def _in_chunks(
-    function: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, label_ids: Tensor, chunk_len: int
+def in_chunks(
+    function: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, beside: Tensor, chunk_len: int
 ) -> Tensor:
+    """What a function gives for hidden states [N, D] and what belongs to each, [N, ...], some at a time; they are
+    worked out again in the backward pass."""
     # One chunk at least: under ZeRO-3 every rank must call lm_head, whatever its number of tokens.
-    pieces = list(zip(hidden.split(chunk_len), label_ids.split(chunk_len), strict=True))
+    pieces = list(zip(hidden.split(chunk_len), beside.split(chunk_len), strict=True))
     chunks = [checkpoint(function, h, labels, use_reentrant=False) for h, labels in pieces[:-1]]
     # The backward pass begins with the last chunk: its logits may as well be kept.
     return torch.cat([*chunks, function(*pieces[-1])])

@@ -1,0 +1,64 @@
+"""Answers that a model in training samples, as trees that it can learn from."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..config.distill_config import DistillConfig
+from ..config.ppo_config import PPOConfig
+from ..data.loader import Collator, Data
+from ..data.tree import Tree
+from ..engine.engine import Engine
+from ..loop.prepare import build_sampling
+from ..model.policy import Policy
+from ..process import dist
+from .build import build_rollout_engine
+from .gap import require_same_prompts
+
+Samples = PPOConfig | DistillConfig
+
+
+@contextmanager
+def lent(actor: Engine) -> Iterator[Policy]:
+    """The policy with all its weights on this process, ready to sample from."""
+    with actor.whole_weights() as policy, actor.evaluating():
+        yield policy
+
+
+class Responder:
+    """Has a model in training answer prompts. The seed, the step and the prompt's number in it decide the random
+    numbers: not how the prompts are cut into batches or shared out, so a resumed run samples the same."""
+
+    def __init__(self, actor: Engine, config: Samples, data: Data) -> None:
+        self.config, self.encoder = config, data.encoder
+        self.engine = build_rollout_engine(
+            config,
+            lambda: lent(actor),
+            data.encoder,
+            at_a_time=config.prompts_at_a_time,
+            longest=config.max_seq_len + config.max_generation_length_of_sampling,
+        )
+        self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
+        self.collate = Collator(data.encoder, data.train.has_images)
+
+    def numbers(self, prompts: Sequence[Sequence[Tree]]) -> list[list[int]]:
+        """The number of each prompt of a step, over all processes, as `StepSampler` deals them out."""
+        size = self.config.per_device_train_batch_size
+        firsts = ((micro * dist.world_size() + dist.rank()) * size for micro in range(len(prompts)))
+        return [[first + k for k in range(len(trees))] for first, trees in zip(firsts, prompts, strict=True)]
+
+    def respond(
+        self, prompts: Sequence[Tree], numbers: Sequence[int], *when: int, num_samples: int
+    ) -> list[Tree]:
+        """The prompts with responses that nobody has scored. The engine must be awake.
+
+        Args:
+            numbers: of the prompts, which tell them from each other.
+            when: the step, and what else tells this call from others.
+        """
+        seeds = [hash((self.config.seed, *when, number)) for number in numbers]
+        answered = self.engine.respond(prompts, self.sampling, num_samples, seeds)
+        require_same_prompts(prompts, answered)
+        return [
+            tree.with_responses(answers.ids, self.encoder.stop_ids, answers.logps)
+            for tree, answers in zip(prompts, answered, strict=True)
+        ]

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES
+from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES, TEACHER
 from training.utils.config.algorithms import ALGORITHMS, AS_SCORED
+from training.utils.config.distill_config import DistillConfig
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, SFTConfig
 from training.utils.config.train_config import TrainConfig
@@ -141,6 +142,18 @@ CASES = [
         note="no images: TRL's trainer takes none; its cross-entropy, which is of prompt and answer, set to the "
         "answer's (else the losses differ by up to 0.14)",
     ),
+    *(
+        Case(
+            f"distillation, beta {beta:g}",
+            "Distillation",
+            {"beta": beta, "max_completion_length": 64, "shuffle_dataset": False},
+            DistillConfig,
+            {"jsd_beta": beta, "on_policy_share": 0.0},
+            "single",
+            note="the records' answers as the sampled ones",
+        )
+        for beta in (0.0, 0.5, 1.0)
+    ),
     policy(
         "grpo",
         "GRPO",
@@ -240,6 +253,8 @@ def settings_for(case: Case, model: Path, output: Path) -> tuple[dict[str, Any],
         "lang_decoder_update": True,
         "precision": "fp32",
     }
+    if case.stage is DistillConfig:
+        flags["teacher"] = str(model.parent / TEACHER)
     if case.stage is PPOConfig:
         theirs["num_iterations"] = flags["ppo_epochs"] = case.updates
         flags["actor_learning_rate"] = SHARED["learning_rate"]

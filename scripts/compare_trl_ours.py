@@ -9,12 +9,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 from data.demo_model import TinyConfig, build_tiny_llava
+from training.distill import train_distill
 from training.dpo import train_dpo
 from training.ppo.experience import assign_credit, observe
 from training.ppo.models import build_models
 from training.ppo.rollout import Sampler
 from training.ppo.update import minibatches, update
 from training.sft import train_sft
+from training.utils.config.distill_config import DistillConfig
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, SFTConfig
 from training.utils.config.train_config import TrainConfig
@@ -28,6 +30,7 @@ from training.utils.losses.policy import RunningMoments
 from training.utils.model.llava import Llava
 
 SAMPLES = Path("data/samples")
+TEACHER, TEACHER_SIZE = "teacher", 64  # the folder of a wider model beside the one that is trained
 NUM_SAMPLES = 4  # responses to a prompt in GRPO and RLOO
 # What the model reads as one row: token ids, and how many of them, the last ones, it learns from.
 Row = tuple[tuple[int, ...], int]
@@ -41,9 +44,15 @@ class Outcome(NamedTuple):
     weights: dict[str, Tensor]  # at the end
 
 
-def write_model(folder: Path) -> None:
+def write_model(folder: Path, hidden_size: int = 48) -> None:
     """A LLaVA of 2 layers, with 16 tokens for an image."""
-    sizes = {"picture_px": 32, "patch_px": 8, "vision_size": 32, "vision_layers": 2, "hidden_size": 48}
+    sizes = {
+        "picture_px": 32,
+        "patch_px": 8,
+        "vision_size": 32,
+        "vision_layers": 2,
+        "hidden_size": hidden_size,
+    }
     build_tiny_llava(TinyConfig(str(folder), str(SAMPLES), **sizes, num_layers=2, vocab_size=400))
 
 
@@ -119,7 +128,7 @@ def num_spaces(record: Record | None, responses: Sequence[str]) -> list[float]:
 def train(config: TrainConfig) -> Outcome:
     if isinstance(config, PPOConfig):
         return _train_on_rollouts(config)
-    {SFTConfig: train_sft, DPOConfig: train_dpo}[type(config)].main(config)
+    {SFTConfig: train_sft, DPOConfig: train_dpo, DistillConfig: train_distill}[type(config)].main(config)
     output = Path(config.output_dir)
     losses = [line["loss"] for line in jsonl.read(output / "log.jsonl")]
     rows = [row for trees in MicroBatches(config).trees for row in rows_of(trees)]

@@ -12,12 +12,12 @@ from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.experimental import cpo, orpo
 
 from scripts import compare_trl_ours
-from scripts.compare_trl_ours import MicroBatches, Outcome, Row
+from scripts.compare_trl_ours import TEACHER, MicroBatches, Outcome, Row
 from training.utils.data.images import open_image
 from training.utils.data.record import MARKER, Record
 
 TEXT_ONLY = ("CPO", "ORPO")
-SAMPLING = ("GRPO", "RLOO")
+SAMPLING = ("GRPO", "RLOO", "Distillation")
 
 
 class ORPOTrainer(orpo.ORPOTrainer):
@@ -36,6 +36,7 @@ TRAINERS = {
     "ORPO": (ORPOTrainer, orpo.ORPOConfig),
     "GRPO": (trl.GRPOTrainer, trl.GRPOConfig),
     "RLOO": (trl.RLOOTrainer, trl.RLOOConfig),
+    "Distillation": (trl.DistillationTrainer, trl.DistillationConfig),
 }
 
 
@@ -60,7 +61,12 @@ def train(
     if name in SAMPLING:
         trainer_class = with_given_responses(trainer_class, micro_batches)
         settings = {**settings, "shuffle_dataset": False}
+    if name in ("GRPO", "RLOO"):
         more["reward_funcs"] = [scaled_reward(name, reward_scale) for name in rewards]
+    if name == "Distillation":
+        more["teacher_model"] = AutoModelForImageTextToText.from_pretrained(
+            checkpoint.parent / TEACHER, dtype="float32"
+        )
     records = [record for records in micro_batches.records for record in records]
     trainer = trainer_class(
         model=AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="float32"),

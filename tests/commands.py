@@ -32,6 +32,7 @@ VALUES = {
     "eval.report": {"spec": INPUT},
     "eval.rollouts": {"run": INPUT},
     "eval.score": {"bench": "pope"},
+    "training.distill.train_distill": {"teacher": INPUT},
     "training.online.ready": {"model": INPUT},
     "training.online.score": {"reward_model_ckpt_path": INPUT},
     "training.ppo.train_ppo": {"reward_model_ckpt_path": INPUT},

@@ -26,7 +26,18 @@ def named(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name} {case.trainer}")
+# Of those that read alike, one.
+READING = {(case.records, case.accumulation, case.updates): case for case in CASES}.values()
+
+
+def test_each_loss_is_asked_for_on_both_sides(tmp_path):
+    assert len({(case.name, case.trainer) for case in CASES}) == len(CASES)
+    for case in CASES:
+        theirs, ours = settings_for(case, tmp_path / "tiny", tmp_path / "run")
+        assert theirs["max_steps"] == NUM_STEPS == ours.max_steps * case.updates
+
+
+@pytest.mark.parametrize("case", READING, ids=lambda case: f"{case.name} {case.trainer}")
 def test_each_loss_gets_new_records_in_each_of_its_steps(micro_batches, case):
     batches = micro_batches(case)
     records = [record for records in batches.records for record in records]

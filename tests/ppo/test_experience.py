@@ -6,6 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.host_reads import OnDevice, on_device, reads
 from training.ppo.experience import Experience, assign_credit, rollout_figures
+from training.utils.config.objective_config import ESTIMATORS
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Response, Tree, collate
 from training.utils.losses.policy import RunningMoments
@@ -63,7 +64,7 @@ def config(**more):
     return PPOConfig(**given | {"critic_init": "policy", "num_generations": 2} | more)
 
 
-@pytest.mark.parametrize("estimator", ["gae", "reinforce_plus_plus", "rloo", "grpo"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_credit_is_assigned_in_few_operations_and_two_reads(estimator):
     for num_batches, length in ((1, 20), (8, 2000)):
         experiences = rollout(num_batches, length)

@@ -17,7 +17,7 @@ from scripts import compare_trl_ours as ours
 from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
 from training.dpo.loss_types import LOSS_TYPES
 from training.utils.config.algorithms import ALGORITHMS
-from training.utils.config.flags import flag
+from training.utils.config.flags import flag, require_known
 from training.utils.process import dist
 from training.utils.process.command import run_command
 
@@ -27,6 +27,9 @@ class CompareConfig:
     output: str = flag("models/compare_trl", "Folder to write into.", writes="folder")
     only: list[str] = flag([], "Names of losses; none: all.")
     tolerance: float = flag(1e-4, "Largest difference of a loss, and of a weight, to accept.")
+
+    def __post_init__(self) -> None:
+        require_known("--only", self.only, (case.name for case in CASES))
 
 
 HEAD = [

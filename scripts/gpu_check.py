@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.gpu.page import page, read
 from scripts.gpu.sections import SECTIONS
-from training.utils.config.flags import flag, require
+from training.utils.config.flags import flag, require, require_known
 from training.utils.process.command import run_command
 
 GPU_TESTS = Path("tests/gpu")
@@ -24,8 +24,7 @@ class CheckConfig:
     section_s: float = flag(100.0, "Seconds for a section.")
 
     def __post_init__(self) -> None:
-        for name in self.only:
-            require(name in SECTIONS, f"--only {name}: unknown; expected {', '.join(SECTIONS)}")
+        require_known("--only", self.only, SECTIONS)
         for name in ("limit_s", "section_s"):
             require(getattr(self, name) > 0, f"--{name} {getattr(self, name)}: expected more than 0")
 

@@ -28,7 +28,7 @@ from training.ppo import train_ppo
 from training.reward_model import train_rm
 from training.sft import train_sft
 from training.utils.config.arguments import parse_args
-from training.utils.config.flags import flag
+from training.utils.config.flags import flag, require_known
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.engine.engine import NonFiniteLoss
@@ -54,6 +54,10 @@ class PlantConfig:
     seed: int = flag(0, "Seed of the pictures, the models and the runs.")
     only: list[str] = flag([], "Runs by name; none: all.")
     keep: str = flag("", "Folder to keep the logs in; none: they stay where they are.", writes="folder")
+
+    def __post_init__(self) -> None:
+        plans = (*good(self.seed), *faulty(self.seed))
+        require_known("--only", self.only, (plan.name for plan in plans))
 
 
 def main(config: PlantConfig) -> None:

@@ -7,6 +7,7 @@ import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,7 @@ def number(text: str) -> int:
 
 def sketch(prompt: Sequence[str]) -> np.ndarray:
     """The neighbouring words of a prompt as numbers; of many those whose numbers are lowest, which is a fair draw."""
-    pairs = {f"{a} {b}" for a, b in zip(prompt, prompt[1:], strict=False)} or {" ".join(prompt)}
+    pairs = {f"{a} {b}" for a, b in pairwise(prompt)} or {" ".join(prompt)}
     checksums = (zlib.crc32(pair.encode("utf-8", "replace")) for pair in pairs)
     numbers = np.fromiter(checksums, np.uint64, len(pairs))
     return np.unique(numbers * np.uint64(0x9E3779B1) & np.uint64(0xFFFFFFFF))[

@@ -10,14 +10,12 @@ from PIL import Image
 from data.survey.measure import uncut
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
+from training.utils.data.pieces import token_pieces
 from training.utils.data.record import Record
 from training.utils.model.seen_pictures import seen_pictures
 
 PLACEHOLDER = "\ufffc"  # stands for a picture in a text
-BROKEN = "\ufffd"  # what a decoder writes for bytes that are no character
 PART_OF_CHARACTER = "·"
-MOST_BYTES = 4  # of a character in UTF-8
-WINDOW = 6  # tokens in front of one that decide how it is written
 
 
 @dataclass(frozen=True)
@@ -159,31 +157,8 @@ def _collapsed(ids: Sequence[int], expansions: Sequence[list[int]]) -> Iterator[
 
 
 def _texts(encoder: Encoder, units: Sequence[tuple[int, ...]], before: Sequence[int] = ()) -> list[str]:
-    """What each token adds to the text `before` it. A character of several tokens is the last one's."""
-    tokenizer = encoder.tokenizer
-
-    def written(ids: Sequence[int]) -> str:
-        return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    texts: list[str] = []
-    pending: list[int] = []  # tokens that are not a whole character yet
-    for unit in units:
-        if len(unit) > 1 or unit[0] == encoder.image_id:
-            texts.append(PLACEHOLDER)
-            continue
-        pending.append(unit[0])
-        head, whole = written(before), written([*before, *pending])
-        if whole.endswith(BROKEN) and len(pending) < MOST_BYTES:
-            texts.append("")
-            continue
-        texts.append(whole[len(_common(head, whole)) :])
-        before, pending = [*before, *pending][-WINDOW:], []
-    return texts
-
-
-def _common(a: str, b: str) -> str:
-    """What two texts begin with alike."""
-    same = next(
-        (place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )
-    return a[:same]
+    """What each token adds to the text `before` it; a placeholder for what stands for a picture."""
+    is_picture = [len(unit) > 1 or unit[0] == encoder.image_id for unit in units]
+    words = [unit[0] for unit, picture in zip(units, is_picture, strict=True) if not picture]
+    pieces = iter(token_pieces(encoder.vocabulary, words, before))
+    return [PLACEHOLDER if picture else next(pieces) for picture in is_picture]

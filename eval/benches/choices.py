@@ -37,23 +37,17 @@ def score(
     Args:
         read: what an answer says, and a label; empty where it can't be read, which is wrong.
     """
-    per_item = [
-        {
-            "id": question.id,
-            "kind": question.group,
-            "response": text,
-            "answer": (said := read(text)),
-            "label": question.truth,
-            "right": said != "" and said == read(question.truth),
-        }
-        for question, text in pairs(questions, answers)
-    ]
+    per_item, blank = [], 0
+    for question, text in pairs(questions, answers):
+        said, label = read(text), read(question.truth)
+        blank += label == ""
+        item = {"id": question.id, "kind": question.group, "response": text, "answer": said}
+        per_item.append(item | {"label": question.truth, "right": said != "" and said == label})
     groups = {}
     for kind in (WITH_IMAGE, TEXT):
         if items := [item for item in per_item if item["kind"] == kind]:
             groups[kind] = {"accuracy": accuracy(items), "n": len(items)}
     unread = sum(item["answer"] == "" for item in per_item)
-    blank = sum(read(item["label"]) == "" for item in per_item)
     warnings = [f"{blank} labels can't be read: no answer there is right; see the file of truth"] * bool(
         blank
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
+from eval.benches.scored import Answers, Scored, by_part, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average
 from training.utils.answers.letters import letter
 from training.utils.data.record import DataError
@@ -65,8 +65,7 @@ def score(questions: Sequence[Question], answers: Answers, parser: str = "offici
                 f"{readable} answers give a letter in more words, which are wrong officially; "
                 "--parser strict reads it"
             )
-    kinds = sorted({item["category"] for item in per_item})
-    of_kind = {kind: [item for item in per_item if item["category"] == kind] for kind in kinds}
+    of_kind = by_part(per_item, "category")
     parts = {kind: {"accuracy": accuracy(items), "n": len(items)} for kind, items in of_kind.items()}
     metrics = {
         "accuracy": accuracy(per_item),

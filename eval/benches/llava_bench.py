@@ -18,7 +18,7 @@ import numpy as np
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, pairs
+from eval.benches.scored import Answers, Scored, by_part, pairs
 from eval.judge_messages import Messages, Shown, concluded, nothing, told
 from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
@@ -145,8 +145,7 @@ def score(
     metrics = relative(rated) if rated else {}
     if "relative" not in metrics:
         warnings.append("no relative score: the reference has no rating above 0")
-    categories = sorted({item["category"] for item in rated})
-    groups = {name: relative([item for item in rated if item["category"] == name]) for name in categories}
+    groups = {name: relative(items) for name, items in by_part(rated, "category").items()}
     variant = (
         "not official: the reference is shown second" if swap else "ratio of means, the reference shown first"
     )

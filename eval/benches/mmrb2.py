@@ -19,7 +19,7 @@ import numpy as np
 
 from eval.benches.files import field, files, read_json
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, num_unread, percent, read_groups, whole_groups
+from eval.benches.scored import Answers, Scored, by_part, num_unread, percent, read_groups, whole_groups
 from eval.uncertainty import Total, average, share
 from training.utils.answers.letters import letter
 from training.utils.data.record import DataError
@@ -90,8 +90,7 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Both accuracies, of all pairs that were judged in both orders, and of each task."""
     pairs, warnings = whole_groups(questions, answers, "pairs")
     per_item = read_groups(pairs, lambda text, _: read(text), part="task")
-    tasks = sorted({item["task"] for item in per_item})
-    of_task = {task: [item for item in per_item if item["task"] == task] for task in tasks}
+    of_task = by_part(per_item, "task")
     groups = {task: figures(items) | {"n": len(items)} for task, items in of_task.items()}
     variant = "each pair judged in both orders; accuracy leaves out what can't be read, consistent does not"
     return Scored(figures(per_item), per_item, variant, groups, num_unread(per_item), warnings)

@@ -16,7 +16,7 @@ import numpy as np
 
 from eval.benches.files import entries, field
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.benches.scored import Answers, Scored, by_part, pairs, percent
 from eval.judge_messages import Messages, Shown, fill, nothing, told
 from eval.judges import Ask, Reply, replies
 from eval.uncertainty import Total, share
@@ -94,8 +94,7 @@ def score(
     untrusted = len(judged) - sum("trust" in item for item in judged) if trust_template else 0
     if untrusted:
         warnings.append(f"{untrusted} of {len(judged)} replies on hallucinations hold no verdict: dropped")
-    kinds = sorted({item["type"] for item in judged})
-    groups = {kind: figures([item for item in judged if item["type"] == kind]) for kind in kinds}
+    groups = {kind: figures(items) for kind, items in by_part(judged, "type").items()}
     return Scored(figures(judged) if judged else {}, per_item, VARIANT, groups, dropped, warnings)
 
 

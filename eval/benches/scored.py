@@ -1,7 +1,7 @@
 """What a scorer gives back, and how answers meet their questions."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,14 @@ def read_groups(
         of_part = {part: name.split("/")[0]} if part else {}
         items.append({"id": name} | of_part | {"responses": list(texts), "answers": said, "right": right})
     return items
+
+
+def by_part(items: Iterable[dict[str, Any]], part: str) -> dict[str, list[dict[str, Any]]]:
+    """Items by what a field of them says, in its order."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        found.setdefault(item[part], []).append(item)
+    return dict(sorted(found.items()))
 
 
 def num_unread(items: Sequence[dict[str, Any]]) -> int:

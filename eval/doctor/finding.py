@@ -21,6 +21,9 @@ class Finding:
 class Symptom:
     """One thing to look at."""
 
-    name: str
     look: Callable[[Run], Finding | None]  # raises NotJudged where data are missing
     stages: tuple[str, ...] = STAGES
+
+    @property
+    def name(self) -> str:
+        return self.look.__name__

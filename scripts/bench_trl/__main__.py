@@ -10,7 +10,7 @@ from statistics import median
 
 from scripts.bench_trl.setting import CASES, SIZES, write_inputs
 from scripts.bench_trl.steps import Steps
-from training.utils.config.flags import flag, require
+from training.utils.config.flags import flag, require, require_known
 from training.utils.process.command import run_command
 
 Side = tuple[str, str]  # a case, and what is run of it
@@ -29,8 +29,7 @@ class BenchConfig:
     size: str = flag("small", "Of the model.", choices=list(SIZES))
 
     def __post_init__(self) -> None:
-        for name in self.only:
-            require(name in CASES, f"--only {name}: unknown; expected {', '.join(CASES)}")
+        require_known("--only", self.only, CASES)
         require(self.rounds >= 1, f"--rounds {self.rounds}: expected 1 or more")
 
 

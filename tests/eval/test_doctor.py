@@ -14,8 +14,10 @@ from eval.doctor.change import change, noise
 from eval.doctor.examine import examine
 from eval.doctor.run import Series, read_run
 from eval.doctor.symptoms import SYMPTOMS
+from scripts.plant_faults import PlantConfig
 from scripts.planted.plans import faulty, good
 from tests.conftest import picture
+from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, RewardScoreConfig, SFTConfig
 from training.utils.data.record import DataError
@@ -152,3 +154,8 @@ def test_cures_name_flags_that_there_are():
     sources = Path(symptoms.__file__).parent.glob("*.py")
     named = {flag for file in sources for flag in re.findall(r"--([a-z]\w+)", file.read_text())}
     assert len(named) > 15 and named <= flags, named - flags
+
+
+def test_a_run_that_nobody_planned_is_refused():
+    with pytest.raises(ConfigError, match="--only typo: unknown; expected sft-0, sft-1"):
+        PlantConfig(only=["sft-1", "typo"])

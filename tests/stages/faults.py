@@ -7,13 +7,13 @@ in the eyes of its children.
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
 
 import torch
 
+from scripts.ranks import free_port
 from training.utils.checkpoint.claim import AlreadyFinished
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError, ImageError
@@ -133,8 +133,7 @@ def stage(fault: str) -> None:
 
 def launch(fault: str, folder: Path) -> dict:
     """What a fault led to: seconds until all other processes had ended, their statuses, what they printed."""
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     launcher_reads, launcher_writes = os.pipe()
     sys.argv[sys.argv.index("--output_dir") + 1] = str(folder / "out")
     os.environ |= {"WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}

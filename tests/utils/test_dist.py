@@ -1,12 +1,12 @@
 """Processes that wait for each other."""
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 
+from scripts.ranks import free_port
 from tests.conftest import ROOT
 
 # A process that saves for longer than groups wait unless they are told: torch's 10 minutes, here 1 second.
@@ -59,8 +59,7 @@ except Exception as error:
 
 
 def test_who_waits_for_a_process_that_never_comes_says_so_and_ends():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     env = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     done = subprocess.run(
         [sys.executable, "-c", ALONE],

@@ -20,6 +20,7 @@ from eval.doctor.limits import (
     TEMPLATE_JUMP,
 )
 from eval.doctor.run import NotJudged, Run
+from training.utils.config.ppo_config import steps_of_share
 
 ENDED_BY = re.compile(r"the (?:loss|gradient) of optimizer step \d+ is (?:nan|inf|-inf|not finite)[^\n]*")
 LOSSES = ("loss", "policy_loss", "value_loss")
@@ -87,8 +88,8 @@ def critic_alone(run: Run) -> str:
     """
     if run.stage != "ppo" or any("policy_loss" in line for line in run.steps):
         return ""
-    share, planned = run.arguments["skip_actor_model"], run.num_steps
-    until = int(share * planned if share < 1 else share)
+    planned = run.num_steps
+    until = steps_of_share(run.arguments["skip_actor_model"], planned)
     if until < MOSTLY * planned:
         raise NotJudged(f"the critic learns alone until step {until}; the policy has not begun")
     return f"the critic learns alone until step {until} of {planned}"

@@ -1,7 +1,7 @@
 """A flag of the command line: a field of a dataclass, with its help, and what may become of it when a run goes on."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Literal
@@ -57,6 +57,13 @@ class ConfigError(ValueError):
 def require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def require_known(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Names of something may be those that there are."""
+    known = list(dict.fromkeys(known))
+    for name in given:
+        require(name in known, f"{flag} {name}: unknown; expected {', '.join(known)}")
 
 
 def require_other_file(output_flag: str, output: str, input_flag: str, given: str) -> None:

@@ -150,8 +150,7 @@ class PPOConfig(
 
     def critic_only_steps(self, num_steps: int) -> int:
         """First steps of a run of `num_steps` in which the policy stays as it is."""
-        share = self.skip_actor_model
-        return int(share * num_steps if share < 1 else share) if self.has_critic else 0
+        return steps_of_share(self.skip_actor_model, num_steps) if self.has_critic else 0
 
     @property
     def for_actor(self) -> TrainConfig:
@@ -178,3 +177,8 @@ class PPOConfig(
     @property
     def critic_is_reward_model(self) -> bool:
         return self.has_critic and self.critic_init == "reward"
+
+
+def steps_of_share(share: float, num_steps: int) -> int:
+    """Steps of a run of `num_steps`: so many, or below 1 such a share of them."""
+    return int(share * num_steps if share < 1 else share)

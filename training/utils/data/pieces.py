@@ -8,16 +8,19 @@ LONGEST_CHARACTER = 4  # tokens of one byte each, in UTF-8
 HALF = "\ufffd"  # what bytes that are no whole character are decoded to
 
 
-def token_pieces(vocabulary: Vocabulary, ids: Sequence[int]) -> list[str]:
+def token_pieces(vocabulary: Vocabulary, ids: Sequence[int], prompt: Sequence[int] = ()) -> list[str]:
     """The text of each token, as it reads behind the one before; tokens of the structure by their names.
 
     A character that several tokens make stands with the last of them. Together the pieces are the text.
+
+    Args:
+        prompt: the last tokens in front of these.
     """
     decode = vocabulary.tokenizer.backend_tokenizer.decode
     pieces: list[str] = []
-    before: list[int] = []  # what is decoded in front, so that a space between two words is seen
+    before = list(prompt)  # what is decoded in front, so that a space between two words is seen
     pending: list[int] = []  # what has not made a whole character yet
-    known = ""
+    known = decode(before, skip_special_tokens=False)
     for token in ids:
         if token in vocabulary.structural_ids:
             pieces.append(vocabulary.tokenizer.convert_ids_to_tokens(token))

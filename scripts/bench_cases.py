@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
+from scripts.bench_model import Size
 from training.utils.data.tree import Batch, Response, Tree, collate
 from training.utils.losses.preferences import dpo_loss
 from training.utils.losses.responses import ordered_pairs, plackett_luce_loss, segment_sum
@@ -29,22 +30,8 @@ DTYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 def build() -> LlavaForConditionalGeneration:
     torch.manual_seed(0)
-    vision = CLIPVisionConfig(
-        hidden_size=256,
-        intermediate_size=1024,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        image_size=336,
-        patch_size=14,
-    )
-    text = LlamaConfig(
-        hidden_size=256,
-        intermediate_size=688,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        vocab_size=VOCABULARY,
-    )
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE_ID)
+    size = Size(vocab_size=VOCABULARY)
+    config = LlavaConfig(vision_config=size.vision, text_config=size.text(), image_token_index=IMAGE_ID)
     return LlavaForConditionalGeneration(config).to(dist.device(), DTYPE)
 
 

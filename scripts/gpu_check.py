@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.gpu.page import page, read
+from scripts.gpu.page import page
 from scripts.gpu.sections import SECTIONS
+from scripts.measured import heard
 from training.utils.config.flags import flag, require, require_known
 from training.utils.process.command import run_command
 
@@ -67,7 +68,7 @@ class Check:
         ) as process:
             for line in process.stdout:
                 printed.append(line)
-                for row in read(line):
+                for row in heard(line):
                     self.found.append(row)
                     self.write()
                     print(line.rstrip(), flush=True)

@@ -9,29 +9,19 @@ from typing import Any
 import torch
 
 from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
+from scripts.bench_model import Size
 from scripts.compare_trl_cases import SHARED, THEIRS
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig
 from training.utils.config.train_config import TrainConfig
 
-from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast  # isort: skip
+from transformers import PreTrainedTokenizerFast  # isort: skip
 
 SAMPLES = Path("data/samples")
 PROMPTS, STEPS = 2, 4  # prompts of an optimizer step, steps of an epoch
 PROMPT_WORDS, ANSWER_WORDS = 40, 119
 NUM_SAMPLES = 8  # of a prompt in GRPO
 KL_COEF = 0.04
-
-
-@dataclass(frozen=True)
-class Size:
-    """Of LLaVA: hidden size of both parts, their layers, side of a picture, rows of the embedding."""
-
-    hidden_size: int = 256
-    num_layers: int = 4
-    tower_layers: int = 6
-    picture_px: int = 336
-    vocab_size: int = 32_064
 
 
 SIZES = {"small": Size(), "tiny": Size(32, 1, 2, 28, 1024)}
@@ -106,24 +96,8 @@ def write_inputs(folder: Path, size: Size) -> Path:
         The model's folder.
     """
     tokenizer = build_tokenizer(TinyConfig(output="", texts=str(SAMPLES)))
-    vision = CLIPVisionConfig(
-        hidden_size=size.hidden_size,
-        intermediate_size=4 * size.hidden_size,
-        num_hidden_layers=size.tower_layers,
-        num_attention_heads=4,
-        image_size=size.picture_px,
-        patch_size=14,
-    )
-    text = LlamaConfig(
-        hidden_size=size.hidden_size,
-        intermediate_size=size.hidden_size * 43 // 16,
-        num_hidden_layers=size.num_layers,
-        num_attention_heads=4,
-        vocab_size=size.vocab_size,
-        **special_ids(tokenizer),
-    )
     torch.manual_seed(0)
-    write_llava(folder / "model", vision, text, tokenizer)
+    write_llava(folder / "model", size.vision, size.text(**special_ids(tokenizer)), tokenizer)
     for num_answers in (2, 4):
         write_records(folder / f"ranked{num_answers}.json", num_answers, tokenizer)
     return folder / "model"

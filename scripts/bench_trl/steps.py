@@ -1,13 +1,12 @@
 """What the steps of a training take: wall time, time of the processor, memory."""
 
-import json
 import resource
 import time
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Self
 
-PREFIX = "measured: "  # of the line that a process ends with
+from scripts.measured import heard, say
 
 
 @dataclass
@@ -45,10 +44,10 @@ class Steps:
         return median(self.cpu_s)
 
     def print(self) -> None:
-        print(PREFIX + json.dumps(asdict(self)), flush=True)
+        say(asdict(self))
 
     @classmethod
     def read(cls, output: str) -> Self:
         """What `print` wrote."""
-        (line,) = [line for line in output.splitlines() if line.startswith(PREFIX)]
-        return cls(**json.loads(line.removeprefix(PREFIX)))
+        (found,) = heard(output)
+        return cls(**found)

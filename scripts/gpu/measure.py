@@ -1,13 +1,12 @@
 """Measures a section in this process, and prints a line for each way."""
 
-import json
 from dataclasses import asdict, dataclass
 
 import torch
 
-from scripts.gpu.page import PREFIX
 from scripts.gpu.sections import MODELS, SECTIONS, Section
 from scripts.gpu.stages import Stages, matmul_tflops
+from scripts.measured import say
 from training.utils.config.flags import ConfigError, flag
 from training.utils.data.record import DataError
 from training.utils.process.command import run_command
@@ -22,10 +21,6 @@ class MeasureConfig:
     size: str = flag("7b", "Of the model.", choices=["7b", "tiny"])
 
 
-def say(**found: object) -> None:
-    print(PREFIX + json.dumps(found), flush=True)
-
-
 def measure(section: Section, tiny: bool) -> None:
     for way in section.ways:
         rounds = TINY_ROUNDS if tiny else ROUNDS
@@ -36,13 +31,13 @@ def measure(section: Section, tiny: bool) -> None:
             found = {"failed": "out of memory"}
         except (ConfigError, DataError) as refused:
             found = {"failed": str(refused).replace("|", "/")}
-        say(section=section.name, way=way.name, **found)
+        say({"section": section.name, "way": way.name} | found)
 
 
 def main(config: MeasureConfig) -> None:
     if config.section == MATMUL:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-        say(device=device, tflops=matmul_tflops())
+        say({"device": device, "tflops": matmul_tflops()})
     else:
         measure(SECTIONS[config.section], config.size == "tiny")
 

@@ -1,13 +1,11 @@
 """The page of what was measured on a GPU, also of a part of it."""
 
-import json
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from scripts.gpu.sections import AIMS, SECTIONS, STAGES
 
-PREFIX = "measured: "  # of a line that a section prints
 PACKAGES = ("torch", "transformers", "peft", "liger-kernel")
 COLUMNS = (
     "model",
@@ -39,12 +37,6 @@ after each row; `SIZE=tiny bash scripts/gpu_check.sh` rehearses it on a CPU, and
   of two square matrices reached in the same run. Recomputation, attention, the head and the tower are left out. Aim:
   45 %.
 """
-
-
-def read(output: str) -> list[dict[str, Any]]:
-    """What a section printed so far."""
-    lines = output.splitlines()
-    return [json.loads(line.removeprefix(PREFIX)) for line in lines if line.startswith(PREFIX)]
 
 
 def page(found: Sequence[dict[str, Any]], notes: Sequence[str] = ()) -> str:

@@ -14,7 +14,6 @@ from transformers import AutoModelForImageTextToText
 
 from scripts.rehearsal.engine import FakeDeepSpeed
 from scripts.rehearsal.stages import WORK, Rehearsal
-from training.utils.config.stage_config import SFTConfig
 from training.utils.data.tree import Batch, Tree
 from training.utils.model import build_model
 from training.utils.model.generate import Sampling, generate
@@ -144,16 +143,8 @@ class Stages(Rehearsal):
     def sampled(self, stage: str, as_rows: bool) -> dict[str, None]:
         """Responses of so many tokens, the prompts read before."""
         work, length = WORK[stage], TINY_NEW_TOKENS if self.tiny else NEW_TOKENS
-        policy = build_model.build_policy(
-            self.flags(SFTConfig), self.folder, self.family, trainable=False
-        ).to(dist.device())
-        prompts, num_samples = (
-            [tree.with_responses([], set()) for tree in self.trees(work)],
-            work.num_responses,
-        )
+        policy, prompts, num_samples = self.asked(work, as_rows)
         self.tokens = work.num_prompts * work.num_responses * length
-        if as_rows:
-            prompts, num_samples = [tree for tree in prompts for _ in range(num_samples)], 1
         sampling = Sampling(length, temperature=1.0, num_tokens=32_000)
         for _ in range(self.rounds):
             with self.device.counting(), torch.no_grad():

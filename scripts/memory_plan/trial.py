@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 
 from scripts.memory_plan.config import PlanConfig
 from scripts.rehearsal.captured import FITTED, captured_fit
 from scripts.rehearsal.live import Live
-from scripts.rehearsal.shapes import Picture, trees
+from scripts.rehearsal.shapes import Picture, load_model, trees
 from training.ppo import models as ppo_models
 from training.ppo.experience import assign_credit, observe
 from training.ppo.rollout import Sampled
@@ -118,15 +118,6 @@ class Counting(TorchDispatchMode):
         return out
 
 
-def random_model(
-    family: Family, path: str, *, dtype: torch.dtype, attn_implementation: str, **_
-) -> PreTrainedModel:
-    """Stands for `Family.load_model`: a model of random weights."""
-    return AutoModelForImageTextToText.from_config(
-        read_config(Path(path)), dtype=dtype, attn_implementation=attn_implementation
-    )
-
-
 def drop_head(model: PreTrainedModel, is_saved: bool) -> None:
     """Stands for `UnusedHead`, which would keep the head of a model that will be saved."""
     UnusedHead(model, is_saved=False)
@@ -147,7 +138,7 @@ class Trial:
         size = self.small.config["text_config"]["hidden_size"]
         save_file({"weight": torch.zeros(1, size)}, self.folder / HEAD_FILE)
         self.family = get_family("auto", self.folder)
-        self.stack.enter_context(patch.object(Family, "load_model", random_model))
+        self.stack.enter_context(patch.object(Family, "load_model", load_model))
         # A head that is not used is kept in CPU memory for checkpoints, which is not the device's.
         self.stack.enter_context(patch.object(build_model, "UnusedHead", drop_head))
         self.config = PlanConfig(from_checkpoint=str(self.folder), num_gpus=1, **self.plan)

@@ -28,6 +28,7 @@ from training.utils.losses.policy import RunningMoments
 from training.utils.model import build_model
 from training.utils.model.family import Family
 from training.utils.model.generate import Sampling, generate, prefill
+from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
 
@@ -159,15 +160,7 @@ class Rehearsal:
 
     def sampled(self, stage: str, as_rows: bool) -> dict[str, Counts]:
         """The prefill of a generation, and one token more for each sample."""
-        work = WORK[stage]
-        config = self.flags(SFTConfig)
-        policy = build_model.build_policy(config, self.folder, self.family, trainable=False).to(dist.device())
-        prompts, num_samples = (
-            [tree.with_responses([], set()) for tree in self.trees(work)],
-            work.num_responses,
-        )
-        if as_rows:
-            prompts, num_samples = [tree for tree in prompts for _ in range(num_samples)], 1
+        policy, prompts, num_samples = self.asked(WORK[stage], as_rows)
         counted = {}
 
         def tokens(length: int) -> Counts:
@@ -183,6 +176,15 @@ class Rehearsal:
         tokens(2)
         counted["one token"] = tokens(4) - tokens(3)
         return counted
+
+    def asked(self, work: Work, as_rows: bool) -> tuple[Policy, list[Tree], int]:
+        """A policy, prompts without responses, and how many samples of each; one, where each has a row."""
+        config = self.flags(SFTConfig)
+        policy = build_model.build_policy(config, self.folder, self.family, trainable=False).to(dist.device())
+        prompts = [tree.with_responses([], set()) for tree in self.trees(work)]
+        if as_rows:
+            return policy, [tree for tree in prompts for _ in range(work.num_responses)], 1
+        return policy, prompts, work.num_responses
 
     def count(self, stage: str, as_rows: bool = False) -> dict[str, Counts]:
         """What a stage's micro-batch costs, by its parts."""

@@ -94,7 +94,7 @@ def _unreadable(record: Record, reward: str, expected: str) -> DataError:
     )
 
 
-# LaTeX that changes nothing of what a formula says.
+# LaTeX that changes nothing of what a formula says, but how it is set.
 NOTHING = re.compile(
     r"\\(?:left|right|displaystyle|!|,|;|:| )|\\(?:text|mathrm|mbox)\s*(?=\{)|[$\s]|\^\s*\{?\\circ\}?|°"
 )
@@ -108,14 +108,19 @@ def _same_formula(one: str, other: str) -> bool:
 
 
 def plain(formula: str) -> str:
-    """A formula without blanks, dollars, degrees, and what only sets it."""
-    text = NOTHING.sub("", formula).replace("dfrac", "frac").replace("tfrac", "frac").rstrip(".")
-    text = re.sub(r"\{(\w+)\}", r"{\1}", text)
-    while (bare := re.sub(r"^\{(.*)\}$", r"\1", text)) != text:
-        text = bare
-    return text.lower()
+    r"""A formula without what only sets it.
+
+    >>> plain("$ 4 \\sqrt{3} $"), plain("\\dfrac{1}{2}")
+    ('4\\sqrt3', '\\frac12')
+    """
+    text = NOTHING.sub("", formula).rstrip(".").lower()
+    text = re.sub(r"\\[dt]frac", r"\\frac", text).replace("\\%", "%")
+    text = re.sub(r"\{(\w)\}", r"\1", text)  # `x^{2}` is `x^2`
+    return re.sub(r"^\{([^{}]*)\}$", r"\1", text)
 
 
-def _is_number(text: str) -> bool:
+def _is_number(formula: str) -> bool:
     """Whether a formula is one number and nothing else."""
-    return re.fullmatch(r"[-+−]?(?:[\d.,]+(?:/\d+)?%?|\\frac\{\d+\}\{\d+\})", plain(text)) is not None
+    text = NOTHING.sub("", formula).rstrip(".").replace("\\%", "%")
+    number = r"[-+−]?(?:\{?[\d.,]+\}?(?:/\d+)?%?|\\[dt]?frac\{\d+\}\{\d+\})"
+    return re.fullmatch(number, text) is not None

@@ -11,7 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.ppo.rewards import Reward, WeightedRewards, model_reward, reads_the_same, text_rewards
+from training.ppo.rewards import (
+    Reward,
+    WeightedRewards,
+    captions_for,
+    model_reward,
+    reads_the_same,
+    text_rewards,
+)
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
@@ -93,6 +100,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
             f"{config.critic_checkpoint}: reads other tokens than the policy, so no critic can start from it; use "
             "--critic_init policy"
         )
+    captions = {path: captions_for(path, config.captions) for path in encoders}
     build = one_backbone if config.share_backbone else separate_models
     policy, reference, value_model, reward_models = build(config, encoder, encoders)
     models = [model for model in (policy, reference, value_model, *reward_models.values()) if model]
@@ -102,7 +110,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     has_images = data.train.has_images
     reward_models = {path: ready(model, config.for_critic) for path, model in reward_models.items()}
     rewards: dict[str, Reward] = {
-        path: model_reward(model, encoders[path], encoder, has_images)
+        path: model_reward(model, encoders[path], encoder, has_images, captions[path])
         for path, model in reward_models.items()
     }
     rewards |= text_rewards(config, encoder)

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from training.rewards.functions import RewardFunction, reward_functions
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.rewards_config import RewardsConfig
+from training.utils.data.captions import captioned
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import MARKER, DataError, Record, Turn
 from training.utils.data.tree import Batch, Response, Tree
+from training.utils.files.model_folder import read_metadata, resolve_checkpoint
 from training.utils.http import Endpoint
 from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import build_value_model
@@ -51,26 +53,44 @@ class WeightedRewards:
 
 
 def model_reward(
-    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool
+    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool, captions: str = ""
 ) -> Reward:
     """A reward model. It reads the policy's own tokens, or where its own would be others, the words again.
 
     Args:
         encoder: of the reward model.
+        captions: files of captions that it reads too; empty: none.
     """
-    if not reads_the_same(encoder, policy_encoder):
-        return rendered_reward(reward_model, encoder, policy_encoder, has_images)
+    if captions or not reads_the_same(encoder, policy_encoder):
+        return rendered_reward(reward_model, encoder, policy_encoder, has_images, captions)
     return lambda trees, batch: reward_model(batch, batch.last_token)
 
 
+def captions_for(checkpoint: str, captions: str) -> str:
+    """The files of captions that a reward model reads: those that are given, if it was trained with captions, or
+    nobody knows.
+
+    Raises:
+        DataError: it was trained with captions, and none are given.
+    """
+    reads = read_metadata(resolve_checkpoint(checkpoint)).get("captions", bool(captions))
+    if reads and not captions:
+        raise DataError(
+            f"{checkpoint}: this reward model was trained to read captions of the pictures; expected --captions with "
+            "theirs"
+        )
+    return captions if reads else ""
+
+
 def load_reward(
-    config: ModelConfig, checkpoint: str, policy_encoder: Encoder, has_images: bool
+    config: ModelConfig, checkpoint: str, policy_encoder: Encoder, has_images: bool, captions: str = ""
 ) -> tuple[ValueModel, Reward]:
     """The reward model of a checkpoint on this process's device, and its reward."""
+    captions = captions_for(checkpoint, captions)
     encoder = build_encoder(config.for_another_model, checkpoint)
     model = build_value_model(config, checkpoint, encoder.family, trainable=False, needs_head=True)
     model = model.to(dist.device())
-    return model, model_reward(model, encoder, policy_encoder, has_images)
+    return model, model_reward(model, encoder, policy_encoder, has_images, captions)
 
 
 def load_rewards(
@@ -79,21 +99,23 @@ def load_rewards(
     """All rewards that the flags name, of frozen models on this process's device."""
     models, rewards = [], {}
     for path in config.reward_model_ckpt_path:
-        model, rewards[path] = load_reward(config, path, policy_encoder, has_images)
+        model, rewards[path] = load_reward(config, path, policy_encoder, has_images, config.captions)
         models.append(model)
     rewards |= text_rewards(config, policy_encoder)
     return WeightedRewards(rewards, config.weights, tuple(models))
 
 
 def rendered_reward(
-    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool
+    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool, captions: str = ""
 ) -> Reward:
-    """A reward model with a tokenizer, template or image processor of its own."""
+    """A reward model with a tokenizer, template or image processor of its own, or that reads captions too."""
     collate = Collator(encoder, has_images)
 
     def rendered(tree: Tree) -> Tree:
         texts = tuple(policy_encoder.decode(response.ids) for response in tree.responses)
-        again = encoder.encode(replace(tree.record, responses=texts, scores=None))
+        record = tree.record
+        turns = captioned(record.turns, record.id, record.images, captions)
+        again = encoder.encode(replace(record, turns=turns, responses=texts, scores=None))
         pairs = zip(again.responses, tree.responses, strict=True)
         return replace(again, responses=[_cut_like(response, original) for response, original in pairs])
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from training.ppo.rewards import captions_for
 from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
 from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.data.encode import Encoder
@@ -34,7 +35,9 @@ from training.utils.process.cli import run_stage
 
 def main(config: RewardScoreConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_ranked(config, encoder, min_responses=1)
+    records = load_ranked(
+        config, encoder, min_responses=1, captions=captions_for(config.from_checkpoint, config.captions)
+    )
     reward_model = build_value_model(
         config, config.from_checkpoint, encoder.family, trainable=False, needs_head=True
     ).to(dist.device())

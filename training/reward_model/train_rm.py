@@ -32,9 +32,15 @@ def main(config: RewardConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     max_responses = config.ranked_candidate_num or None
     data = load_data(
-        config, encoder, 1 if config.regresses else 2, max_responses, needs_scores=config.regresses
+        config,
+        encoder,
+        1 if config.regresses else 2,
+        max_responses,
+        needs_scores=config.regresses,
+        captions=config.captions,
     )
     run = Run(config, encoder, data)
+    run.metadata["captions"] = bool(config.captions)
     reward_model = build_value_model(config, config.from_checkpoint, encoder.family)
     keep_features(config, reward_model, data)
     engine = Engine(reward_model, config, total_steps=data.sampler.num_steps)

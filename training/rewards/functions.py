@@ -9,6 +9,7 @@ from types import FrameType
 
 from training.rewards.table import OfRecord, shipped
 from training.utils.config.rewards_config import RewardsConfig
+from training.utils.data.captions import captioned
 from training.utils.data.record import DataError, Record
 
 RewardFunction = Callable[[Record, list[str]], list[float]]
@@ -93,12 +94,15 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def try_rewards(config: RewardsConfig, records: Sequence[Record]) -> None:
-    """Tries the rewards that ship on some records, before a model is loaded.
+    """Tries the rewards that ship, and the captions of reward models, on some records before a model is loaded.
 
     Raises:
-        DataError: a record lacks the truth that a reward needs.
+        DataError: a record lacks the truth that a reward needs, or captions.
     """
     chosen = range(0, len(records), -(-len(records) // NUM_TRIED) or 1)
-    for of_record in shipped(config).values():
+    tried = [*shipped(config).values()]
+    if config.captions:
+        tried.append(lambda record: captioned(record.turns, record.id, record.images, config.captions))
+    for of_record in tried:
         for number in chosen:
             of_record(records[number])

@@ -84,6 +84,11 @@ class RewardsConfig:
     reward_weights: list[float] = flag(
         [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."
     )
+    captions: str = flag(
+        "",
+        "Files with captions of the pictures, which reward models read below the question, and the policy does not.",
+        may=May.MOVE,
+    )
     reward_timeout_s: float = flag(
         60.0, "Seconds to wait for an endpoint, and for a function's answer to a prompt.", may=May.CHANGE
     )

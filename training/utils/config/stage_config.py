@@ -44,6 +44,11 @@ class RewardModelConfig(ModelConfig):
     trained_reward_model: str = flag(
         "", "Reward model to take in place of --from_checkpoint.", may=May.CHANGE
     )
+    captions: str = flag(
+        "",
+        "Files with captions of the pictures, which it reads below the question (docs/reward_model.md).",
+        may=May.MOVE,
+    )
 
     def __post_init__(self) -> None:
         if self.trained_reward_model:

@@ -113,7 +113,7 @@ def _key(data_path: str, places: np.ndarray, reader: Reader, inspector: Inspecto
     files = [file for path in paths_of(data_path) for file in data_files(path)]
     parts = [
         VERSION,
-        stamp(files),
+        stamp([*files, *map(Path, reader.captions.split())]),
         hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
         asdict(reader),
         inspector.encoder.fingerprint if inspector.encoder else "",

@@ -12,6 +12,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from .captions import captioned
 from .entries import Entries
 from .facts import FACTS
 from .formats import Spelled, normalise
@@ -31,6 +32,7 @@ class Reader:
     needs_labels: bool = False  # each response is desirable or not
     needs_answer: bool = False  # a label that answers are checked against
     imitates: bool = False  # responses are learned as they are, so none may be undesirable
+    captions: str = ""  # files of captions that prompts go on with (captions.py)
     image_folder: str | None = None  # where picture paths start; none: the folder that the data lie in
     columns: tuple[tuple[str, str], ...] = ()  # names that a format knows, and what the data call them
 
@@ -73,10 +75,10 @@ class Reader:
                 "`ground_truth`"
             )
         return Record(
-            id=_id(spelled, source),
+            id=(name := _id(spelled, source)),
             source=source,
             images=images,
-            turns=_with_markers(spelled.turns, len(images)),
+            turns=captioned(_with_markers(spelled.turns, len(images)), name, images, self.captions),
             responses=responses[: self.max_responses],
             scores=scores and scores[: self.max_responses],
             label=spelled.label,

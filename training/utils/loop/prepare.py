@@ -91,7 +91,7 @@ def load_data(
     min_responses: int,
     max_responses: int | None = None,
     pictured_trees: int = 1,
-    **needs: bool,
+    **needs: bool | str,
 ) -> Data:
     """Training and held-out records, validated and known to fit, and in which order they come.
 
@@ -185,9 +185,10 @@ def load_checked(
     return records
 
 
-def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int) -> Records:
-    """All records of `--data_path`, with their responses."""
-    reader = Reader(min_responses, image_folder=config.image_folder or None, columns=config.renamed_columns)
+def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int, **needs: bool | str) -> Records:
+    """All records of `--data_path`, with their responses. Arguments as of `load_data`."""
+    folder = config.image_folder or None
+    reader = Reader(min_responses, image_folder=folder, columns=config.renamed_columns, **needs)
     return load_checked(config.data_path, reader, config, encoder)
 
 

@@ -1,0 +1,63 @@
+"""Captions of pictures as facts below a question: what a reward model reads that the policy does not, so that it can
+tell what is invented (LLaVA-RLHF's factual augmentation, arXiv 2309.14525)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ..answers.coco_pictures import Picture as CocoPicture
+from ..answers.coco_pictures import add_annotations, image_id, is_annotations
+from .entries import read_entries
+from .record import DataError, Picture, Turn
+
+INTRODUCTION = "What is known of the picture:"
+EXPECTED = "expected captions of COCO, or rows with `id` or `image`, and `caption` or `captions`"
+
+
+def captioned(turns: Sequence[Turn], name: str, images: Sequence[Picture], files: str) -> tuple[Turn, ...]:
+    """The turns, the last of which goes on with the captions of the pictures; without pictures or files as they are.
+
+    Args:
+        name: id of the record.
+        files: that hold captions, with spaces between; empty: none.
+
+    Raises:
+        DataError: a record has a picture and no caption.
+    """
+    if not images or not files:
+        return tuple(turns)
+    known = read_captions(files)
+    names = [name, *(key for image in images if isinstance(image, Path) for key in _keys(image))]
+    lines = [caption for key in dict.fromkeys(names) for caption in known.get(key, ())]
+    if not lines:
+        raise DataError(f"--captions holds none of its picture ({', '.join(names)}); {EXPECTED}")
+    facts = "\n".join([INTRODUCTION, *(f"- {line}" for line in lines)])
+    return (*turns[:-1], Turn(turns[-1].role, f"{turns[-1].text}\n{facts}"))
+
+
+@cache
+def read_captions(files: str) -> dict[str, list[str]]:
+    """Captions by the id of the record, the name of the picture's file, or COCO's number of it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in map(Path, files.split()):
+        if not file.is_file():
+            raise DataError(f"--captions {file}: no such file; {EXPECTED}")
+        if file.suffix == ".json" and is_annotations(file):
+            pictures: dict[int, CocoPicture] = defaultdict(CocoPicture)
+            add_annotations(file, pictures)
+            found |= {str(number): [*picture.captions] for number, picture in pictures.items()}
+            continue
+        for place, row in enumerate(read_entries(str(file))):
+            key = row.get("id", row.get("image")) if isinstance(row, dict) else None
+            given = row.get("captions", row.get("caption")) if key is not None else None
+            if not given:
+                raise DataError(f"--captions {file}[{place}]: holds no caption of anything; {EXPECTED}")
+            found[str(key)] += [given] if isinstance(given, str) else list(given)
+    return dict(found)
+
+
+def _keys(image: Path) -> list[str]:
+    """Names that a picture may have there."""
+    has_number = any(map(str.isdigit, image.stem))
+    return [image.name, *([str(image_id(image.name))] if has_number else [])]

@@ -14,7 +14,8 @@ from pathlib import Path
 from torch import Tensor
 
 from scripts import compare_trl_ours as ours
-from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
+from scripts.compare_trl_case import NUM_STEPS, PROMPTS, Case, settings_for
+from scripts.compare_trl_cases import CASES
 from training.dpo.loss_types import LOSS_TYPES
 from training.utils.config.algorithms import ALGORITHMS
 from training.utils.config.flags import flag, require_known

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scripts.compare_trl_cases import CASES, NUM_STEPS, PROMPTS, Case, settings_for
+from scripts.compare_trl_case import NUM_STEPS, PROMPTS, Case, settings_for
+from scripts.compare_trl_cases import CASES
 from scripts.compare_trl_ours import MicroBatches, write_records
 
 ANSWERS = {"single": 1, "labelled": 1, "ranked": 2, "text": 2, "sampled": 4}

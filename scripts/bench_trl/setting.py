@@ -10,7 +10,7 @@ import torch
 
 from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
 from scripts.bench_model import Size
-from scripts.compare_trl_cases import SHARED, THEIRS
+from scripts.compare_trl_case import SHARED, THEIRS
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig
 from training.utils.config.train_config import TrainConfig

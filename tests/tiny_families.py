@@ -162,7 +162,7 @@ def qwen(version):
     text = text_config(
         config_class.sub_configs["text_config"],
         words,
-        rope_parameters=mrope(),
+        rope_parameters=mrope() | ({"mrope_interleaved": True} if is_third else {}),
         **(more if version == "qwen3_vl_moe" else {}),
     )
     config = config_class(
@@ -183,7 +183,8 @@ def glm4v():
     words = tokenizer(image_token="<|image|>", video_token="<|video|>", **marks)
     images = hf.Glm4vImageProcessor(patch_size=8, merge_size=2, temporal_patch_size=2, size=MROPE_SIZE)
     processor = hf.Glm4vProcessor(images, words, hf.Glm4vVideoProcessor())
-    text = text_config(hf.Glm4vConfig.sub_configs["text_config"], words, rope_parameters=mrope())
+    rotary = mrope() | {"partial_rotary_factor": 1.0}
+    text = text_config(hf.Glm4vConfig.sub_configs["text_config"], words, rope_parameters=rotary)
     vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "initializer_range": 0.2}
     vision |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": HIDDEN, "image_size": 64}
     ids = {
@@ -262,8 +263,14 @@ def siglip_config(**more):
     return hf.SiglipVisionConfig(**VISION, image_size=IMAGE_PX, patch_size=8, **more)
 
 
+def line_breaks(longest):
+    """In Gemma's real vocabulary, runs of line breaks are tokens."""
+    return [AddedToken("\n" * length, normalized=False, special=False) for length in range(1, longest + 1)]
+
+
 def paligemma():
     words = tokenizer(image_token="<image>")
+    words.add_tokens(line_breaks(1))
     images = hf.SiglipImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
     images.image_seq_length = 16
     processor = hf.PaliGemmaProcessor(images, words)  # adds its tokens for places and shapes
@@ -330,8 +337,7 @@ def gemma3():
     words = tokenizer(
         image_token="<image_soft_token>", boi_token="<start_of_image>", eoi_token="<end_of_image>"
     )
-    # As in its real vocabulary, runs of line breaks are tokens.
-    words.add_tokens([AddedToken("\n" * length, normalized=False, special=False) for length in (2, 3, 4)])
+    words.add_tokens(line_breaks(4))
     images = hf.Gemma3ImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
     processor = hf.Gemma3Processor(images, words, image_seq_length=4)
     text = text_config(

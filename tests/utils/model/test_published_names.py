@@ -117,6 +117,16 @@ def test_an_untested_model_keeps_the_names_of_its_file(names, tmp_path):
     assert saved(OtherFamily(), model, tmp_path / "again").keys() == weights.keys()
 
 
+def test_experts_whose_shape_does_not_tell_whether_they_are_turned_are_left_as_they_are(tmp_path):
+    """transformers looks at the shape when it loads them."""
+    config = BUILDERS["qwen3_vl_moe"][0]()[0].config
+    config.text_config.moe_intermediate_size = config.text_config.hidden_size // 2
+    model = AutoModelForImageTextToText.from_config(config)
+    files = saved(FAMILIES["qwen3_vl_moe"], model, tmp_path)
+    name = "model.language_model.layers.0.mlp.experts.gate_up_proj"
+    assert torch.equal(files[name], model.get_parameter(name))
+
+
 def test_large_models_are_saved_in_several_files(tmp_path, monkeypatch):
     monkeypatch.setattr(save, "SHARD", "100KB")
     model, _ = BUILDERS["llava"][0]()

@@ -97,6 +97,7 @@ def reading_files(folder: Path) -> list[Path]:
     """What decides, beside the weights, how a model reads: its config, tokenizer, processor and chat template."""
     patterns = (
         "config.json",
+        HEAD_CONFIG_FILE,
         "*processor*.json",
         "*token*.json",
         "chat_template*",

@@ -14,7 +14,9 @@ from training.utils.answers.final import final_answer
 from training.utils.answers.numbers import last_number
 from training.utils.config import rewards_config
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.data.record import DataError, Record, Turn
+from training.utils.run.identity import identify
 
 
 def config(*names, **more):
@@ -229,6 +231,20 @@ def test_truth_that_is_missing_is_told_before_a_run(coco, tmp_path):
         try_rewards(config("chair", **coco), [known] * 99 + [unknown])
     with pytest.raises(DataError, match="has no label to check an answer against"):
         try_rewards(config("exact"), [known])
+
+
+def test_another_truth_makes_another_run_also_where_answers_count_alone(coco, tiny_llava, encoder, tmp_path):
+    def identity(**more):
+        given = {"from_checkpoint": str(tiny_llava), "data_path": "x", "output_path": "y", **coco}
+        return identify(SampleScoreConfig(**given | more, reward_functions=["chair"]), encoder)
+
+    before = identity()
+    (tmp_path / "moved").mkdir()
+    moved = Path(coco["synonyms"]).rename(tmp_path / "moved" / "synonyms.txt")
+    assert identity(synonyms=str(moved)).differences(before) == []
+    moved.write_text(moved.read_text() + "sheep\n")
+    (told,) = identity(synonyms=str(moved)).differences(before)
+    assert told.startswith("--synonyms: content")
 
 
 def sleeps(record, responses):

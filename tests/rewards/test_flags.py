@@ -14,10 +14,10 @@ def parsed(more: str) -> PPOConfig:
 
 
 def test_it_stands_for_the_flags_of_each_kind():
-    short = parsed("--rewards length:0.1 m/rm:2 http://h:80/x:-1.5 f.g:h chair --truth t")
+    short = parsed("--rewards length:1e-1 m/rm:-2e-3 http://h:80/x:-1.5 f.g:h chair --truth t")
     long = parsed(
         "--reward_model_ckpt_path m/rm --reward_functions length f.g:h chair --reward_endpoints http://h:80/x "
-        "--reward_weights 2 0.1 1 1 -1.5 --truth t"
+        "--reward_weights -0.002 0.1 1 1 -1.5 --truth t"
     )
     assert short == long
 

@@ -13,7 +13,10 @@ class May(Enum):
     CHANGE = auto()
     RESHAPE = auto()  # parts of the global batch: their product over all processes must stay
     LENGTHEN = auto()  # the length of the run: the steps so far must have been the same
-    MOVE = auto()  # a path: the files there must stay the same
+    MOVE = auto()  # a path of records: the files there must stay the same
+    MOVE_FILES = (
+        auto()
+    )  # files, with spaces between: they must stay the same, also where each record counts for itself
     MOVE_MODEL = auto()  # model folders: their weights and what they read with must stay the same
     MOVE_PICTURES = auto()  # a folder: the pictures of the records must stay the same
     DIFFER_IN_RECORDS = auto()  # which records are used: they must stay the same in training

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from os.path import normpath
 from pathlib import Path
 from typing import ClassVar
@@ -43,7 +44,9 @@ def as_flags(given: Sequence[str]) -> list[str]:
     flags = []
     for kind, named in found.items():
         flags += [f"--{kind}", *(name for name, _ in named)] if named else []
-    return [*flags, "--reward_weights", *(weight for named in found.values() for _, weight in named)]
+    # Spelled out: argparse takes -1e-3 for a flag.
+    weights = [format(Decimal(weight), "f") for named in found.values() for _, weight in named]
+    return [*flags, "--reward_weights", *weights]
 
 
 def split_weight(word: str) -> tuple[str, str]:
@@ -87,7 +90,7 @@ class RewardsConfig:
     captions: str = flag(
         "",
         "Files with captions of the pictures, which reward models read below the question, and the policy does not.",
-        may=May.MOVE,
+        may=May.MOVE_FILES,
     )
     reward_timeout_s: float = flag(
         60.0, "Seconds to wait for an endpoint, and for a function's answer to a prompt.", may=May.CHANGE
@@ -103,9 +106,9 @@ class RewardsConfig:
         "",
         "What pictures hold, for --rewards chair, recall and amber: COCO's annotation files, or truth_*.json of a "
         "demo world.",
-        may=May.MOVE,
+        may=May.MOVE_FILES,
     )
-    synonyms: str = flag("", "CHAIR's file of synonyms, which COCO's --truth needs.", may=May.MOVE)
+    synonyms: str = flag("", "CHAIR's file of synonyms, which COCO's --truth needs.", may=May.MOVE_FILES)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,7 +47,7 @@ class RewardModelConfig(ModelConfig):
     captions: str = flag(
         "",
         "Files with captions of the pictures, which it reads below the question (docs/reward_model.md).",
-        may=May.MOVE,
+        may=May.MOVE_FILES,
     )
 
     def __post_init__(self) -> None:

@@ -91,6 +91,8 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
                 inputs[f"--{name}: content"] = files_fingerprint(
                     [file for path in paths_of(value) for file in data_files(path)]
                 )
+            case May.MOVE_FILES if value:
+                inputs[f"--{name}: content"] = files_fingerprint(value.split())
             case May.MOVE_PICTURES if data is not None:
                 inputs[f"--{name}: pictures"] = pictures_fingerprint([data.train, data.held_out])
     # What was resolved counts, not how it was spelled.

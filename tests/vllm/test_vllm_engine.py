@@ -12,12 +12,13 @@ from tests.ppo.test_gap import config, move
 from training.ppo.experience import observe
 from training.ppo.gap_watch import GapWatch
 from training.ppo.models import build_models
-from training.ppo.rollout import Sampler, lent
+from training.ppo.rollout import Sampler
 from training.utils.data.encode import without_responses
 from training.utils.data.loader import Collator, step_trees
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.rollouts.gap import EngineGap
 from training.utils.rollouts.own import OwnEngine
+from training.utils.rollouts.responder import lent
 from training.utils.rollouts.vllm_engine import VLLMEngine, WeightsMissing
 
 LONGEST = 512

@@ -9,6 +9,7 @@ from .flags import May, flag, require
 @dataclass(frozen=True)
 class EngineConfig:
     default_gpu_share: ClassVar[float] = 0.85
+    rollout_tensor_parallel: ClassVar[int] = 1  # who predicts has no steps that all processes take together
 
     rollout_engine: str = flag(
         "own",
@@ -18,9 +19,6 @@ class EngineConfig:
         0.0,
         "Share of a GPU's memory that vLLM takes, weights included; 0: 0.3 beside a trainer, 0.85 in prediction.",
         may=May.CHANGE,
-    )
-    rollout_tensor_parallel: int = flag(
-        1, "Processes of a node that share one vLLM; 1: each has its own.", may=May.CHANGE
     )
 
     def __post_init__(self) -> None:
@@ -33,10 +31,6 @@ class EngineConfig:
             0 <= self.rollout_gpu_share < 1,
             f"--rollout_gpu_share {self.rollout_gpu_share:g}: expected a share of the memory, 0 to 1",
         )
-        require(
-            self.rollout_tensor_parallel > 0,
-            f"--rollout_tensor_parallel {self.rollout_tensor_parallel}: expected 1 or more processes",
-        )
 
     @property
     def gpu_share(self) -> float:
@@ -47,6 +41,9 @@ class EngineConfig:
 class RolloutConfig(EngineConfig):
     default_gpu_share: ClassVar[float] = 0.3
 
+    rollout_tensor_parallel: int = flag(
+        1, "Processes, neighbours by rank, that share one vLLM; 1: each has its own.", may=May.CHANGE
+    )
     rollout_is_cap: float = flag(
         2.0,
         "Where the engine tells its log-probabilities (vllm), a token's loss is weighed by the trainer's probability "
@@ -61,5 +58,9 @@ class RolloutConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            self.rollout_tensor_parallel > 0,
+            f"--rollout_tensor_parallel {self.rollout_tensor_parallel}: expected 1 or more processes",
+        )
         for name in ("rollout_is_cap", "rollout_max_gap"):
             require(getattr(self, name) >= 0, f"--{name} {getattr(self, name):g}: expected 0 or more")

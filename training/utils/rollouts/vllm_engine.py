@@ -68,7 +68,11 @@ class VLLMEngine:
                 f"--rollout_engine vllm: {error}; install it with `pip install -r requirements-vllm.txt`, or leave "
                 "the flag out"
             ) from None
-        self.lend, self.encoder = lend, encoder
+        self.lend, self.encoder, self.shared_by = lend, encoder, config.rollout_tensor_parallel
+        if dist.world_size() % self.shared_by:
+            raise DataError(
+                f"--rollout_tensor_parallel {self.shared_by}: does not divide the {dist.world_size()} processes"
+            )
         self.sleeps = current_platform.is_sleep_mode_available()
         with tempfile.TemporaryDirectory() as folder, lend() as policy, undisturbed():
             model = policy.model.config
@@ -83,7 +87,7 @@ class VLLMEngine:
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=self.sleeps,
                 **({} if self.sleeps else on_cpu(longest)),
-                tensor_parallel_size=config.rollout_tensor_parallel,
+                tensor_parallel_size=self.shared_by,
                 distributed_executor_backend="external_launcher" if dist.world_size() > 1 else None,
                 generation_config="vllm",
                 seed=0,  # requests have seeds of their own
@@ -139,6 +143,7 @@ class VLLMEngine:
 
         from .vllm_parts import scale_logits, token_logps
 
+        requests, seeds, mine = self._gathered([self._request(tree) for tree in prompts], seeds)
         greedy = sampling.temperature == 0
         self.llm.apply_model(partial(scale_logits, scale=1.0 if greedy else 1 / sampling.temperature))
         settings = [
@@ -156,7 +161,7 @@ class VLLMEngine:
             )
             for seed in seeds
         ]
-        outputs = self.llm.generate([self._request(tree) for tree in prompts], settings, use_tqdm=False)
+        outputs = self.llm.generate(requests, settings, use_tqdm=False)[mine]
         return [
             Answers(
                 list(output.prompt_token_ids),
@@ -165,6 +170,23 @@ class VLLMEngine:
             )
             for output in outputs
         ]
+
+    def _gathered(
+        self, requests: list[dict], seeds: Sequence[int]
+    ) -> tuple[list[dict], Sequence[int], slice]:
+        """The requests of all processes that share the engine, which must hear the same, their seeds, and which of
+        them are this process's."""
+        if self.shared_by == 1:
+            return requests, seeds, slice(None)
+        first = dist.rank() - dist.rank() % self.shared_by
+        shares = dist.gather_objects((requests, list(seeds)))[first : first + self.shared_by]
+        before = sum(len(some) for some, _ in shares[: dist.rank() - first])
+        everything = [each for some, _ in shares for each in some]
+        return (
+            everything,
+            [seed for _, some in shares for seed in some],
+            slice(before, before + len(requests)),
+        )
 
     def _request(self, tree: Tree) -> dict:
         """A prompt with one marker for each of its pictures, which vLLM's own processor expands."""

@@ -9,7 +9,6 @@ import torch
 from tests.ppo.fake_engine import FakeEngine
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
-from training.ppo import rollout
 from training.ppo.experience import observe
 from training.ppo.gap_watch import GapWatch
 from training.ppo.models import build_models
@@ -19,6 +18,7 @@ from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import step_trees
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.losses.policy import truncated_weights
+from training.utils.rollouts import responder
 from training.utils.rollouts.gap import EngineGap, measure_gap
 
 NAMED = {
@@ -157,7 +157,7 @@ def train(tiny_llava, output, monkeypatch, beside=0.0, **more):
         with lend() as policy:
             return FakeEngine(policy, encoder, beside=beside)
 
-    monkeypatch.setattr(rollout, "build_rollout_engine", build)
+    monkeypatch.setattr(responder, "build_rollout_engine", build)
     train_ppo(config(tiny_llava, output, **more))
     return log(output)
 

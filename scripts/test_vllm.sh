@@ -6,5 +6,7 @@ cd "$(dirname "$0")/.."
 source scripts/setup_vllm.sh
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tiny models: more threads only wait for each other
-python -m pytest -q -rA --no-header -p no:cacheprovider tests/vllm tests/ppo/test_gap.py "$@"
+for file in tests/vllm/test_*.py tests/ppo/test_gap.py; do
+  python -m pytest -q -rA --no-header -p no:cacheprovider "$file" "$@" # alone: vLLM ends the groups of its process
+done
 OMP_NUM_THREADS=2 python -W ignore -m scripts.bench_vllm

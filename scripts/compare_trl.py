@@ -1,6 +1,6 @@
 """This project's losses against TRL's, step for step: 20 optimizer steps of both on the same records.
 
-bash scripts/compare_trl.sh    about 5 minutes on a CPU; prints a table, and exits with 1 where they differ
+bash scripts/compare_trl.sh    about 3 minutes on a CPU; prints a table, and exits with 1 where they differ
 
 Both train a tiny LLaVA in fp32 with the same AdamW and no clipping, each by its own code: TRL by its trainers, this
 project by its stages. Only sampling is left out: GRPO and RLOO get the same responses and rewards.

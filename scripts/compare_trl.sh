@@ -2,7 +2,7 @@
 # This project's losses against TRL's, step for step; see compare_trl.py. It prints a table, and fails where the two
 # differ.
 #
-#   bash scripts/compare_trl.sh              about 5 minutes on a CPU
+#   bash scripts/compare_trl.sh              about 3 minutes on a CPU
 #   bash scripts/compare_trl.sh --only kto   one loss
 #
 # Environment: OUT (default models/compare_trl), TRL_FOLDER (default models/trl-VERSION).

@@ -130,7 +130,7 @@ def train(config: TrainConfig) -> Outcome:
         return _train_on_rollouts(config)
     {SFTConfig: train_sft, DPOConfig: train_dpo, DistillConfig: train_distill}[type(config)].main(config)
     output = Path(config.output_dir)
-    losses = [line["loss"] for line in jsonl.read(output / "log.jsonl")]
+    losses = [line["loss"] for line in jsonl.read(output / "log.jsonl") if "epoch" in line]  # no evaluations
     rows = [row for trees in MicroBatches(config).trees for row in rows_of(trees)]
     return Outcome(losses, rows, read_weights(resolve_checkpoint(output)))
 

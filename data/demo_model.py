@@ -16,6 +16,7 @@ from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
 from training.utils.model.llava import Llava  # repairs torchvision before transformers needs it
+from training.utils.model.open_clip_tower import OpenClipConfig
 from training.utils.model.save import save_model
 from training.utils.process.command import run_command
 
@@ -27,9 +28,11 @@ from transformers import (  # isort: skip
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
 )
 
+STRIDE = 16  # pixels of a picture's side that one place of the ResNet stands for: its third stage
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}USER: "
@@ -58,6 +61,12 @@ class TinyConfig:
         default=0.06, metadata={"help": "Standard deviation of the weights; small models want more."}
     )
     vocab_size: int = field(default=1000, metadata={"help": "Tokens, at most."})
+    resnet_width: int = field(
+        default=0,
+        metadata={
+            "help": "A ResNet with so many channels in its first stage is the tower (demo.tower); 0: a CLIP."
+        },
+    )
     seed: int = field(default=0, metadata={"help": "Seed of the weights."})
 
 
@@ -111,15 +120,6 @@ def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
 
 def build_tiny_llava(config: TinyConfig) -> None:
     tokenizer = build_tokenizer(config)
-    vision = CLIPVisionConfig(
-        hidden_size=config.vision_size,
-        intermediate_size=4 * config.vision_size,
-        num_hidden_layers=config.vision_layers,
-        num_attention_heads=max(1, config.vision_size // 32),
-        image_size=config.picture_px,
-        patch_size=config.patch_px,
-        initializer_range=config.init_std,
-    )
     text = LlamaConfig(
         hidden_size=config.hidden_size,
         intermediate_size=3 * config.hidden_size,
@@ -131,33 +131,82 @@ def build_tiny_llava(config: TinyConfig) -> None:
         **special_ids(tokenizer),
     )
     torch.manual_seed(config.seed)
-    model = write_llava(Path(config.output), vision, text, tokenizer)
+    if config.resnet_width:
+        model = llava(resnet_config(config), text, tokenizer, "full")
+        # Output starts as input: what a place of the picture looks like is then close to what is to be said.
+        model.lm_head.weight.data.copy_(model.get_input_embeddings().weight)
+        save(model, Path(config.output), tokenizer, STRIDE, num_class_tokens=0)
+    else:
+        model = write_llava(Path(config.output), clip_config(config), text, tokenizer)
     print(f"{config.output}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens")
+
+
+def clip_config(config: TinyConfig) -> CLIPVisionConfig:
+    return CLIPVisionConfig(
+        hidden_size=config.vision_size,
+        intermediate_size=4 * config.vision_size,
+        num_hidden_layers=config.vision_layers,
+        num_attention_heads=max(1, config.vision_size // 32),
+        image_size=config.picture_px,
+        patch_size=config.patch_px,
+        initializer_range=config.init_std,
+    )
+
+
+def resnet_config(config: TinyConfig) -> OpenClipConfig:
+    """A ResNet as open_clip builds it, of whose four stages LLaVA reads the one before the last."""
+    width = config.resnet_width
+    vision = {"layers": (1, 1, 2, 1), "width": width, "image_size": config.picture_px}
+    return OpenClipConfig(vision=vision, hidden_size=16 * width, num_hidden_layers=5)
 
 
 def write_llava(
     folder: Path, vision: CLIPVisionConfig, text: LlamaConfig, tokenizer: PreTrainedTokenizerFast
 ) -> LlavaForConditionalGeneration:
     """A LLaVA of these shapes with random weights, and its processor, as a checkpoint folder."""
+    model = llava(vision, text, tokenizer, "default")
+    save(model, folder, tokenizer, vision.patch_size, num_class_tokens=1)
+    return model
+
+
+def llava(
+    vision: PretrainedConfig, text: LlamaConfig, tokenizer: PreTrainedTokenizerFast, select: str
+) -> LlavaForConditionalGeneration:
     model = LlavaForConditionalGeneration(
         LlavaConfig(
             vision_config=vision,
             text_config=text,
             image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+            vision_feature_select_strategy=select,
         )
     )
     model.generation_config = GenerationConfig(**special_ids(tokenizer))
+    return model
+
+
+def save(
+    model: LlavaForConditionalGeneration,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    patch_px: int,
+    num_class_tokens: int,
+) -> None:
+    """
+    Args:
+        patch_px: side of the square of a picture that becomes one token.
+        num_class_tokens: what the tower says beside them, which "default" drops again.
+    """
     save_model(Llava(), model, folder, model.state_dict())
-    size = {"height": vision.image_size, "width": vision.image_size}
+    side = model.config.vision_config.image_size
+    size = {"height": side, "width": side}
     LlavaProcessor(
         image_processor=CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False),
         tokenizer=tokenizer,
-        patch_size=vision.patch_size,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
+        patch_size=patch_px,
+        vision_feature_select_strategy=model.config.vision_feature_select_strategy,
+        num_additional_image_tokens=num_class_tokens,
         chat_template=CHAT_TEMPLATE,
     ).save_pretrained(folder)
-    return model
 
 
 if __name__ == "__main__":

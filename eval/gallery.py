@@ -9,6 +9,7 @@ from pathlib import Path
 from eval.benches.coco_names import on_disk
 from eval.page import data_uri
 from eval.tables import Files, read_scores
+from training.utils.answers.mentions import form
 from training.utils.data.images import locate
 from training.utils.data.json_text import read_json
 from training.utils.data.record import MARKER, DataError, ImageError
@@ -91,8 +92,7 @@ def marked(text: str, invented: Sequence[str]) -> list[tuple[str, bool]]:
     """The text in stretches, and which of them are invented objects."""
     if not invented:
         return [(text, False)]
-    names = "|".join(map(re.escape, set(invented)))
-    parts = re.split(rf"\b((?:{names})(?:e?s)?)\b", text, flags=re.IGNORECASE)
+    parts = re.split(rf"\b({'|'.join(map(form, set(invented)))})\b", text, flags=re.IGNORECASE)
     return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
 
 

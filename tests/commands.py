@@ -18,7 +18,7 @@ from pathlib import Path
 from training.utils.process import cli, command
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("data", "eval", "scripts", "training")
+PACKAGES = ("data", "demo", "eval", "scripts", "training")
 AT_A_TIME = 4
 SOME_FILE, SOME_FOLDER = "a file", "a folder"
 INPUT = "an input"

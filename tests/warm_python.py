@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-OURS = ("training", "eval", "data", "scripts")
+OURS = ("training", "eval", "demo", "data", "scripts")
 IMPORTED = (  # what the commands need, but none of the commands itself
     "torch",
     "deepspeed",

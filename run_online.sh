@@ -33,11 +33,12 @@ TRUTH=${TRUTH:-}                             # its files
 BENCH_FLAGS=${BENCH_FLAGS:-}                 # more flags of eval/score.py, as CHAIR's --synonyms
 TEMPLATE=${TEMPLATE:-auto}                   # prompt template, see training/utils/data/DST.py
 MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
+MODEL_FLAGS=${MODEL_FLAGS:-}                 # flags of the model in all phases: --image_aspect_ratio pad
 SEED=${SEED:-1234}                           # of every random choice
 
 export TEMPLATE MAX_SEQ_LEN MAX_RESPONSE_LEN
 [[ -n $PICK ]] || PICK=$([[ $TRAIN == sft ]] && echo best || echo best_worst)
-shared=(--template "$TEMPLATE" --max_seq_len "$MAX_SEQ_LEN" --seed "$SEED")
+shared=(--template "$TEMPLATE" --max_seq_len "$MAX_SEQ_LEN" --seed "$SEED" $MODEL_FLAGS)
 rewards=(${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} $REWARD_FLAGS)
 
 # phase VARIABLE=VALUE... COMMAND...: a command that is stopped when this script is.
@@ -54,7 +55,7 @@ sample() {
   if [[ $PROMPTS == parts ]]; then part=(--part "$round/$ROUNDS"); else seed=$(( SEED + round )); fi
   phase MODEL="$1" DATA="$DATA" IMAGES="$IMAGES" OUTPUT="$folder" NAME=answers.jsonl BATCH="$SAMPLE_BATCH" \
     SAMPLES="$SAMPLES" TEMPERATURE="$TEMPERATURE" REWARD_MODEL= BENCH= bash run_predict.sh \
-    --data_output "$folder/samples.jsonl" "${part[@]}" --seed "$seed" $SAMPLE_FLAGS
+    --data_output "$folder/samples.jsonl" "${part[@]}" --seed "$seed" $MODEL_FLAGS $SAMPLE_FLAGS
 }
 
 # score: what each answer is worth.
@@ -77,7 +78,7 @@ train() {
     [[ $REFERENCE == start ]] && more=(--reference "$MODEL")
   fi
   phase MODEL="$model" DATA="$folder/train.jsonl" IMAGES= OUTPUT="$folder/model" \
-    bash "$script" --seed "$SEED" "${more[@]}" "$@"
+    bash "$script" --seed "$SEED" $MODEL_FLAGS "${more[@]}" "$@"
 }
 
 # measure MODEL FOLDER: KL to the start, reward and length of its answers to EVAL, and what the truth says of them.
@@ -95,7 +96,8 @@ case $PROMPTS/$REFERENCE in
   *) echo "error: PROMPTS=$PROMPTS REFERENCE=$REFERENCE: expected parts or all, and previous or start" >&2; exit 2 ;;
 esac
 python -m training.online.ready --stage "$TRAIN" --model "$MODEL" --rounds "$ROUNDS" --samples "$SAMPLES" \
-  --flags " $(quoted "$@")" --sample_flags " $SAMPLE_FLAGS" --score_flags " $(quoted "${rewards[@]}")" \
+  --flags " $MODEL_FLAGS $(quoted "$@")" --sample_flags " $MODEL_FLAGS $SAMPLE_FLAGS" \
+  --score_flags " $MODEL_FLAGS $(quoted "${rewards[@]}")" \
   --pair_flags " --pick $PICK $PAIR_FLAGS"
 
 measure "$MODEL" "$OUTPUT/start"

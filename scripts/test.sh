@@ -7,7 +7,7 @@ source scripts/setup.sh
 
 ruff check .
 ruff format --check .
-for script in run_*.sh scripts/*.sh .ci/run; do bash -n "$script"; done
+for script in run_*.sh scripts/*.sh recipes/*.sh .ci/run; do bash -n "$script"; done
 python -m compileall -q training eval demo data tests
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tiny models: more threads only wait for each other
 python -m pytest -q -n "${TEST_WORKERS:-2}" --dist worksteal --durations=15 "$@"

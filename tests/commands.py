@@ -28,6 +28,7 @@ VALUES = {
     | {"candidates": INPUT, "target": INPUT},
     "data.convert": {"kind": "prompts"},
     "eval.convert": {"reads": "llava"},
+    "eval.expected": {"rows": "a=1=file:b"},
     "eval.judge": {"bench": "win_rate", "judge": "reward_model", "baseline": INPUT},
     "eval.report": {"spec": INPUT},
     "eval.rollouts": {"run": INPUT},

@@ -12,13 +12,19 @@ import pytest
 
 from tests.conftest import ROOT, run_script
 
-SCRIPTS = sorted([*ROOT.glob("run_*.sh"), *ROOT.glob("scripts/*.sh")])
+SCRIPTS = sorted([*ROOT.glob("run_*.sh"), *ROOT.glob("scripts/*.sh"), *ROOT.glob("recipes/*.sh")])
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_script_parses_and_stops_at_the_first_error(script):
     subprocess.run(["bash", "-n", script], check=True)
-    if script.name not in ("launch.sh", "setup.sh", "trl.sh"):  # these are sourced
+    if script.name not in (
+        "launch.sh",
+        "setup.sh",
+        "setup_vllm.sh",
+        "trl.sh",
+        "shared.sh",
+    ):  # these are sourced
         assert "set -euo pipefail" in script.read_text()
 
 

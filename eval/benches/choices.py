@@ -1,4 +1,4 @@
-"""Accuracy on any file in LLaVA's format whose records have a `label`: a letter, or the words of the answer."""
+"""Accuracy on any file whose records have a checkable answer: a letter, or its words."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
 from training.utils.answers.letters import letter
+from training.utils.data.formats import normalise
+from training.utils.data.record import DataError
 
 WITH_IMAGE, TEXT = "IMG", "TXT"
 
@@ -19,9 +21,18 @@ def load(paths: Sequence[Path]) -> list[Question]:
 
 
 def question(entry: dict, where: str, index: int) -> Question:
-    """A record of LLaVA's format with a `label`."""
+    """A record of LLaVA's format with a `label`, or of R1-V's or EasyR1's with the answer to its `problem`."""
+    if "problem" in entry and "label" not in entry:
+        entry = entry | {"label": checkable_answer(entry, where)}
     label = str(field(entry, "label", where)).strip()
     return from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT)
+
+
+def checkable_answer(entry: dict, where: str) -> str:
+    try:
+        return normalise(entry).label
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def words(text: str) -> str:

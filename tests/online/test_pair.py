@@ -37,8 +37,12 @@ def test_pairs_are_records_and_equal_answers_are_one(sampled):
     assert record.responses == ("A cat.", "A dog.") and record.scores == (2, -1)
     assert record.id == "x" and record.images[0].name == "a.png"
     summary = json.loads((sampled / "train.summary.json").read_text())
-    assert summary | {"prompts": 2, "answers": 4, "records": 1, "prompts_used": 1} == summary
-    assert summary["score_of_all"] == pytest.approx((2 + 1 - 1 + 1) / 4)
+    counts = {"prompts": 2, "answers": 6, "different_answers": 4, "records": 1, "prompts_used": 1}
+    assert summary | counts == summary
+    assert summary["score_of_all"] == pytest.approx(
+        (2 + 1 + 2 - 1 + 1 + 1) / 6
+    )  # of equal answers the first score
+    assert summary["words_of_all"] == pytest.approx((2 + 5 + 2 + 2 + 1 + 1) / 6)
     assert (summary["words_of_best"], summary["words_of_worst"]) == (2, 2)
 
 

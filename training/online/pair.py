@@ -11,6 +11,7 @@ training.reward_model.score write them. Beside the output a summary says what wa
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class Scored:
     entry: dict  # the record, which holds them
     answers: list[str]  # all different
     scores: list[float]
+    times: list[int]  # how often each was sampled
 
     @property
     def lengths(self) -> list[int]:
@@ -111,8 +113,8 @@ def read_scored(samples: Path, scores: Path) -> Iterator[Scored]:
         if not all(isinstance(score, int | float) and math.isfinite(score) for score in given):
             raise DataError(f"{scores}: line {place + 1}: scores {given}; expected finite numbers")
         first = {text.strip(): score for text, score in reversed(list(zip(answers, given, strict=True)))}
-        unique = list(dict.fromkeys(text.strip() for text in answers))
-        yield Scored(entry, unique, [float(first[text]) for text in unique])
+        times = Counter(text.strip() for text in answers)  # in the order of the first of each
+        yield Scored(entry, list(times), [float(first[text]) for text in times], list(times.values()))
 
 
 def choose(scored: Scored, config: PairConfig) -> list[Choice]:
@@ -161,17 +163,19 @@ def main(config: PairConfig) -> None:
 def summarise(
     prompts: list[Scored], chosen: list[tuple[Scored, Choice]], kept: list[tuple[Scored, Choice]]
 ) -> dict[str, float]:
-    """What was there, and what is learned: counts, and means of scores and words."""
+    """What was sampled, and what is learned: counts, and means of scores and words."""
+    times = [count for scored in prompts for count in scored.times]
     firsts = [(scored.scores[choice[0]], scored.lengths[choice[0]]) for scored, choice in kept]
     lasts = [(scored.scores[choice[-1]], scored.lengths[choice[-1]]) for scored, choice in kept]
     return {
         "prompts": len(prompts),
-        "answers": sum(len(scored.answers) for scored in prompts),
+        "answers": sum(times),
+        "different_answers": len(times),
         "prompts_used": len({id(scored) for scored, _ in kept}),
         "records": len(kept),
         "left_out_by_length": len(chosen) - len(kept),
-        "score_of_all": fmean(score for scored in prompts for score in scored.scores),
-        "words_of_all": fmean(words for scored in prompts for words in scored.lengths),
+        "score_of_all": fmean((score for scored in prompts for score in scored.scores), times),
+        "words_of_all": fmean((words for scored in prompts for words in scored.lengths), times),
         "score_of_best": fmean(score for score, _ in firsts),
         "score_of_worst": fmean(score for score, _ in lasts),
         "words_of_best": fmean(words for _, words in firsts),

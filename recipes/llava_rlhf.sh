@@ -3,9 +3,10 @@
 #
 # Data      PREFERENCES: LLaVA-Human-Preference-10K, PPO_PROMPTS: the 72,000 prompts of its PPO, IMAGES: their pictures.
 #           COCO, COCO_IMAGES, SYNONYMS: to measure on; MMHal-Bench asks a judge (eval/README.md) and is not run here.
-# Settings  of its scripts: a reward model by LoRA, PPO with learning rate 3e-5 for LoRA, KL 0.1, 512 responses of a
-#           step in two updates, 2 passes, 4 epochs, a penalty of 8 for an answer that is cut off. The paper's reward
-#           model also reads captions of the picture; here it reads the picture alone.
+# Settings  of its scripts: PPO with learning rate 3e-5 for LoRA, KL 0.1, 512 responses of a step in two updates, 2
+#           passes, 4 epochs, a penalty of 8 for an answer that is cut off. LoRA's rank, the critic's and the reward
+#           model's learning rate are ours. The paper's reward model also reads captions of the picture, and two other
+#           terms are added to its score; here it reads the picture alone, and nothing is added.
 # Expected  the paper reports 60 % more on MMHal-Bench than other baselines, and 94 % of GPT-4 on LLaVA-Bench. Users got
 #           less (LLaVA-RLHF, issue 8).
 set -euo pipefail

@@ -1,7 +1,8 @@
 """Sampling by vLLM, in the processes of the trainer.
 
 vLLM reads no weights from disk: it starts from a folder with config and processor alone, and gets the policy's
-weights whenever it wakes. So it samples with what is trained, adapters merged, and sees pictures as the trainer does.
+weights then and whenever it wakes. So it samples with what is trained, adapters merged, and sees pictures as the
+trainer does.
 """
 
 import logging
@@ -63,6 +64,8 @@ class VLLMEngine:
         try:
             from vllm import LLM
             from vllm.platforms import current_platform
+
+            from .vllm_parts import PolicyLoader
         except ImportError as error:
             raise DataError(
                 f"--rollout_engine vllm: {error}; install it with `pip install -r requirements-vllm.txt`, or leave "
@@ -78,10 +81,11 @@ class VLLMEngine:
             model = policy.model.config
             model.save_pretrained(folder)
             encoder.processor.save_pretrained(folder)
+            PolicyLoader.weights = published_weights(policy).items()
             longest = min(longest, getattr(model.get_text_config(), "max_position_embeddings", longest))
             self.llm = LLM(
                 model=folder,
-                load_format="dummy",
+                load_format="policy",
                 dtype=str(policy.model.dtype).removeprefix("torch."),
                 max_model_len=longest,
                 gpu_memory_utilization=config.gpu_share,
@@ -98,6 +102,7 @@ class VLLMEngine:
                     "num_tokens": encoder.vocabulary.num_tokens,
                 },
             )
+        PolicyLoader.weights = ()
         dist.closing.callback(self.llm.llm_engine.engine_core.shutdown)
         self._rest()
 

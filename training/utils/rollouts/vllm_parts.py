@@ -1,12 +1,32 @@
 """What vLLM runs within its own steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from vllm.config import VllmConfig
+from vllm.config import ModelConfig, VllmConfig
 from vllm.model_executor.layers.logits_processor import LogitsProcessor as OutputLogits
+from vllm.model_executor.model_loader import register_model_loader
+from vllm.model_executor.model_loader.base_loader import BaseModelLoader
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
+
+
+@register_model_loader("policy")
+class PolicyLoader(BaseModelLoader):
+    """Starts a model with weights of this process. (vLLM's own for none writes over tables that no weights hold.)
+
+    Attributes:
+        weights: with their published names, while a model starts.
+    """
+
+    weights: ClassVar[Iterable[tuple[str, Tensor]]] = ()
+
+    def download_model(self, model_config: ModelConfig) -> None:
+        """They are here."""
+
+    def load_weights(self, model: nn.Module, model_config: ModelConfig) -> None:
+        model.load_weights(iter(self.weights))
 
 
 class Forbidden(LogitsProcessor):

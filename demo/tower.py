@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.demo_model import STRIDE
 from demo.draw import Wish, compose
+from demo.model import STRIDE
 from demo.world import GREY_SHARE, SIZE_SHARES, World, draw_share, read_world
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
@@ -39,7 +39,7 @@ LEARNING_RATE = 4e-3
 
 @dataclass(frozen=True)
 class TowerConfig:
-    model: str = field(metadata={"help": "Folder of the LLaVA with a ResNet, of data.demo_model."})
+    model: str = field(metadata={"help": "Folder of the LLaVA with a ResNet, of demo.model."})
     world: str = field(metadata={"help": "Folder of the world."})
     output: str = flag(help="Folder to write into.", writes="folder")
     num_scenes: int = field(default=24000, metadata={"help": "Scenes to learn on; each is seen once."})

@@ -2,7 +2,7 @@
 # Every algorithm on the demo world, from the SFT model and the reward model of scripts/demo.sh: a table of
 # hallucination rate, Cover, reward and KL over seeds, and a picture of reward against KL.
 #
-#   bash scripts/algorithms.sh              about an hour a seed on two cores; a second run goes on
+#   bash scripts/algorithms.sh              some hours a seed on two cores; a second run goes on
 #   bash scripts/algorithms.sh grpo kto     only these
 #
 # Environment: SEEDS (default "0 1 2"), DEMO (start of the demo's output folders, default models/demo).
@@ -27,24 +27,24 @@ ALGORITHMS=${*:-${!PREFERENCE[*]} $ESTIMATORS}
 # train NAME: into $RUN, from the demo of this seed.
 train() {
   if [[ -n ${PREFERENCE[$1]:-} ]]; then
-    MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$RUN BATCH=64 ACCUMULATION=1 LR=1e-4 MAX_SEQ_LEN=192 \
-      ZERO_STAGE=0 bash run_dpo_training.sh --packing --gradient_checkpointing false --max_steps 120 \
-      --eval_data_path "$FROM/world/pairs_val.json" --eval_step 60 --seed "$SEED" --loss_type ${PREFERENCE[$1]}
+    MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$RUN BATCH=64 ACCUMULATION=1 LR=2e-4 MAX_SEQ_LEN=192 \
+      ZERO_STAGE=0 bash run_dpo_training.sh --packing --gradient_checkpointing false --max_steps 100 \
+      --eval_data_path "$FROM/world/pairs_val.json" --eval_step 10000 --seed "$SEED" --loss_type ${PREFERENCE[$1]}
   elif [[ $1 == gae_shared ]]; then
     local adapters=(--lang_lora_dim 32 --only_optimize_lora) judge=$FROM/algorithms/reward_adapter
     MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$judge BATCH=64 ACCUMULATION=1 LR=2e-3 \
       MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_rm_training.sh --packing --gradient_checkpointing false --max_steps 250 \
       --eval_data_path "$FROM/world/pairs_val.json" --eval_step 125 --seed "$SEED" "${adapters[@]}"
-    REWARD_MODEL=$judge ACTOR_LR=1e-3 CRITIC_LR=3e-3 ppo gae "${adapters[@]}" --share_backbone
+    REWARD_MODEL=$judge ACTOR_LR=2e-3 CRITIC_LR=5e-3 ppo gae "${adapters[@]}" --share_backbone
   else
-    REWARD_MODEL=$FROM/reward_model ACTOR_LR=1e-4 CRITIC_LR=3e-4 ppo "$1"
+    REWARD_MODEL=$FROM/reward_model ACTOR_LR=2e-4 CRITIC_LR=5e-4 ppo "$1"
   fi
 }
 
 # ppo ESTIMATOR FLAGS...: with the settings of the demo.
 ppo() {
   MODEL=$FROM/sft DATA=$FROM/world/prompts_train.json OUTPUT=$RUN BATCH=32 ACCUMULATION=1 MINIBATCHES=2 PPO_EPOCHS=2 \
-    SAMPLES=4 MAX_RESPONSE_LEN=32 KL_COEF=0.02 CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=80 \
+    SAMPLES=4 MAX_RESPONSE_LEN=32 KL_COEF=0.02 CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=60 \
     ESTIMATOR=$1 bash run_ppo_training.sh --gradient_checkpointing false --seed "$SEED" "${@:2}"
 }
 
@@ -72,4 +72,4 @@ for SEED in $SEEDS; do
     measure "$RUN"
   done
 done
-python -m data.demo_algorithms --demos $(printf "$DEMO-%s " $SEEDS) --output "$DEMO-algorithms.md"
+python -m demo.algorithms --demos $(printf "$DEMO-%s " $SEEDS) --output "$DEMO-algorithms.md"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from scripts.ranks import on_ranks
 from training.dpo.train_dpo import main as train_dpo
 from training.ppo.train_ppo import main as train_ppo

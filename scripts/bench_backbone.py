@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from training.utils.process.command import run_command
 
 SAMPLES = Path("data/samples")

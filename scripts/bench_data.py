@@ -132,7 +132,7 @@ def current_memory() -> dict[str, float]:
 
 
 def tiny_model(folder: Path) -> None:
-    from data.demo_model import TinyConfig, build_tiny_llava
+    from demo.model import TinyConfig, build_tiny_llava
 
     build_tiny_llava(TinyConfig(output=str(folder), texts="data/samples"))
 

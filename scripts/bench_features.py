@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.demo_model import TinyConfig, build_tokenizer, write_llava
+from demo.model import TinyConfig, build_tokenizer, write_llava
 from scripts.bench_cases import build, move, trained
 from scripts.bench_trees import seconds
 from training.utils.config.flags import flag

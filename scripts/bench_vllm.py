@@ -17,7 +17,7 @@ from time import monotonic
 import torch
 from torch import Tensor
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.loader import Collator

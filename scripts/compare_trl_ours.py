@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from training.distill import train_distill
 from training.dpo import train_dpo
 from training.ppo.experience import assign_credit, observe

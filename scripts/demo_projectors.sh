@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Models from scratch on the demo world: the same vision tower and language model with each projector, trained as the
-# demo trains its LLaVA. Run scripts/demo.sh first. It ends with a table.
+# Models from scratch on the demo world: the same vision tower (a CLIP with random weights) and language model with each
+# projector, every part trained. Run scripts/demo.sh first. It ends with a table.
 #
 # Environment: DEMO (the demo's output folder, default models/demo), SEED (default 0), STEPS (default 500),
 #              PROJECTORS (default all).
@@ -15,13 +15,14 @@ WORLD=$DEMO/world
 OUT=$DEMO/projectors
 source scripts/setup.sh
 
-[[ -d $OUT/parts ]] || python -m scripts.demo_parts --model "$DEMO/tiny" --output "$OUT/parts"
+[[ -d $OUT/clip ]] || python -m demo.model --output "$OUT/clip" --texts "$WORLD" --seed "$SEED"
+[[ -d $OUT/parts ]] || python -m demo.parts --model "$OUT/clip" --output "$OUT/parts"
 for projector in $PROJECTORS; do
   printf '\n== %s\n' "$projector"
-  LM=$OUT/parts/language VISION=$OUT/parts/vision PROJECTOR=$projector TEMPLATE=mistral DATA=$WORLD/sft_train.json \
-    OUTPUT=$OUT/$projector BATCH=64 ACCUMULATION=1 LR=1e-3 WARMUP=0.08 MAX_SEQ_LEN=128 ZERO_STAGE=0 \
+  LM=$OUT/parts/language VISION=$OUT/parts/vision PROJECTOR=$projector TEMPLATE=mistral DATA="$WORLD/captions_train.json $WORLD/questions_train.json" \
+    OUTPUT=$OUT/$projector BATCH=64 ACCUMULATION=1 LR=1e-3 WARMUP=0.08 MAX_SEQ_LEN=256 ZERO_STAGE=0 \
     bash scripts/run_pre_training.sh --num_queries 9 --vis_encoder_update --lang_decoder_update --packing \
-    --gradient_checkpointing false --max_steps "$STEPS" --eval_data_path "$WORLD/sft_val.json" --eval_step 10000 \
+    --gradient_checkpointing false --max_steps "$STEPS" --eval_data_path "$WORLD/captions_val.json" --eval_step 10000 \
     --seed "$SEED"
   if [[ ! -f $OUT/$projector.jsonl ]]; then
     MODEL=$OUT/$projector DATA=$WORLD/prompts_test.json OUTPUT=$OUT NAME=$projector.jsonl BATCH=64 \

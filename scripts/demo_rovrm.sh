@@ -26,13 +26,13 @@ export SELECT_FLAGS="${SELECT_FLAGS:---target_samples 300 --projection_dim 512 -
 for seed in $SEEDS; do
   sft=$DEMO-$seed/sft world=$DEMO-$seed/world folder=$OUT/$seed
   if [[ ! -f $folder/visual.json ]]; then
-    python -m data.demo_text_preferences --truth "$world/truth_train.json" --output "$folder" --num_records 2000 \
+    python -m demo.text_preferences --truth "$world/truth_train.json" --output "$folder" --num_records 2000 \
       --seed "$seed"
     python -m data.draw --files "$world/pairs_train.json" --counts 1500 --output "$folder/described.json" \
       --seed $(( seed + 1000 ))
     python -m data.caption_preferences --preferences "$folder/described.json" --captions "$folder/captions.json" \
       --output "$folder/captioned.json"
-    python -m data.draw --files "$world/pairs_train.json" --counts 825 --output "$folder/visual.json" --seed "$seed"
+    python -m data.draw --files "$world/pairs_train.json" --counts 200 --output "$folder/visual.json" --seed "$seed"
   fi
   flags=(--packing --gradient_checkpointing false --max_steps "$STEPS" --eval_data_path "$world/pairs_val.json"
          --eval_step 10000)
@@ -50,4 +50,4 @@ for seed in $SEEDS; do
       --output_path "$folder/$variant/rewards-$SPLIT.jsonl"
   done
 done
-python -m data.demo_rovrm_table --folder "$OUT" --seeds $SEEDS --variants $VARIANTS --split "$SPLIT"
+python -m demo.rovrm_table --folder "$OUT" --seeds $SEEDS --variants $VARIANTS --split "$SPLIT"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from scripts.fuzz_rows import damaged_picture, damaged_row, renamed_row
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries

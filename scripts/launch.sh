@@ -25,7 +25,7 @@ fi
 # The model of a first look, where none is named: tiny, with random weights.
 tiny_model() {
   local folder=models/tiny-llava
-  [[ -f $folder/config.json ]] || python -m data.demo_model --output $folder --texts data/samples >&2
+  [[ -f $folder/config.json ]] || python -m demo.model --output $folder --texts data/samples >&2
   echo $folder
 }
 

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import load_file, save_file
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from scripts.planted.plans import Plan, faulty, good
 from scripts.planted.world import write_world
 from training.dpo import train_dpo

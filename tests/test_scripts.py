@@ -50,20 +50,33 @@ def test_a_signal_to_a_run_script_ends_its_training_too(tmp_path):
     assert running and not psutil.wait_procs(running, timeout=3)[1]  # it still imports
 
 
-def test_the_quick_demo_runs_through_all_stages_to_a_report_and_a_second_run_repeats_nothing(tmp_path):
+def test_the_demo_runs_through_all_stages_to_a_report_and_a_second_run_repeats_nothing(tmp_path):
+    sizes = "NAMES=16 PICTURE_PX=48 SCENES=48 NUM_VAL=16 NUM_TEST=16 NUM_NEW=4 TOWER_SCENES=96 SFT_STEPS=6 SAMPLED=16"
+    sizes += " RM_STEPS=4 DPO_STEPS=3 PPO_STEPS=2 CRITIC_STEPS=1 GRPO_STEPS=2 BATCH_SIZE=16 PROMPTS=8"
+    settings = dict(setting.split("=") for setting in sizes.split()) | {"ART": "drawings"}
+
     def demo() -> str:
-        done = run_script("scripts/demo.sh", "--quick", DEMO=tmp_path / "demo")
+        done = run_script("scripts/demo.sh", DEMO=tmp_path / "demo", **settings)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
     demo()
-    folder = tmp_path / "demo-quick"
+    folder = tmp_path / "demo"
     page = (folder / "report.html").read_text()
-    for expected in ("<h2>Results</h2>", "best of 8", "PPO", "data:image/png;base64,", 'data-outcome="'):
+    for expected in (
+        "<h2>Results</h2>",
+        "best of 8",
+        "PPO",
+        "GRPO on counting",
+        "unseen",
+        "AMBER",
+        "OpenMoji",
+    ):
         assert expected in page
+    assert "data:image/png;base64," in page and 'data-outcome="' in page
     assert "http://" not in page and "https://" not in page
-    for stage in ("sft", "reward_model", "dpo", "ppo"):
+    for stage in ("sft", "reward_model", "dpo", "ppo", "grpo"):
         assert (folder / stage / "finished").is_file()
         assert (folder / stage / "training.log").stat().st_size > 0
         assert (folder / stage / "args.json").is_file()
-    assert demo().count("finished before; nothing to do") == 4
+    assert demo().count("finished before; nothing to do") == 5

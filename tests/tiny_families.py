@@ -8,7 +8,7 @@ import open_clip
 import torch
 from tokenizers import AddedToken
 
-from data.demo_model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
+from demo.model import CHAT_TEMPLATE, TinyConfig, build_tokenizer, special_ids
 from training.utils.model.assemble import AssembleConfig, assemble
 
 import transformers as hf  # isort: skip  (after `training` has repaired torchvision)

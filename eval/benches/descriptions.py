@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.demo_text import QUESTION, objects_in
 from eval.benches.files import read_json
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
+from training.utils.answers.mentions import objects_in
+
+QUESTION = "Describe this image."
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,20 @@ class Scene:
 def load(paths: Sequence[Path]) -> list[Question]:
     """Questions from the demo's `truth_*.json`."""
     questions = []
-    for world in map(read_json, paths):
-        names = tuple(world["objects"])
+    for path in paths:
+        world = read_json(path)
+        names, part = tuple(world["objects"]), path.stem.removeprefix("truth_")
         questions += [
-            Question(scene["id"], QUESTION, (scene["image"],), Scene(frozenset(scene["objects"]), names))
+            Question(
+                scene["id"], QUESTION, (scene["image"],), Scene(frozenset(scene["objects"]), names), part
+            )
             for scene in world["scenes"]
         ]
     return questions
 
 
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
-    """Rates over all answers."""
+    """Rates over all answers, and over those of each file where there are several."""
     per_item = []
     for question, text in pairs(questions, answers):
         scene = question.truth
@@ -47,6 +52,7 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
         per_item.append(
             {
                 "id": question.id,
+                "part": question.group,
                 "response": text,
                 "mentions": len(named),
                 "invented": [word for word in named if word not in scene.objects],
@@ -54,16 +60,20 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
                 "num_objects": len(scene.objects),
             }
         )
-    hal = percent(sum(bool(item["invented"]) for item in per_item), len(per_item))
-    metrics = {
-        "CHAIR_i": percent(sum(len(i["invented"]) for i in per_item), sum(i["mentions"] for i in per_item)),
+    parts = dict.fromkeys(item["part"] for item in per_item)
+    groups = {part: figures([item for item in per_item if item["part"] == part]) for part in parts}
+    variant = "the demo world's own: objects are found by their names, plurals included"
+    return Scored(figures(per_item), per_item, variant, groups if len(groups) > 1 else {})
+
+
+def figures(items: Sequence[dict]) -> dict[str, float]:
+    hal = percent(sum(bool(item["invented"]) for item in items), len(items))
+    return {
+        "CHAIR_i": percent(sum(len(i["invented"]) for i in items), sum(i["mentions"] for i in items)),
         "CHAIR_s": hal,
         "Hal": hal,
-        "Cover": percent(sum(len(i["covered"]) for i in per_item), sum(i["num_objects"] for i in per_item)),
+        "Cover": percent(sum(len(i["covered"]) for i in items), sum(i["num_objects"] for i in items)),
     }
-    return Scored(
-        metrics, per_item, "the demo world's own: objects are found by their names, plurals included"
-    )
 
 
 def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:

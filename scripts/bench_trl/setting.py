@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from data.demo_model import TinyConfig, build_tokenizer, special_ids, write_llava
+from demo.model import TinyConfig, build_tokenizer, special_ids, write_llava
 from scripts.bench_model import Size
 from scripts.compare_trl_case import SHARED, THEIRS
 from training.utils.config.ppo_config import PPOConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SHAPES = {"patch_px": 8, "picture_px": 32, "vision_size": 32, "vision_layers": 2, "hidden_size": 48}

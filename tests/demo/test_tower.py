@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data.demo_model import TinyConfig, build_tiny_llava
 from demo import tower
+from demo.model import TinyConfig, build_tiny_llava
 from demo.tower import TowerConfig, shown, table
 from tests.conftest import record
 from training.utils.data.encode import Encoder

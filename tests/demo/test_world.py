@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.demo_text import num_errors
 from demo.art import drawings, get_art
 from demo.draw import Thing
+from demo.pairs import num_errors, ranked
 from demo.scene import Scene, reading_order, scene_of
 from demo.words import caption, plural
 from demo.world import UNSEEN, World, WorldConfig, read_world, write_world
@@ -136,6 +136,30 @@ def test_the_names_of_all_art_are_found_in_both_numbers():
     assert len(names) >= 80
     for name in names:
         assert objects_in(f"a {name} and two {plural(name)}.", names) == [name, name]
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("a cat and a dog.", 0),
+        ("a cat.", 1),
+        ("a cat, a dog and a bus.", 1),
+        ("a bus.", 3),
+        ("a cat and a cat.", 2),
+        ("a cat, two mice and a dog.", 1),
+    ],
+)
+def test_errors_worked_by_hand(text, errors):
+    assert num_errors(text, ["cat", "dog"], ["cat", "dog", "bus", "mouse"]) == errors
+
+
+def test_answers_with_as_many_errors_are_not_ranked():
+    answers = ["a cat and a bus.", "a cat and a dog.", "a dog and a bus.", "a cat."]
+    assert ranked(answers, ["cat", "dog"], ["cat", "dog", "bus"]) == [
+        "a cat and a dog.",
+        "a cat.",
+        "a cat and a bus.",
+    ]
 
 
 def test_relations_worked_by_hand():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import kl_div
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from tests.conftest import RECORDS, SAMPLES, TINY_SHAPES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings

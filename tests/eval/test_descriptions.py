@@ -2,10 +2,10 @@
 
 import pytest
 
-from data.demo_text import objects_in
 from eval.benches import descriptions
 from eval.report import marked
 from tests.eval.conftest import answers
+from training.utils.answers.mentions import objects_in
 
 NAMES = ["cat", "dog", "bus", "hat", "cherry"]
 SCENES = [

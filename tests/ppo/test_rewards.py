@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from data.demo_model import TinyConfig, build_tiny_llava
+from demo.model import TinyConfig, build_tiny_llava
 from tests.conftest import RECORDS, SAMPLES, TINY_SHAPES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.demo_model import CHAT_TEMPLATE
+from demo.model import CHAT_TEMPLATE
 from tests.tiny_families import BUILDERS, QWEN_IMAGE, qwen, tokenizer
 from training.ppo.rewards import reads_the_same
 from training.utils.config.flags import ConfigError

@@ -1,6 +1,6 @@
 """Figures of several runs of the demo, one for each seed: mean and spread, as Markdown.
 
-python -m data.demo_table --demos models/demo-0 models/demo-1 models/demo-2 --output models/demo.md
+python -m demo.table --demos models/demo-0 models/demo-1 models/demo-2 --output models/demo.md
 """
 
 from collections import defaultdict

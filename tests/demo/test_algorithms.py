@@ -2,7 +2,7 @@
 
 import json
 
-from data.demo_algorithms import AlgorithmsConfig, main
+from demo.algorithms import AlgorithmsConfig, main
 
 
 def write_run(folder, kl, reward, hal):

@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-from data.demo_text import num_errors, objects_in
-from data.demo_text_preferences import TextConfig, main
+from demo.pairs import num_errors
+from demo.text_preferences import TextConfig, main
+from training.utils.answers.mentions import objects_in
 
 NAMES = ["cat", "tree", "candle", "hammer", "fish", "apple"]
 SCENES = [("cat",), ("tree", "cat"), ("fish", "apple", "candle"), ("hammer", "cat", "tree")]

@@ -1,6 +1,6 @@
 """Textual preferences for the demo world, and captions that can stand for its pictures.
 
-    python -m data.demo_text_preferences --truth models/demo/world/truth_train.json --output models/demo/rovrm
+    python -m demo.text_preferences --truth models/demo/world/truth_train.json --output models/demo/rovrm
 
 `text.json` is what a general preference set would be: some records ask what is in a list, the task of the pictures
 in other words; the rest is about arithmetic, politeness or brevity, or is ranked the wrong way round. The kind ends
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.demo_text import caption, edited, with_article
+from demo.words import caption, edited, with_article
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.process.command import run_command
@@ -55,8 +55,9 @@ def about_objects(objects: Sequence[str], names: Sequence[str], rng: random.Rand
     new = rng.choice([name for name in names if name not in objects])
     old = rng.choice(objects)
     kinds = [(old, new)] * 2 + [("", new)] + ([(old, "")] if len(objects) > 1 else [])
-    wrong = edited(objects, *rng.choice(kinds), rng)
-    return rng.choice(LISTS).format(listed(objects, rng)), caption(objects), caption(wrong)
+    true = dict.fromkeys(objects, 1)
+    wrong = edited(true, *rng.choice(kinds), 1, rng.randint(0, len(objects)))
+    return rng.choice(LISTS).format(listed(objects, rng)), caption(true), caption(wrong)
 
 
 def arithmetic(names: Sequence[str], rng: random.Random) -> tuple[str, str, str]:
@@ -105,7 +106,9 @@ def captions(config: TextConfig, truth: dict, rng: random.Random) -> dict[str, s
     said = {}
     for scene in scenes:
         shown = rng.choice(scenes) if rng.random() < config.share_wrong_captions else scene
-        said[scene["image"]] = rng.choice(PICTURES).format(caption(shown["objects"]).rstrip("."))
+        said[scene["image"]] = rng.choice(PICTURES).format(
+            caption(dict.fromkeys(shown["objects"], 1)).rstrip(".")
+        )
     return said
 
 

@@ -1,13 +1,15 @@
 """Sampled answers, ranked by the truth of the demo world: preference data as the field makes it.
 
-python -m data.demo_pairs --truth truth_train.json --predictions samples.jsonl --output pairs_sampled.json
+python -m demo.pairs --truth truth_train.json --predictions samples.jsonl --output pairs_sampled.json
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.demo_text import QUESTION, num_errors
+from eval.benches.descriptions import QUESTION
+from training.utils.answers.mentions import objects_in
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.files import jsonl
@@ -22,6 +24,12 @@ class PairsConfig:
     )
     output: str = flag(help="LLaVA-format file of ranked answers to write.", writes="file")
     also: list[str] = field(default_factory=list, metadata={"help": "Files of ranked answers to add."})
+
+
+def num_errors(text: str, objects: Sequence[str], names: Sequence[str]) -> int:
+    """Objects that are named and not there, named twice, or there and not named."""
+    named = objects_in(text, names)
+    return len(set(named) ^ set(objects)) + len(named) - len(set(named))
 
 
 def ranked(responses: list[str], objects: list[str], names: list[str]) -> list[str]:

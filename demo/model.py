@@ -1,6 +1,6 @@
 """A tiny LLaVA with random weights: real classes, a real tokenizer trained on the texts of a data folder.
 
-python -m data.demo_model --output models/tiny-llava --texts data/samples
+python -m demo.model --output models/tiny-llava --texts data/samples
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 import json
 
-from data.demo_table import DESCRIPTIONS, figures_table, runs_table
+from demo.table import DESCRIPTIONS, figures_table, runs_table
 
 
 def spec(folder, name, sft_hal, dpo_hal, accuracy):

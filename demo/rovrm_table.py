@@ -1,6 +1,6 @@
 """Pair accuracy of the reward models of scripts/demo_rovrm.sh, as a Markdown table: a seed a column, mean and spread.
 
-python -m data.demo_rovrm_table --folder models/demo-rovrm --seeds 0 1 2 --variants vanilla transport --split test
+python -m demo.rovrm_table --folder models/demo-rovrm --seeds 0 1 2 --variants vanilla transport --split test
 """
 
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean
 
-from data.demo_table import row, spread
+from demo.table import row, spread
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
 from training.utils.process.command import run_command

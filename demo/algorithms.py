@@ -1,12 +1,12 @@
 """The table of scripts/algorithms.sh over seeds, and a picture of reward against KL.
 
-python -m data.demo_algorithms --demos models/demo-0 models/demo-1 --output models/demo-algorithms.md
+python -m demo.algorithms --demos models/demo-0 models/demo-1 --output models/demo-algorithms.md
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.demo_table import row, spread
+from demo.table import row, spread
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError

@@ -2,7 +2,7 @@
 
 So that the demo can build models from parts:
 
-    python -m scripts.demo_parts --model models/demo/tiny --output models/demo/parts
+    python -m demo.parts --model models/demo/projectors/clip --output models/demo/projectors/parts
 """
 
 from dataclasses import dataclass, field

@@ -100,7 +100,7 @@ def test_another_model_may_be_the_reference(tiny_llava, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(tiny_llava, other)
     tensors = load_file(other / "model.safetensors")
-    tensors["lm_head.weight"] *= 6
+    tensors["language_model.lm_head.weight"] *= 6
     save_file(tensors, other / "model.safetensors", {"format": "pt"})
 
     def first(name, model=tiny_llava, **more):

@@ -33,7 +33,7 @@ train() {
   elif [[ $1 == gae_shared ]]; then
     local adapters=(--lang_lora_dim 32 --only_optimize_lora) judge=$FROM/algorithms/reward_adapter
     MODEL=$FROM/sft DATA=$FROM/world/preferences_train.json OUTPUT=$judge BATCH=64 ACCUMULATION=1 LR=2e-3 \
-      MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_rm_training.sh --packing --gradient_checkpointing false --max_steps 250 \
+      MAX_SEQ_LEN=192 ZERO_STAGE=0 bash run_rm_training.sh --packing --gradient_checkpointing false --max_steps 200 \
       --eval_data_path "$FROM/world/pairs_val.json" --eval_step 125 --seed "$SEED" "${adapters[@]}"
     REWARD_MODEL=$judge ACTOR_LR=2e-3 CRITIC_LR=5e-3 ppo gae "${adapters[@]}" --share_backbone
   else
@@ -44,7 +44,7 @@ train() {
 # ppo ESTIMATOR FLAGS...: with the settings of the demo.
 ppo() {
   MODEL=$FROM/sft DATA=$FROM/world/prompts_train.json OUTPUT=$RUN BATCH=32 ACCUMULATION=1 MINIBATCHES=2 PPO_EPOCHS=2 \
-    SAMPLES=4 MAX_RESPONSE_LEN=32 KL_COEF=0.02 CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=60 \
+    SAMPLES=4 MAX_RESPONSE_LEN=32 KL_COEF=0.02 CRITIC_ONLY_STEPS=5 ACTOR_ZERO_STAGE=0 CRITIC_ZERO_STAGE=0 MAX_STEPS=50 \
     ESTIMATOR=$1 bash run_ppo_training.sh --gradient_checkpointing false --seed "$SEED" "${@:2}"
 }
 

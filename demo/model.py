@@ -11,11 +11,11 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 
-import training.utils  # noqa: F401  (repairs torchvision before transformers needs it)
+import training.utils.torchvision  # noqa: F401  (is mended before transformers needs it)
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
-from training.utils.model.llava import Llava  # repairs torchvision before transformers needs it
+from training.utils.model.llava import Llava
 from training.utils.model.open_clip_tower import OpenClipConfig
 from training.utils.model.save import save_model
 from training.utils.process.command import run_command

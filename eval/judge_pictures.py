@@ -11,11 +11,10 @@ from typing import Any
 
 from eval.judge_messages import Messages
 from eval.judges import Ask
-from eval.page import uri_of
 from eval.predictions import picture_digest
 from eval.prompts import entries_of
 from training.utils.data.image_head import opened, orientation
-from training.utils.data.images import open_image, verify
+from training.utils.data.images import open_image, uri_of, verify
 from training.utils.data.record import DataError, ImageError, Picture
 from training.utils.data.records import Reader
 from training.utils.http import Refused

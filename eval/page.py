@@ -1,6 +1,5 @@
 """Self-contained HTML pages: a template with its style inside, and pictures as data URIs."""
 
-import base64
 import io
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from training.utils.data.images import open_image
+from training.utils.data.images import open_image, uri_of
 
 SHARED = Path(__file__).parent / "templates"  # what every page may include: page.css
 LARGEST_PX = 480  # side of a picture in a page
@@ -58,8 +57,3 @@ def thumbnail_uri(image: Image.Image, largest_px: int) -> str:
     content = io.BytesIO()
     small.save(content, "JPEG", quality=70, optimize=True)
     return uri_of(content.getvalue(), "image/jpeg")
-
-
-def uri_of(content: bytes, kind: str) -> str:
-    """An address that holds its content."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

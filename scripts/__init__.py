@@ -1,3 +1,3 @@
 """What is run by hand. The import repairs torchvision before anything else needs it."""
 
-import training.utils  # noqa: F401
+import training.utils.torchvision  # noqa: F401

@@ -1,5 +1,7 @@
 """Rewards of other kinds than a reward model that reads the policy's tokens."""
 
+import base64
+import io
 import json
 import threading
 from dataclasses import replace
@@ -7,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from demo.model import TinyConfig, build_tiny_llava
@@ -123,6 +126,21 @@ def test_an_endpoint_that_is_busy_twice_is_asked_again(encoder, trees, batch, mo
     assert len(server.asked) == 3 and server.headers == ["Bearer secret-7"] * 3
     first = server.asked[-1]["prompts"][0]
     assert first["turns"] == [{"role": "user", "text": "<image>\nWhat is this?"}]
+
+
+def test_an_endpoint_gets_every_picture_wherever_it_lives(encoder, trees, batch, tmp_path):
+    """Of a file its path; else an address that holds it, of which the server reads the same pixels."""
+    server, file = Server(), tmp_path / "a.png"
+    drawn = Image.new("RGB", (4, 3), "red")
+    drawn.save(file)
+    seen = replace(trees[0].record, images=(file, file.read_bytes(), drawn), system="Be brief.", label="red")
+    endpoint_reward(server.url, encoder, timeout_s=5, retries=0)([replace(trees[0], record=seen)], batch)
+    asked = server.asked[0]["prompts"][0]
+    assert (asked["system"], asked["label"], asked["images"][0]) == ("Be brief.", "red", str(file))
+    for address in asked["images"][1:]:
+        kind, content = address.split(";base64,")
+        assert kind == "data:image/png"
+        assert list(Image.open(io.BytesIO(base64.b64decode(content))).getdata()) == [(255, 0, 0)] * 12
 
 
 def test_an_endpoint_that_stays_away_or_errs_ends_the_run_without_its_key(encoder, trees, batch, monkeypatch):

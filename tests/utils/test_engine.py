@@ -315,7 +315,7 @@ def test_a_stage_passes_over_a_bad_record_alike_when_it_is_resumed_there(tiny_ll
 
 @pytest.mark.parametrize("engine", ["actor", "critic"])
 def test_an_update_of_ppo_that_is_not_finite_is_passed_over(engine, tiny_llava, tmp_path, monkeypatch):
-    name = {"actor": "ppo_policy_loss", "critic": "ppo_value_loss"}[engine]
+    name = {"actor": "policy_losses", "critic": "ppo_value_loss"}[engine]
     right, calls = getattr(ppo_update, name), []
 
     def spoilt_once(*args):

@@ -3,14 +3,14 @@
 --reward_model_ckpt_path FOLDER    a trained reward model, also of another family, tokenizer or template
 --reward_functions NAME            one that ships (training/rewards/table.py), or MODULE:NAME, a function(record,
                                    responses) -> a number for each response
---reward_endpoints URL             takes {"prompts": [{"id", "turns", "images", "responses"}]},
-                                   gives {"scores": [[a number for each response] for each prompt]}
+--reward_endpoints URL             takes {"prompts": [{"id", "system", "turns", "images", "label", "responses"}]}; an
+                                   image is a path, or a data: address where it has no file. It gives
+                                   {"scores": [[a number for each response] for each prompt]}
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -21,6 +21,7 @@ from training.utils.config.model_config import ModelConfig
 from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.captions import captioned
 from training.utils.data.encode import Encoder
+from training.utils.data.images import address_of
 from training.utils.data.loader import Collator
 from training.utils.data.record import MARKER, DataError, Record, Turn
 from training.utils.data.tree import Batch, Response, Tree
@@ -180,8 +181,10 @@ def endpoint_reward(url: str, encoder: Encoder, timeout_s: float, retries: int) 
         prompts = [
             {
                 "id": record.id,
+                "system": record.system,
                 "turns": [{"role": turn.role, "text": turn.text} for turn in record.turns],
-                "images": [str(image) for image in record.images if isinstance(image, Path)],
+                "images": [address_of(image) for image in record.images],
+                "label": record.label,
                 "responses": responses,
             }
             for record, responses in asked

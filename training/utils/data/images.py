@@ -4,8 +4,10 @@ The pixels are those of transformers' `load_image`: turned as EXIF says, the fir
 below what is transparent. Samples of more than 8 bits, which it clips, are scaled (`eight_bit.py`).
 """
 
+import base64
 import errno
 import hashlib
+import io
 import logging
 import os
 import re
@@ -179,3 +181,24 @@ def _explained(picture: Picture) -> Iterator[None]:
             raise
         reason = str(error)[:200] or type(error).__name__
         raise ImageError(f"{named(picture)} can't be decoded ({reason}); replace it") from None
+
+
+def uri_of(content: bytes, kind: str) -> str:
+    """An address that holds its content."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def address_of(picture: Picture) -> str:
+    """Where another program finds a picture: the path of its file, or an address that holds it.
+
+    Raises:
+        ImageError: its bytes are no picture.
+    """
+    if isinstance(picture, Path):
+        return str(picture)
+    if isinstance(picture, bytes):
+        with opened(picture) as image:
+            return uri_of(picture, Image.MIME[image.format])
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return uri_of(content.getvalue(), "image/png")

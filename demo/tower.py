@@ -46,7 +46,7 @@ class TowerConfig:
     width: int = field(
         default=16, metadata={"help": "Channels of the first stage; a feature has 16 times as many."}
     )
-    seed: int = field(default=0, metadata={"help": "Seed of the scenes."})
+    seed: int = field(default=0, metadata={"help": "Seed of the scenes and of weights that start at random."})
 
 
 class Namer(nn.Module):
@@ -188,6 +188,7 @@ def table(sure: Tensor, there: Tensor) -> str:
 
 
 def main(config: TowerConfig) -> None:
+    torch.manual_seed(config.seed)
     folder = Path(config.world)
     world = read_world(folder)
     model = LlavaForConditionalGeneration.from_pretrained(config.model)

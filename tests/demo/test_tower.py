@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from demo import tower
 from demo.model import TinyConfig, build_tiny_llava
@@ -64,6 +65,13 @@ def test_the_stages_load_what_has_learned_to_see(folder, seeing):
             before.model.language_model.parameters(), model.model.language_model.parameters(), strict=True
         )
     )
+
+
+def test_the_same_seed_sees_the_same(folder, seeing):
+    torch.manual_seed(7)  # whatever was drawn before
+    tower.main(TowerConfig(str(seeing / "random"), str(folder), str(seeing / "again"), num_scenes=96))
+    one, other = (load_file(seeing / name / "model.safetensors") for name in ("tiny", "again"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def test_what_a_place_looks_like_is_as_long_as_a_word(folder, seeing):

@@ -63,7 +63,7 @@ def compose(
             seen = after[top : top + shown.height, left : left + shown.width]
             seen[mask[: seen.shape[0], : seen.shape[1]]] = len(placed) + 1
             counts = np.bincount(after.ravel(), minlength=len(placed) + 2)[1:]
-            if all(count >= LEAST_VISIBLE * area for count, area in zip(counts, areas, strict=False)):
+            if all(count >= LEAST_VISIBLE * area for count, area in zip(counts[:-1], areas, strict=True)):
                 break
         else:
             return None

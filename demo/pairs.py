@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from demo.records import record
+from demo.scene import scene_of
 from eval.benches.descriptions import QUESTION
 from training.utils.answers.mentions import objects_in
 from training.utils.config.flags import flag
@@ -48,11 +50,8 @@ def main(config: PairsConfig) -> None:
         scene = scenes[line["id"]]
         answers = ranked(line["responses"], scene["objects"], truth["objects"])
         if len(answers) > 1:
-            human = {"from": "human", "value": f"<image>\n{QUESTION}"}
-            turns = [human, {"from": "gpt", "value": answers}]
             name = f"{scene['id']}-sampled"
-            image = scene["image"]
-            records.append({"id": name, "source": "sampled", "image": image, "conversations": turns})
+            records.append(record(scene_of(scene), QUESTION, answers, name=name, source="sampled"))
     print(f"{len(records)} prompts with answers that differ in their number of errors")
     for file in config.also:
         records += read_json(Path(file))

@@ -60,8 +60,8 @@ def questions(
     scene: Scene, names: Sequence[str], partner: Mapping[str, str], rng: random.Random
 ) -> list[Asked]:
     """Questions about a scene, in any order: whether something is there, yes as often as no, and other kinds."""
-    absent = [name for name in names if name not in scene.counts]
-    tempting = [name for kind in scene.counts if (name := partner.get(kind)) in absent]
+    absent = scene.absent(names)
+    tempting = scene.tempting(partner, absent)
     there = rng.sample(list(scene.counts), min(2, len(scene.counts)))
     missing = dict.fromkeys([rng.choice(tempting or absent), *rng.sample(absent, 2)])
     asked = [Asked(is_there(name), yes_no(True)) for name in there]

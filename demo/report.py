@@ -17,10 +17,10 @@ from training.utils.files import jsonl
 from training.utils.picture import drawn
 from training.utils.process.command import run_command
 
-RUNS = {"sft": "SFT", "best-of-8": "best of 8", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO on counting"}
-STAGES = {
+NAMES = {  # of what was trained or sampled, in the order of the page
     "sft": "SFT",
     "reward_model": "Reward model",
+    "best-of-8": "best of 8",
     "dpo": "DPO",
     "ppo": "PPO",
     "grpo": "GRPO on counting",
@@ -123,8 +123,8 @@ def main(config: DemoReportConfig) -> None:
             {"name": f"reward model, {name}: pair accuracy, %", "value": f"{value:.1f}"}
             for name, value in reward_figures(demo / "health").items()
         ]
-    runs = [{"name": name, "scores": scores_of(demo / "scores", run)} for run, name in RUNS.items()]
-    stages = {name: demo / stage / "log.jsonl" for stage, name in STAGES.items()}
+    runs = [{"name": name, "scores": scores_of(demo / "scores", run)} for run, name in NAMES.items()]
+    stages = {name: demo / stage / "log.jsonl" for stage, name in NAMES.items()}
     spec = {
         "title": "Alignment of a tiny LLaVA on the demo world",
         "runs": [run for run in runs if run["scores"]],

@@ -1,8 +1,9 @@
 """Scenes: what stands in a picture, and what is true of it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import permutations
 
 from demo.draw import Thing
@@ -30,15 +31,22 @@ class Scene:
     things: tuple[Thing, ...]  # in the order in which captions name them
     twin: str = ""  # the scene that differs from this one in one kind of thing
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """How many there are of each kind, in the order of the things."""
         return dict(Counter(thing.name for thing in self.things))
 
+    def absent(self, names: Sequence[str]) -> list[str]:
+        """Those of some names that no thing has, in their order."""
+        return [name for name in names if name not in self.counts]
+
+    def tempting(self, partner: Mapping[str, str], absent: Sequence[str]) -> list[str]:
+        """Absent names whose partners are there."""
+        return [name for kind in self.counts if (name := partner.get(kind)) in absent]
+
     def single(self) -> list[Thing]:
         """The things that are the only ones of their kind: `the cat` can be no other."""
-        counts = self.counts
-        return [thing for thing in self.things if counts[thing.name] == 1]
+        return [thing for thing in self.things if self.counts[thing.name] == 1]
 
     def relations(self) -> Iterator[tuple[str, str, str]]:
         """All that hold between two things: (`cat`, `above`, `dog`)."""

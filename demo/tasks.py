@@ -39,7 +39,7 @@ class Statistics:
 
     def absent(self, kind: str, scene: Scene, names: Sequence[str], rng: random.Random) -> list[str]:
         """Names that are not in a scene, those that POPE asks for first in front (arXiv 2305.10355, section 5.1)."""
-        absent = [name for name in names if name not in scene.counts]
+        absent = scene.absent(names)
         rng.shuffle(absent)
         if kind == "popular":
             absent.sort(key=lambda name: -self.alone.get(name, 0))
@@ -76,8 +76,8 @@ def amber(
         notes.append({"id": number, "type": kind, "truth": truth} | more)
 
     for scene in scenes:
-        absent = [name for name in names if name not in scene.counts]
-        tempting = [name for kind in scene.counts if (name := partner.get(kind)) in absent]
+        absent = scene.absent(names)
+        tempting = scene.tempting(partner, absent)
         ask(scene, QUESTION, "generative", list(scene.counts), hallu=tempting)
         ask(scene, is_there(rng.choice(tempting or absent)), "discriminative-hallucination", "no")
         for kind, name in AMBER_TYPES.items():
@@ -94,7 +94,6 @@ def labelled(kind: str, scenes: Sequence[Scene], names: Sequence[str], rng: rand
     """Questions of one kind with labels, for `exact_match`, `multiple_choice` and exact rewards."""
     records = []
     for scene in scenes:
-        absent = [name for name in names if name not in scene.counts]
-        if asked := KINDS[kind](scene, absent, rng):
+        if asked := KINDS[kind](scene, scene.absent(names), rng):
             records.append(record(scene, asked.text, name=f"{scene.id}-{kind}", label=asked.answer))
     return records

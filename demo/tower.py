@@ -19,9 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demo.draw import Wish, compose
 from demo.model import STRIDE
-from demo.world import GREY_SHARE, SIZE_SHARES, World, draw_share, read_world
+from demo.world import World, read_world
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.model.llava import Llava
@@ -43,9 +42,6 @@ class TowerConfig:
     world: str = field(metadata={"help": "Folder of the world."})
     output: str = flag(help="Folder to write into.", writes="folder")
     num_scenes: int = field(default=24000, metadata={"help": "Scenes to learn on; each is seen once."})
-    width: int = field(
-        default=16, metadata={"help": "Channels of the first stage; a feature has 16 times as many."}
-    )
     seed: int = field(default=0, metadata={"help": "Seed of the scenes and of weights that start at random."})
 
 
@@ -121,9 +117,7 @@ def batches(world: World, num_scenes: int, rng: random.Random) -> Iterator[tuple
     def scene() -> tuple[Image.Image, np.ndarray]:
         while True:
             kinds = rng.sample(world.names, rng.randint(2, 5))
-            wishes = [Wish(name, rng.random() < GREY_SHARE, draw_share(SIZE_SHARES, rng)) for name in kinds]
-            place = rng.randrange(world.places - world.new_places)
-            if drawn := compose(world.art, wishes, place, world.config.picture_px, rng):
+            if drawn := world.placed(kinds, rng):
                 return drawn[0], shown(drawn[2], [names[name] for name in kinds])
 
     def batch() -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -150,13 +151,20 @@ class World:
     def _drawn(
         self, counts: Mapping[str, int], split: str, rng: random.Random
     ) -> tuple[Image.Image, list[Thing]]:
-        seen = self.places - self.new_places
         names = [name for name, count in counts.items() for _ in range(count)]
         while True:
-            wishes = [Wish(name, rng.random() < GREY_SHARE, draw_share(SIZE_SHARES, rng)) for name in names]
-            place = rng.randrange(seen, self.places) if split == "test_places" else rng.randrange(seen)
-            if drawn := compose(self.art, wishes, place, self.config.picture_px, rng):
+            if drawn := self.placed(names, rng, in_new_place=split == "test_places"):
                 return drawn[:2]
+
+    def placed(
+        self, names: Sequence[str], rng: random.Random, in_new_place: bool = False
+    ) -> tuple[Image.Image, list[Thing], np.ndarray] | None:
+        """Things of these names, as they come, on one of the places; as `compose` gives them, nothing if they do not
+        fit."""
+        wishes = [Wish(name, rng.random() < GREY_SHARE, draw_share(SIZE_SHARES, rng)) for name in names]
+        seen = self.places - self.new_places
+        place = rng.randrange(seen, self.places) if in_new_place else rng.randrange(seen)
+        return compose(self.art, wishes, place, self.config.picture_px, rng)
 
 
 def draw_share(shares: Mapping, rng: random.Random):

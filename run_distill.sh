@@ -24,25 +24,12 @@ ZERO_STAGE=${ZERO_STAGE:-2}                  # DeepSpeed ZeRO of the student, 0 
 TEACHER_ZERO_STAGE=${TEACHER_ZERO_STAGE:-0}  # of the teacher: 0, or 3, which shares its weights out
 
 say_batch "$BATCH" "$ACCUMULATION"
-launch training.distill.train_distill \
-  --from_checkpoint "$MODEL" \
+launch_training training.distill.train_distill \
   --teacher "$TEACHER" \
-  --template "$TEMPLATE" \
-  --data_path "$DATA" \
-  --image_folder "$IMAGES" \
-  --output_dir "$OUTPUT" \
-  --resume auto \
-  --lang_decoder_update \
-  --num_train_epochs "$EPOCHS" \
-  --per_device_train_batch_size "$BATCH" \
-  --gradient_accumulation_steps "$ACCUMULATION" \
   --max_generation_length_of_sampling "$MAX_RESPONSE_LEN" \
   --jsd_beta "$BETA" \
   --on_policy_share "$ON_POLICY" \
   --learning_rate "$LR" \
-  --num_warmup_steps "$WARMUP" \
-  --max_seq_len "$MAX_SEQ_LEN" \
   --zero_stage "$ZERO_STAGE" \
   --teacher_zero_stage "$TEACHER_ZERO_STAGE" \
-  --gradient_checkpointing \
   "$@"

@@ -36,19 +36,9 @@ say_batch "$BATCH" "$(( ACCUMULATION * MINIBATCHES ))"
 read -ra NAMED <<<"${REWARDS:-$REWARD_MODEL}"
 flag=--reward_model_ckpt_path
 [[ -z $REWARDS ]] || flag=--rewards
-launch training.ppo.train_ppo \
-  --from_checkpoint "$MODEL" \
+launch_training training.ppo.train_ppo \
   ${NAMED:+"$flag" "${NAMED[@]}"} \
-  --template "$TEMPLATE" \
-  --data_path "$DATA" \
-  --image_folder "$IMAGES" \
-  --output_dir "$OUTPUT" \
-  --resume auto \
-  --lang_decoder_update \
-  --num_train_epochs "$EPOCHS" \
   --max_training_step "$MAX_STEPS" \
-  --per_device_train_batch_size "$BATCH" \
-  --gradient_accumulation_steps "$ACCUMULATION" \
   --num_minibatches "$MINIBATCHES" \
   --ppo_epochs "$PPO_EPOCHS" \
   --num_generations "$SAMPLES" \
@@ -60,9 +50,6 @@ launch training.ppo.train_ppo \
   ${ESTIMATOR:+--advantage_estimator "$ESTIMATOR"} \
   ${KL_COEF:+--kl_coef "$KL_COEF"} \
   --skip_actor_model "$CRITIC_ONLY_STEPS" \
-  --num_warmup_steps "$WARMUP" \
-  --max_seq_len "$MAX_SEQ_LEN" \
   --actor_zero_stage "$ACTOR_ZERO_STAGE" \
   --critic_zero_stage "$CRITIC_ZERO_STAGE" \
-  --gradient_checkpointing \
   "$@"

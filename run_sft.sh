@@ -18,21 +18,8 @@ MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens, image tokens included
 ZERO_STAGE=${ZERO_STAGE:-2}                  # DeepSpeed ZeRO, 0 to 3
 
 say_batch "$BATCH" "$ACCUMULATION"
-launch training.sft.train_sft \
-  --from_checkpoint "$MODEL" \
-  --template "$TEMPLATE" \
-  --data_path "$DATA" \
-  --image_folder "$IMAGES" \
-  --output_dir "$OUTPUT" \
-  --resume auto \
-  --lang_decoder_update \
-  --num_train_epochs "$EPOCHS" \
-  --per_device_train_batch_size "$BATCH" \
+launch_training training.sft.train_sft \
   --per_device_eval_batch_size "$BATCH" \
-  --gradient_accumulation_steps "$ACCUMULATION" \
   --learning_rate "$LR" \
-  --num_warmup_steps "$WARMUP" \
-  --max_seq_len "$MAX_SEQ_LEN" \
   --zero_stage "$ZERO_STAGE" \
-  --gradient_checkpointing \
   "$@"

@@ -35,6 +35,25 @@ say_batch() {
     "= $(( $1 * $2 * NUM_NODES_PROCESSES ))"
 }
 
+# launch_training MODULE FLAGS...: a stage, with what all that train take from the settings of their scripts.
+launch_training() {
+  launch "$1" \
+    --from_checkpoint "$MODEL" \
+    --template "$TEMPLATE" \
+    --data_path "$DATA" \
+    --image_folder "$IMAGES" \
+    --output_dir "$OUTPUT" \
+    --resume auto \
+    --lang_decoder_update \
+    --num_train_epochs "$EPOCHS" \
+    --per_device_train_batch_size "$BATCH" \
+    --gradient_accumulation_steps "$ACCUMULATION" \
+    --num_warmup_steps "$WARMUP" \
+    --max_seq_len "$MAX_SEQ_LEN" \
+    --gradient_checkpointing \
+    "${@:2}"
+}
+
 # launch MODULE FLAGS...: runs it, with its output shown and kept in $OUTPUT/training.log beside the script.
 launch() {
   local port=${MASTER_PORT:-$(( 20000 + RANDOM % 20000 ))}

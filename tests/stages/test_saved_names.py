@@ -78,7 +78,9 @@ def messages(*turns):
     """Turns of a user, about a picture, and of an assistant."""
     return [
         {"role": role, "content": [{"type": "image"}] * (role == "user") + [{"type": "text", "text": text}]}
-        for role, text in zip(("user", "assistant"), turns, strict=False)
+        for role, text in zip(
+            ("user", "assistant"), turns, strict=False
+        )  # the assistant may not have answered
     ]
 
 

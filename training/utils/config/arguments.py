@@ -107,6 +107,6 @@ def _named(argv: Sequence[str], fields: Sequence[dataclasses.Field]) -> Iterator
     values = list(takewhile(lambda word: not word.startswith("-"), argv)) if names else []
     if len(values) > len(names):
         raise ConfigError(f"{values[len(names)]}: belongs to no flag; expected {' '.join(names)} at most")
-    for name, value in zip(names, values, strict=False):
+    for name, value in zip(names[: len(values)], values, strict=True):  # the last may be left out
         yield from (name, value)
     yield from argv[len(values) :]

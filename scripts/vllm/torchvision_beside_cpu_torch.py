@@ -1,8 +1,8 @@
 """For an environment with a CPU build of torch: lets PyPI's torchvision, which is built for CUDA, be imported.
 
 vLLM looks at models in processes of its own, which know nothing of this project. So the cure of
-`training.utils` has to act in each Python process of the environment: `scripts/test_vllm.sh` puts this file
-and a `.pth` file that imports it into its site-packages. Nothing is loaded before torchvision is asked for.
+`training/utils/torchvision.py` has to act in each Python process of the environment: `scripts/setup_vllm.sh` puts
+this file and a `.pth` file that imports it into its site-packages. Nothing is loaded before torchvision is asked for.
 """
 
 import sys

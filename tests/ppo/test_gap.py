@@ -87,10 +87,8 @@ def config(tiny_llava, output, **more):
     return PPOConfig(**settings(tiny_llava, "ppo.json", output, **run | more))
 
 
-@pytest.fixture(scope="module")
-def parts(tiny_llava, tmp_path_factory):
+def parts_of(given):
     """The parts of a run, and the weights that it begins with."""
-    given = config(tiny_llava, tmp_path_factory.mktemp("gap"))
     encoder = build_encoder(given, given.from_checkpoint)
     data = load_data(given, encoder, min_responses=0)
     models = build_models(given, encoder, data)
@@ -99,11 +97,21 @@ def parts(tiny_llava, tmp_path_factory):
     return (given, encoder, models, sampler, prompts), deepcopy(models.actor.module.state_dict())
 
 
-@pytest.fixture
-def run(parts):
+def from_its_start(parts):
+    """The parts of a run, with the weights that it begins with."""
     found, weights = parts
     found[2].actor.module.load_state_dict(weights)
     return found
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_llava, tmp_path_factory):
+    return parts_of(config(tiny_llava, tmp_path_factory.mktemp("gap")))
+
+
+@pytest.fixture
+def run(parts):
+    return from_its_start(parts)
 
 
 @torch.no_grad()

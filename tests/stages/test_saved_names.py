@@ -10,9 +10,9 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from tests.conftest import ROOT, SAMPLES, picture, record
+from tests.conftest import ROOT, picture, record
 from tests.stages.conftest import weights
-from tests.stages.test_saving import sft
+from tests.stages.test_saving import settings, sft
 from tests.tiny_families import build_tiny
 from training.reward_model.train_rm import main as train_rm
 from training.utils.checkpoint.manifest import write_manifest
@@ -23,20 +23,7 @@ from training.utils.model.build_model import build_value_model
 
 def rm(model, output, **more) -> None:
     """Two steps, a checkpoint after each."""
-    shared = {
-        "from_checkpoint": str(model),
-        "data_path": str(SAMPLES / "reward.json"),
-        "dataset_samples": "4",
-        "data_train_split_ratio": 1.0,
-        "output_dir": str(output),
-        "per_device_train_batch_size": 2,
-        "lang_decoder_update": True,
-        "precision": "fp32",
-        "max_steps": 2,
-        "save_step": 1,
-        "learning_rate": 1e-3,
-    }
-    train_rm(RewardConfig(**shared | more))
+    train_rm(RewardConfig(**settings(model, "reward.json", output, **{"max_steps": 2} | more)))
 
 
 @pytest.fixture(scope="module", params=[sft, rm], ids=["sft", "reward model"])

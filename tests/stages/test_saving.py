@@ -28,22 +28,26 @@ KINDS = {
 }
 
 
-def sft(model, output, **more) -> None:
-    """Three steps of two records of four: an epoch ends after the second, with a checkpoint, and after the third."""
+def settings(model, data, output, **more) -> dict:
+    """Steps of two records of four, a checkpoint after each: an epoch ends after the second."""
     shared = {
         "from_checkpoint": str(model),
-        "data_path": str(SAMPLES / "sft.json"),
+        "data_path": str(SAMPLES / data),
         "dataset_samples": "4",
         "data_train_split_ratio": 1.0,
         "output_dir": str(output),
         "per_device_train_batch_size": 2,
         "lang_decoder_update": True,
         "precision": "fp32",
-        "max_steps": 3,
         "save_step": 1,
         "learning_rate": 1e-3,
     }
-    train_sft(SFTConfig(**shared | more))
+    return shared | more
+
+
+def sft(model, output, **more) -> None:
+    """Three steps: an epoch ends after the second, with a checkpoint, and after the third."""
+    train_sft(SFTConfig(**settings(model, "sft.json", output, **{"max_steps": 3} | more)))
 
 
 @pytest.fixture(scope="module", params=KINDS)

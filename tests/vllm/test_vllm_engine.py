@@ -8,14 +8,11 @@ import pytest
 import torch
 
 from tests.conftest import RECORDS, record
-from tests.ppo.test_gap import config, move
+from tests.ppo.test_gap import config, from_its_start, move, parts_of
 from training.ppo.experience import observe
 from training.ppo.gap_watch import GapWatch
-from training.ppo.models import build_models
-from training.ppo.rollout import Sampler
 from training.utils.data.encode import without_responses
-from training.utils.data.loader import Collator, step_trees
-from training.utils.loop.prepare import build_encoder, load_data
+from training.utils.data.loader import Collator
 from training.utils.rollouts.gap import EngineGap
 from training.utils.rollouts.own import OwnEngine
 from training.utils.rollouts.responder import lent
@@ -27,20 +24,13 @@ LONGEST = 512
 @pytest.fixture(scope="module")
 def parts(tiny_llava, tmp_path_factory):
     """A run of GRPO with vLLM, and the weights that it begins with."""
-    given = config(tiny_llava, tmp_path_factory.mktemp("run"), rollout_engine="vllm", max_seq_len=LONGEST)
-    encoder = build_encoder(given, given.from_checkpoint)
-    data = load_data(given, encoder, min_responses=0)
-    models = build_models(given, encoder, data)
-    sampler = Sampler(models.actor, models.rewards, given, data)
-    prompts = next(iter(step_trees(data, 0)))
-    return (given, encoder, models, sampler, prompts), deepcopy(models.actor.module.state_dict())
+    output = tmp_path_factory.mktemp("run")
+    return parts_of(config(tiny_llava, output, rollout_engine="vllm", max_seq_len=LONGEST))
 
 
 @pytest.fixture
 def run(parts):
-    found, weights = parts
-    found[2].actor.module.load_state_dict(weights)
-    return found
+    return from_its_start(parts)
 
 
 def gap_of(engine, policy, encoder, trees, sampling, num_samples=4):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .policy import RunningMoments
+from .responses import segment_mean, segment_sum
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
@@ -57,7 +58,7 @@ def leave_one_out_advantages(totals: Tensor, group: Tensor, num_groups: int) -> 
         totals: sum of the rewards of each response, [R].
         group: its prompt, [R]; two or more responses each.
     """
-    sums, sizes = _group_sums(totals, group, num_groups), _group_sizes(totals, group, num_groups)
+    sums, sizes = segment_sum(totals, group, num_groups), _group_sizes(totals, group, num_groups)
     return totals - (sums[group] - totals) / (sizes[group] - 1)
 
 
@@ -68,14 +69,13 @@ def group_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
     """
     sizes = _group_sizes(totals, group, num_groups)
     deviations = group_mean_advantages(totals, group, num_groups)
-    variances = _group_sums(deviations.square(), group, num_groups) / (sizes - 1)
+    variances = segment_sum(deviations.square(), group, num_groups) / (sizes - 1)
     return deviations / (variances.sqrt()[group] + 1e-4)
 
 
 def group_mean_advantages(totals: Tensor, group: Tensor, num_groups: int) -> Tensor:
     """Dr. GRPO (arXiv 2503.20783, section 3.2): A_i = R_i - mean(R) over the responses to a prompt, [R]."""
-    means = _group_sums(totals, group, num_groups) / _group_sizes(totals, group, num_groups)
-    return totals - means[group]
+    return totals - segment_mean(totals, group, num_groups)[group]
 
 
 def step_advantages(totals: Tensor) -> Tensor:
@@ -95,9 +95,5 @@ def dull_groups(scores: Tensor, group: Tensor, num_groups: int) -> Tensor:
     return lowest == highest
 
 
-def _group_sums(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    return values.new_zeros(num_groups).index_add(0, group, values)
-
-
 def _group_sizes(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    return _group_sums(torch.ones_like(values), group, num_groups)
+    return segment_sum(torch.ones_like(values), group, num_groups)

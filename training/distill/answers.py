@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from training.distill.models import Teacher
-from training.utils.data.loader import eval_shares, read_trees
+from training.utils.data.loader import eval_shares
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
 from training.utils.engine.engine import Engine
@@ -21,7 +21,7 @@ class Answering(Responder):
     def answer(self, prompts: Sequence[Sequence[Tree]], step: int) -> list[list[Tree]]:
         """The prompts of each micro-batch with the answers to learn from. The seed, the step and a prompt's number
         decide whose they are, so a resumed run takes the same."""
-        numbers = [number for some in self.numbers(prompts) for number in some]
+        numbers = self.numbers(prompts)
         flat = [tree for trees in prompts for tree in trees]
         config = self.config
         own = [
@@ -52,18 +52,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Mean divergence over the tokens of one sampled answer to each held-out prompt, with fixed random numbers."""
     tally, config = Tally(), answering.config
-    size, skips_bad = config.per_device_eval_batch_size, config.on_bad_record == "skip"
-    shares = [*eval_shares(range(len(records)), size)]
-    prompts = [
-        tree
-        for share, _ in shares
-        for tree in read_trees(records, share, answering.encoder.encode_all, skips_bad)
-    ]
-    numbers = [dist.rank() + dist.world_size() * place for place in range(len(prompts))]
-    with answering.engine.awake():
-        answered = iter(answering.respond(prompts, numbers, 0, num_samples=1))
-    for share, counts in shares:
-        trees = [next(answered) for _ in share]
+    shares = [*eval_shares(range(len(records)), config.per_device_eval_batch_size)]
+    answered = answering.answer_held_out(records, [share for share, _ in shares])
+    for (_, counts), trees in zip(shares, answered, strict=True):
         batch = answering.collate(trees).to(dist.device())
         with student.evaluating():
             losses = student(batch, teacher.logits(trees, batch), config.jsd_beta)

@@ -53,10 +53,9 @@ class Sampler(Responder):
 
     def sample(self, prompts: Sequence[Sequence[Tree]], step: int) -> list[Sampled]:
         """The prompts of each micro-batch of a step with as many responses each as configured."""
-        numbers = self.numbers(prompts)
         flat = [tree for trees in prompts for tree in trees]
-        flat_numbers = [number for some in numbers for number in some]
-        answered = iter(self.respond(flat, flat_numbers, step, num_samples=self.config.num_generations))
+        num_samples = self.config.num_generations
+        answered = iter(self.respond(flat, self.numbers(prompts), step, num_samples=num_samples))
         with at_work(*self.rewards.models):
             return [self.score([next(answered) for _ in trees]) for trees in prompts]
 
@@ -78,7 +77,7 @@ def replace_dull(
     if not dist.sum_over_ranks(sum(map(sum, dull))):
         return sampled
     flags = [is_dull for some in dull for is_dull in some]
-    numbers = [number for some in sampler.numbers([each.trees for each in sampled]) for number in some]
+    numbers = sampler.numbers([each.trees for each in sampled])
     numbers = [number for number, is_dull in zip(numbers, flags, strict=True) if is_dull]
     rngs = (random.Random(f"{sampler.config.seed} {step} {attempt} {number}") for number in numbers)
     others = [rng.randrange(len(data.train)) for rng in rngs]
@@ -96,24 +95,14 @@ def replace_dull(
 
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
     """Mean score of one response to each held-out prompt, sampled as in training with fixed random numbers."""
-    tally = Tally()
-    config, rank, world = sampler.config, dist.rank(), dist.world_size()
+    tally, config = Tally(), sampler.config
     size = config.per_device_eval_batch_size
-    shares = enumerate(eval_shares(range(len(records)), size))
-    skips_bad, encode = config.on_bad_record == "skip", sampler.encoder.encode_all
+    shares = eval_shares(range(len(records)), size)
     while some := list(islice(shares, max(1, config.prompts_at_a_time // size))):
-        prompts = [read_trees(records, share, encode, skips_bad) for _, (share, _) in some]
-        numbers = [
-            rank + world * (place * size + k)
-            for (place, _), trees in zip(some, prompts, strict=True)
-            for k in range(len(trees))
-        ]
-        flat = [tree for trees in prompts for tree in trees]
-        with sampler.engine.awake():
-            answered = iter(sampler.respond(flat, numbers, 0, num_samples=1))
+        answered = sampler.answer_held_out(records, [share for share, _ in some])
         with at_work(*sampler.rewards.models):
-            for (_, (_, counts)), trees in zip(some, prompts, strict=True):
-                scores = sampler.score([next(answered) for _ in trees]).scores
+            for (_, counts), trees in zip(some, answered, strict=True):
+                scores = sampler.score(trees).scores
                 if counts:
                     tally.add({"eval_reward": (scores.sum(), len(scores))})
     return tally.means()

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from ..config.distill_config import DistillConfig
 from ..config.ppo_config import PPOConfig
-from ..data.loader import Collator, Data
+from ..data.loader import Collator, Data, read_trees
+from ..data.record import Record
 from ..data.tree import Tree
 from ..engine.engine import Engine
 from ..loop.prepare import build_sampling
@@ -39,12 +40,14 @@ class Responder:
         )
         self.sampling = build_sampling(config, data.encoder, config.max_generation_length_of_sampling)
         self.collate = Collator(data.encoder, data.train.has_images)
+        self.skips_bad = data.skips_bad
 
-    def numbers(self, prompts: Sequence[Sequence[Tree]]) -> list[list[int]]:
-        """The number of each prompt of a step, over all processes, as `StepSampler` deals them out."""
+    def numbers(self, prompts: Sequence[Sequence[Tree]]) -> list[int]:
+        """The number of each prompt of a step's micro-batches, one after the other, over all processes, as
+        `StepSampler` deals them out."""
         size = self.config.per_device_train_batch_size
         firsts = ((micro * dist.world_size() + dist.rank()) * size for micro in range(len(prompts)))
-        return [[first + k for k in range(len(trees))] for first, trees in zip(firsts, prompts, strict=True)]
+        return [first + k for first, trees in zip(firsts, prompts, strict=True) for k in range(len(trees))]
 
     def respond(
         self, prompts: Sequence[Tree], numbers: Sequence[int], *when: int, num_samples: int
@@ -62,3 +65,17 @@ class Responder:
             tree.with_responses(answers.ids, self.encoder.stop_ids, answers.logps)
             for tree, answers in zip(prompts, answered, strict=True)
         ]
+
+    def answer_held_out(self, records: Sequence[Record], shares: Sequence[Sequence[int]]) -> list[list[Tree]]:
+        """The prompts of held-out records with one response each, by random numbers that are the same in each
+        evaluation. All processes must call it.
+
+        Args:
+            shares: numbers of records, in batches.
+        """
+        prompts = [read_trees(records, share, self.encoder.encode_all, self.skips_bad) for share in shares]
+        flat = [tree for trees in prompts for tree in trees]
+        numbers = [number for share in shares for number in share]
+        with self.engine.awake():
+            answered = iter(self.respond(flat, numbers, 0, num_samples=1))
+        return [[next(answered) for _ in trees] for trees in prompts]

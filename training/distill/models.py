@@ -4,14 +4,13 @@ Notation: N answer tokens of a batch, V rows of the vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from training.ppo.rewards import reads_the_same
 from training.utils.config.distill_config import DistillConfig
-from training.utils.data.encode import Encoder
+from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.loader import Collator, Data
 from training.utils.data.record import DataError
 from training.utils.data.tree import Batch, Tree
@@ -77,7 +76,7 @@ class Teacher:
         return self.model(batch if self.reads_the_same else self._read(trees))
 
     def _read(self, trees: Sequence[Tree]) -> Batch:
-        asked = self.encoder.encode_all([replace(tree.record, responses=(), scores=None) for tree in trees])
+        asked = self.encoder.encode_all([without_responses(tree.record) for tree in trees])
         own = [
             prompt.with_responses([response.ids for response in tree.responses], self.encoder.stop_ids)
             for prompt, tree in zip(asked, trees, strict=True)

@@ -29,6 +29,7 @@ from training.utils.losses.policy import (
 )
 from training.utils.losses.responses import segment_sum
 from training.utils.process import dist
+from training.utils.rollouts.gap import logps_told
 
 
 @dataclass
@@ -64,7 +65,7 @@ def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
         old_logps, entropy = models.actor(batch, config.temperature, with_entropy=True)
         ref_logps = models.reference(batch, config.temperature)
         values = models.critic(batch, batch.predictor) if models.critic else None
-    sampled_logps = sampled.sampled_logps
+    sampled_logps = logps_told(sampled.trees, batch)
     corrects = sampled_logps is not None and config.rollout_is_cap > 0
     estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
     return Experience(

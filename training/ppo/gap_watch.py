@@ -9,12 +9,13 @@ import torch
 
 from training.ppo.experience import Experience
 from training.ppo.models import Models
-from training.ppo.rollout import Sampled, Sampler
+from training.ppo.rollout import Sampler
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.data.encode import without_responses
 from training.utils.data.record import MARKER
 from training.utils.data.tree import Tree
 from training.utils.process import dist
-from training.utils.rollouts.gap import EngineGap, mean_gap, measure_gap
+from training.utils.rollouts.gap import EngineGap, logps_told, mean_gap, measure_gap
 
 REMEMBERED = 20  # steps that a gap is compared with
 JUMP = 5.0  # times the largest of them
@@ -103,16 +104,14 @@ class GapWatch:
         batch = self.sampler.collate(trees).to(dist.device())
         with torch.no_grad(), self.models.evaluating():
             logps = self.models.actor(batch, self.config.temperature)
-        return mean_gap(Sampled(trees, batch, torch.empty(0), {}).sampled_logps, logps)
+        return mean_gap(logps_told(trees, batch), logps)
 
     def without_pictures(self, tree: Tree) -> Tree:
         """The prompt of a record, its pictures left out."""
         turns = tuple(
             replace(turn, text=turn.text.replace(MARKER, "").strip() or "?") for turn in tree.record.turns
         )
-        return self.sampler.encoder.encode(
-            replace(tree.record, turns=turns, images=(), responses=(), scores=None)
-        )
+        return self.sampler.encoder.encode(replace(without_responses(tree.record), turns=turns, images=()))
 
     @torch.no_grad()
     def precision_like(self, gap: float, experiences: Sequence[Experience]) -> str:

@@ -31,14 +31,6 @@ class Sampled:
     parts: dict[str, Tensor]  # [R] of each reward
 
     @property
-    def sampled_logps(self) -> Tensor | None:
-        """Log-probabilities of the response tokens by the engine that sampled them, [N]; none if it did not tell."""
-        known = [response.sampled_logps for tree in self.trees for response in tree.responses]
-        if any(logps is None for logps in known):
-            return None
-        return torch.tensor([logp for logps in known for logp in logps], device=self.batch.label_ids.device)
-
-    @property
     def is_dull(self) -> list[bool]:
         """Whether the samples of a prompt all have one score: then a comparison of them teaches nothing, [P]."""
         return dull_groups(self.scores, self.batch.prompt_of_response, len(self.trees)).tolist()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..data.tree import Tree
+from ..data.tree import Batch, Tree
 from ..process import dist
 from ..process.told import Told
 from .rollout_engine import Answers
@@ -47,6 +47,18 @@ class Gap:
     @property
     def figures(self) -> dict[str, float]:
         return {"gap_mean": self.mean, "gap_max": self.max, "gap_share": self.share}
+
+
+def logps_told(trees: Sequence[Tree], batch: Batch) -> Tensor | None:
+    """Log-probabilities of the response tokens by the engine that sampled them, nats, [N]; none if it did not tell.
+
+    Args:
+        batch: of the trees, on the device where they are wanted.
+    """
+    known = [response.sampled_logps for tree in trees for response in tree.responses]
+    if any(logps is None for logps in known):
+        return None
+    return torch.tensor([logp for logps in known for logp in logps], device=batch.label_ids.device)
 
 
 def measure_gap(sampled_logps: Tensor, logps: Tensor, entropy: Tensor) -> Gap:

@@ -20,7 +20,6 @@ from training.ppo.rewards import (
     WeightedRewards,
     endpoint_reward,
     function_reward,
-    reads_the_same,
     rendered_reward,
 )
 from training.ppo.train_ppo import main as train_ppo
@@ -31,6 +30,7 @@ from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.model.build_model import build_value_model
+from training.utils.model.same_reading import reads_the_same
 
 
 def num_characters(record, responses):

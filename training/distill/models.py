@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.ppo.rewards import reads_the_same
 from training.utils.config.distill_config import DistillConfig
 from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.loader import Collator, Data
@@ -20,6 +19,7 @@ from training.utils.losses.divergence import generalised_jsd
 from training.utils.model.build_model import build_policy
 from training.utils.model.logps import in_chunks
 from training.utils.model.policy import Policy
+from training.utils.model.same_reading import reads_the_same
 from training.utils.process import dist
 
 CHUNK_LEN = 256  # tokens of which several distributions are in memory at a time, in fp32

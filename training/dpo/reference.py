@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from training.dpo.reference_cache import ReferenceCache
-from training.ppo.rewards import reads_the_same
 from training.utils.config.stage_config import DPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
@@ -23,6 +22,7 @@ from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.lora import without_adapters
 from training.utils.model.policy import Policy
+from training.utils.model.same_reading import reads_the_same
 from training.utils.model.tower import share_towers
 
 Reference = Callable[[Batch], Tensor]  # log-probabilities of the responses of a batch in nats, [R]

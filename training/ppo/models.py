@@ -16,7 +16,6 @@ from training.ppo.rewards import (
     WeightedRewards,
     captions_for,
     model_reward,
-    reads_the_same,
     text_rewards,
 )
 from training.utils.config.ppo_config import PPOConfig
@@ -38,6 +37,7 @@ from training.utils.model.build_model import (
 )
 from training.utils.model.lora import ADAPTER
 from training.utils.model.policy import Policy
+from training.utils.model.same_reading import reads_the_same
 from training.utils.model.tower import share_towers
 from training.utils.model.value_head import ValueModel
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from training.rewards.functions import RewardFunction, reward_functions
@@ -23,13 +22,13 @@ from training.utils.data.captions import captioned
 from training.utils.data.encode import Encoder
 from training.utils.data.images import address_of
 from training.utils.data.loader import Collator
-from training.utils.data.record import MARKER, DataError, Record, Turn
+from training.utils.data.record import DataError, Record
 from training.utils.data.tree import Batch, Response, Tree
 from training.utils.files.model_folder import read_metadata, resolve_checkpoint
 from training.utils.http import Endpoint
 from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import build_value_model
-from training.utils.model.image_settings import bounds
+from training.utils.model.same_reading import reads_the_same
 from training.utils.model.value_head import ValueModel
 from training.utils.process import dist
 
@@ -132,30 +131,6 @@ def _cut_like(response: Response, original: Response) -> Response:
     if original.ended or len(response.ids) == 1:
         return response
     return replace(response, ids=response.ids[:-1], ended=False)
-
-
-def reads_the_same(one: Encoder, other: Encoder) -> bool:
-    """Whether two models read the same tokens and pixels of a record; seen on one with a picture."""
-    if one.template_name != other.template_name or one.tokenizer.get_vocab() != other.tokenizer.get_vocab():
-        return False
-    if bounds(one.processor) != bounds(other.processor):  # they differ on larger pictures than the one below
-        return False
-    if one.vocabulary.word_ids != other.vocabulary.word_ids:
-        return False
-    (ids, pixels), (other_ids, other_pixels) = _probe(one), _probe(other)
-    return (
-        ids == other_ids
-        and pixels.keys() == other_pixels.keys()
-        and all(torch.equal(pixels[name], other_pixels[name]) for name in pixels)
-    )
-
-
-def _probe(encoder: Encoder) -> tuple[list, dict[str, Tensor]]:
-    """Token ids and pixels of a conversation about a picture."""
-    picture = Image.new("RGB", (96, 64), (200, 100, 50))
-    turns = [Turn("user", f"{MARKER}\nWhat?"), Turn("assistant", "That."), Turn("user", "Why?")]
-    pixels, expansions = encoder.family.image_inputs(encoder.processor, [picture])
-    return [encoder.prompt_ids(turns, expansions), encoder.response_ids("So.")], pixels
 
 
 def function_reward(name: str, function: RewardFunction, encoder: Encoder) -> Reward:

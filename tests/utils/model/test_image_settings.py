@@ -9,7 +9,6 @@ from PIL import Image
 
 from demo.model import CHAT_TEMPLATE
 from tests.tiny_families import BUILDERS, QWEN_IMAGE, qwen, tokenizer
-from training.ppo.rewards import reads_the_same
 from training.utils.config.flags import ConfigError
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.ppo_config import PPOConfig
@@ -22,6 +21,7 @@ from training.utils.model.family import Family
 from training.utils.model.image_len import ImageLengths
 from training.utils.model.image_settings import apply_image_flags, bounds, is_scaled, pixel_limit
 from training.utils.model.other import OtherFamily
+from training.utils.model.same_reading import reads_the_same
 
 import transformers as hf  # isort: skip  (after `training` has repaired torchvision)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from eval.provenance import args_file
 from training.utils.config.model_config import ModelConfig
 from training.utils.data.check import data_files
-from training.utils.data.entries import paths_of
 from training.utils.data.images import image_size
 from training.utils.data.legacy_lines import legacy_file
 from training.utils.data.record import DataError, Picture, Record
@@ -30,8 +29,8 @@ def parts(output: Path, rank: int | str = "*") -> list[Path]:
 
 def with_content(identity: Identity, data_path: str) -> Identity:
     """For what depends on the records as a whole: what their files hold decides the outcome too."""
-    files = [file for path in paths_of(data_path) for file in data_files(path)]
-    return replace(identity, inputs=identity.inputs | {"--data_path: content": files_fingerprint(files)})
+    content = {"--data_path: content": files_fingerprint(data_files(data_path))}
+    return replace(identity, inputs=identity.inputs | content)
 
 
 def begin(output: Path, config: ModelConfig, identity: Identity) -> None:

@@ -9,6 +9,7 @@ from eval.benches.files import entries, field
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
+from training.utils.answers.final import words
 from training.utils.answers.letters import letter
 from training.utils.data.formats import normalise
 from training.utils.data.record import DataError
@@ -33,11 +34,6 @@ def checkable_answer(entry: dict, where: str) -> str:
         return normalise(entry).label
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
-
-
-def words(text: str) -> str:
-    """An answer without case, repeated white space and the mark at its end."""
-    return " ".join(text.lower().split()).rstrip(".!").rstrip()
 
 
 def score(

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -101,11 +102,7 @@ def test_a_thousand_long_rollouts_with_a_picture_each_are_a_small_page_in_second
 def test_the_groups_shown_are_from_all_over_the_run(tmp_path):
     groups = read_groups(write(tmp_path, *(line(n, responses="ab", scores=(0, 1)) for n in range(100))))
     steps = [group.step for group in chosen(groups, 20)]
-    assert (
-        len(steps) == 10
-        and steps[-1] == 99
-        and {b - a for a, b in zip(steps, steps[1:], strict=False)} == {10}
-    )
+    assert len(steps) == 10 and steps[-1] == 99 and {b - a for a, b in pairwise(steps)} == {10}
     assert len(chosen(groups, 1)) == 1 and chosen(groups, 1000) == groups
 
 

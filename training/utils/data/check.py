@@ -110,10 +110,9 @@ def check(
 
 
 def _key(data_path: str, places: np.ndarray, reader: Reader, inspector: Inspector) -> str:
-    files = [file for path in paths_of(data_path) for file in data_files(path)]
     parts = [
         VERSION,
-        stamp([*files, *map(Path, reader.captions.split())]),
+        stamp([*data_files(data_path), *map(Path, reader.captions.split())]),
         hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
         asdict(reader),
         inspector.encoder.fingerprint if inspector.encoder else "",
@@ -123,9 +122,13 @@ def _key(data_path: str, places: np.ndarray, reader: Reader, inspector: Inspecto
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def data_files(path: Path) -> list[Path]:
-    """The files that hold the rows of a path."""
-    return sorted(path.glob("*.arrow")) if (path / "state.json").is_file() else files_of(path)
+def data_files(data_path: str) -> list[Path]:
+    """The files that hold the rows of everything that a path names."""
+    return [
+        file
+        for path in paths_of(data_path)
+        for file in (sorted(path.glob("*.arrow")) if (path / "state.json").is_file() else files_of(path))
+    ]
 
 
 def _keep(verdict: Verdict, folder: Path) -> None:

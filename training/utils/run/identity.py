@@ -18,7 +18,6 @@ from ..config.model_config import ModelConfig
 from ..config.train_config import TrainConfig
 from ..data.check import data_files
 from ..data.encode import Encoder
-from ..data.entries import paths_of
 from ..data.loader import Data
 from ..data.record import Record
 from ..files.fingerprint import files_fingerprint
@@ -88,9 +87,7 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
                 for number, path in enumerate(filter(None, paths)):
                     inputs |= model_inputs(f"--{name}" + (f"[{number}]" if number else ""), path)
             case May.MOVE if value and data is not None:
-                inputs[f"--{name}: content"] = files_fingerprint(
-                    [file for path in paths_of(value) for file in data_files(path)]
-                )
+                inputs[f"--{name}: content"] = files_fingerprint(data_files(value))
             case May.MOVE_FILES if value:
                 inputs[f"--{name}: content"] = files_fingerprint(value.split())
             case May.MOVE_PICTURES if data is not None:

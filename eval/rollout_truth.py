@@ -8,7 +8,7 @@ from eval.benches.question import Question
 from eval.gallery import names_of
 from eval.rollout_groups import Group
 from training.utils.answers.coco_objects import read_vocabulary
-from training.utils.answers.coco_pictures import image_id
+from training.utils.answers.coco_pictures import number_in
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
 
@@ -64,10 +64,10 @@ def question_of(group: Group, known: set[str]) -> str | None:
     """The id of the question that a group answers: its own, or the number of its picture, as COCO has it."""
     if group.id in known:
         return group.id
-    if len(group.images) != 1 or not any(map(str.isdigit, Path(group.images[0]).stem)):
+    if len(group.images) != 1:
         return None
-    number = str(image_id(group.images[0]))
-    return number if number in known else None
+    number = number_in(group.images[0])
+    return str(number) if number is not None and str(number) in known else None
 
 
 def per_answer(questions: Sequence[Question], answers: dict[str, list[str]], synonyms: str) -> Invented:

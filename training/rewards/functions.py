@@ -103,6 +103,7 @@ def try_rewards(config: RewardsConfig, records: Sequence[Record]) -> None:
     tried = [*shipped(config).values()]
     if config.captions:
         tried.append(lambda record: captioned(record.turns, record.id, record.images, config.captions))
-    for of_record in tried:
-        for number in chosen:
-            of_record(records[number])
+    for number in chosen if tried else ():
+        record = records[number]
+        for of_record in tried:
+            of_record(record)

@@ -19,13 +19,15 @@ from training.utils.answers.coco_objects import read_vocabulary
 from training.utils.answers.coco_pictures import (
     Picture,
     add_annotations,
-    image_id,
     is_annotations,
+    number_in,
     true_classes,
 )
 from training.utils.answers.mentions import objects_in
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError, Record
+
+Measure = Callable[[list[str], set[str]], float]  # of the classes that are named, and of those that are there
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Truth:
         """
         names = [record.id]
         if len(record.images) == 1 and isinstance(record.images[0], Path):
-            stem = record.images[0].stem
-            names.append(str(image_id(stem)) if any(map(str.isdigit, stem)) else stem)
+            number = number_in(record.images[0].name)
+            names.append(record.images[0].stem if number is None else str(number))
         found = next((self.there[name] for name in names if name in self.there), None)
         if found is None:
             raise DataError(
@@ -53,33 +55,24 @@ class Truth:
         return found
 
 
-def chair(truth: Truth) -> Callable[[Record], Score]:
+def chair(named: list[str], there: set[str]) -> float:
+    return -sum(name not in there for name in named) / max(len(named), 1)
+
+
+def recall(named: list[str], there: set[str]) -> float:
+    return len(there & {*named}) / len(there) if there else 1.0
+
+
+def amber(named: list[str], there: set[str]) -> float:
+    return chair(named, there) + recall(named, there)
+
+
+def against(truth: Truth, measure: Measure) -> Callable[[Record], Score]:
+    """The measure of the objects that a response names, by those of the record's picture."""
+
     def of_record(record: Record) -> Score:
         there = truth.of(record)
-
-        def score(text: str) -> float:
-            named = truth.mentions(text)
-            return -sum(name not in there for name in named) / max(len(named), 1)
-
-        return score
-
-    return of_record
-
-
-def recall(truth: Truth) -> Callable[[Record], Score]:
-    def of_record(record: Record) -> Score:
-        there = truth.of(record)
-        return lambda text: len(there & {*truth.mentions(text)}) / len(there) if there else 1.0
-
-    return of_record
-
-
-def amber(truth: Truth) -> Callable[[Record], Score]:
-    invents, covers = chair(truth), recall(truth)
-
-    def of_record(record: Record) -> Score:
-        less, more = invents(record), covers(record)
-        return lambda text: less(text) + more(text)
+        return lambda text: measure(truth.mentions(text), there)
 
     return of_record
 

@@ -19,7 +19,7 @@ OF_LABELS: dict[str, OfRecord] = {
     "iou": answers.iou,
 }
 OF_SHAPE: dict[str, Callable[[RewardsConfig], Score]] = {"format": shape.form, "length": shape.length}
-OF_PICTURES: dict[str, Callable[[objects.Truth], OfRecord]] = {
+OF_PICTURES: dict[str, objects.Measure] = {
     "chair": objects.chair,
     "recall": objects.recall,
     "amber": objects.amber,
@@ -43,4 +43,4 @@ def _of(name: str, config: RewardsConfig, truth: objects.Truth | None) -> OfReco
     if name in OF_SHAPE:
         score = OF_SHAPE[name](config)
         return lambda record: score
-    return OF_PICTURES[name](truth)
+    return objects.against(truth, OF_PICTURES[name])

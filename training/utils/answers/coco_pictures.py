@@ -19,12 +19,22 @@ class Picture:
     captions: list[str] = field(default_factory=list)
 
 
-def image_id(name: str) -> int:
-    """The number of a picture, from its name: `COCO_val2014_000000310196.jpg` is 310196."""
+def number_in(name: str) -> int | None:
+    """The last number in the name of a picture's file; none without one."""
     numbers = re.findall(r"\d+", Path(name).stem)
-    if not numbers:
+    return int(numbers[-1]) if numbers else None
+
+
+def image_id(name: str) -> int:
+    """The number of a picture, from its name: `COCO_val2014_000000310196.jpg` is 310196.
+
+    Raises:
+        DataError: there is none.
+    """
+    number = number_in(name)
+    if number is None:
         raise DataError(f"image {name!r}: its name ends in no number, which is COCO's id of the picture")
-    return int(numbers[-1])
+    return number
 
 
 def is_annotations(file: Path) -> bool:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from ..answers.coco_pictures import Picture as CocoPicture
-from ..answers.coco_pictures import add_annotations, image_id, is_annotations
+from ..answers.coco_pictures import add_annotations, is_annotations, number_in
 from .entries import read_entries
 from .record import DataError, Picture, Turn
 
@@ -59,5 +59,5 @@ def read_captions(files: str) -> dict[str, list[str]]:
 
 def _keys(image: Path) -> list[str]:
     """Names that a picture may have there."""
-    has_number = any(map(str.isdigit, image.stem))
-    return [image.name, *([str(image_id(image.name))] if has_number else [])]
+    number = number_in(image.name)
+    return [image.name] if number is None else [image.name, str(number)]

@@ -21,6 +21,7 @@ from training.ppo.rewards import load_rewards
 from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.records import have_images
+from training.utils.files.whole import write_whole
 from training.utils.loop.prepare import build_encoder, build_sampling, load_ranked
 from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
@@ -79,9 +80,8 @@ def main(config: DriftConfig) -> None:
         }
         output.parent.mkdir(parents=True, exist_ok=True)
         output.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in answers))
-        temporary = output.with_name(f".{output.name}.partial")
-        temporary.write_text(json.dumps(result | {"n": len(values["kl"])}, indent=1) + "\n")
-        temporary.replace(output)  # last: where it is, all is
+        # Last: where it is, all is.
+        write_whole(output, json.dumps(result | {"n": len(values["kl"])}, indent=1) + "\n")
         units = {"kl": " nats"}
         shown = ", ".join(
             f"{name} {figure['mean']:.3f}{units.get(name, '')}" for name, figure in result.items()

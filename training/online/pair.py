@@ -22,6 +22,7 @@ from training.utils.config.flags import flag, require, require_other_file
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
+from training.utils.files.whole import write_whole
 from training.utils.process.command import run_command
 
 PICKS = ("best_worst", "pairs", "ranked", "best")
@@ -154,9 +155,7 @@ def main(config: PairConfig) -> None:
         (Path(config.output).with_suffix(".summary.json"), json.dumps(summary, indent=1) + "\n"),
         (Path(config.output), "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records)),
     ):
-        temporary = file.with_name(f".{file.name}.partial")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        write_whole(file, text)
     print(f"{config.output}: {', '.join(f'{name} {shown(value)}' for name, value in summary.items())}")
 
 

@@ -57,7 +57,7 @@ def main(config: RewardScoreConfig) -> None:
     ]
     output.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if config.legacy_output:
-        write_lines(file := legacy_file(output), legacy_rows(config, encoder, records, scores["true"]))
+        write_lines(file := legacy_file(output), legacy_rows(encoder, records, scores["true"]))
         print(f"wrote {file}", flush=True)
     pairs = {name: pairs_of(records, given) for name, given in scores.items()}
     if pairs["true"]:
@@ -87,10 +87,10 @@ def score(
 
 
 def legacy_rows(
-    config: RewardScoreConfig, encoder: Encoder, records: Records, scores: Sequence[Sequence[float]]
+    encoder: Encoder, records: Records, scores: Sequence[Sequence[float]]
 ) -> Iterator[tuple[object, ...]]:
     """A line for each answer, as rm_eval.py of Vision-LLM-Alignment wrote it: id, image, prompt and answer, score."""
-    folders = [Path(config.image_folder or shard.folder) for shard in records.entries.shards]
+    folders = records.folders
     for record, given in zip(records, scores, strict=True):
         image = ",".join(named_within(image, folders) for image in record.images if isinstance(image, Path))
         for text, score in zip(record.responses, given, strict=True):

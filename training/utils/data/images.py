@@ -196,9 +196,19 @@ def address_of(picture: Picture) -> str:
     """
     if isinstance(picture, Path):
         return str(picture)
+    content, kind = encoded(picture)
+    return uri_of(content, Image.MIME[kind])
+
+
+def encoded(picture: bytes | Image.Image) -> tuple[bytes, str]:
+    """What a file of a picture holds, and its format as Pillow calls it; of a decoded one as PNG.
+
+    Raises:
+        ImageError: its bytes are no picture.
+    """
     if isinstance(picture, bytes):
         with opened(picture) as image:
-            return uri_of(picture, Image.MIME[image.format])
+            return picture, image.format
     content = io.BytesIO()
     picture.save(content, "PNG")
-    return uri_of(content.getvalue(), "image/png")
+    return content.getvalue(), "PNG"

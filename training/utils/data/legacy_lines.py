@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..files.whole import write_whole
 from .record import DataError
 
 SEPARATOR, LINE_BREAK = " ||| ", "\\n"
@@ -37,9 +38,7 @@ def write_lines(file: Path, rows: Iterable[Iterable[object]]) -> None:
     lines = [
         SEPARATOR.join(str(field).replace("\n", LINE_BREAK) for field in fields) + "\n" for fields in rows
     ]
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_text("".join(lines))
-    temporary.replace(file)
+    write_whole(file, "".join(lines))
 
 
 def read_lines(file: Path, *num_fields: int) -> list[list[str]]:
@@ -48,7 +47,8 @@ def read_lines(file: Path, *num_fields: int) -> list[list[str]]:
     Raises:
         DataError: a line has another number of fields, or another than the first one.
     """
-    with file.open(newline="\n") as lines:  # other characters that end a line belong to the texts
+    # Other characters that end a line belong to the texts.
+    with file.open(encoding="utf-8", newline="\n") as lines:
         rows = [line.removesuffix("\n").split(SEPARATOR) for line in lines]
     for number, row in enumerate(rows, 1):
         if len(row) not in num_fields or len(row) != len(rows[0]):
@@ -67,7 +67,7 @@ def named_within(image: str | Path, folders: Sequence[Path]) -> str:
 
 def is_json(file: Path) -> bool:
     """Whether the file holds JSON Lines."""
-    with file.open() as opened:
+    with file.open(encoding="utf-8") as opened:
         try:
             return isinstance(json.loads(opened.readline()), dict)
         except json.JSONDecodeError:

@@ -223,6 +223,13 @@ class Records(Sequence[Record]):
         return bool(self.num_images.any())
 
     @property
+    def folders(self) -> list[Path]:
+        """The folders that pictures are named from, each once."""
+        named = self.reader.image_folder
+        folders = [Path(named)] if named else [shard.folder for shard in self.entries.shards]
+        return list(dict.fromkeys(folders))
+
+    @property
     def sources(self) -> np.ndarray:
         """Which of the paths that were given each record is from, from 0: [N]."""
         ends = np.cumsum([len(shard.rows) for shard in self.entries.shards])

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .whole import write_whole
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,9 +51,7 @@ def cut_after(file: Path, step: int) -> None:
     """Drops the lines of steps after `step`: a run that resumes there writes them again."""
     kept = [line for line in read(file) if line.get("step", step + 1) <= step]
     if file.is_file():
-        beside = file.with_name(f".{file.name}.partial")  # a kill between here and there loses no line
-        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        beside.replace(file)
+        write_whole(file, "".join(json.dumps(line) + "\n" for line in kept))  # a kill loses no line
 
 
 def mend(file: Path) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from ..files.whole import write_whole
 from ..process import dist
 from .identity import Identity
 from .versions import versions
@@ -59,9 +60,7 @@ class RunRecord:
 
     def write(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.partial")
-        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-        temporary.replace(file)
+        write_whole(file, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def _commit() -> str | None:

@@ -7,19 +7,14 @@ folder that they lie in, so the file is read without --image_folder; those that 
 import json
 import os
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
-from training.utils.data.images import content_digest
+from training.utils.data.images import content_digest, encoded
 from training.utils.data.record import DataError, Picture, Record
 from training.utils.data.records import Records
+from training.utils.files.whole import write_whole
 
-PICTURES, INSIDE = (
-    "pictures",
-    "pictures-inside",
-)  # beside the file: links to folders, and pictures written out
+PICTURES, INSIDE = "pictures", "pictures-inside"  # beside the file: links to folders, pictures written out
 
 
 def write_data(
@@ -60,9 +55,7 @@ def write_data(
     output.parent.mkdir(parents=True, exist_ok=True)
     for number, folder in enumerate(folders):
         link(output.parent / _named(number), folder)
-    temporary = output.with_name(f".{output.name}.partial")
-    temporary.write_text("".join(lines), encoding="utf-8")
-    temporary.replace(output)
+    write_whole(output, "".join(lines))
     notes = [f"{len(lines)} of {len(records)} prompts"]
     notes += [f"{cut} answers were cut off and are {'kept' if keep_cut else 'left out'}"] * bool(cut)
     notes += [f"{empty} are empty and left out"] * bool(empty)
@@ -88,9 +81,7 @@ def picture_folders(records: Sequence[Record]) -> list[Path]:
     """The folders that the pictures of records are named from, without links in their paths."""
     if not isinstance(records, Records):
         return []
-    named = records.reader.image_folder
-    folders = [Path(named)] if named else [shard.folder for shard in records.entries.shards]
-    return list(dict.fromkeys(folder.absolute() for folder in folders))
+    return list(dict.fromkeys(folder.absolute() for folder in records.folders))
 
 
 def link(place: Path, folder: Path) -> None:
@@ -116,17 +107,9 @@ def _name(image: Picture, folders: Sequence[Path], beside: Path) -> str:
             if image.absolute().is_relative_to(folder)
         )
         return next(inside, str(image.absolute()))
-    if isinstance(image, Image.Image):
-        opened, content = image, BytesIO()
-        opened.save(content, "PNG")
-        suffix, content = ".png", content.getvalue()
-    else:
-        with Image.open(BytesIO(image)) as opened:
-            suffix, content = f".{(opened.format or 'png').lower()}", image
-    file = beside / INSIDE / f"{content_digest(image)[:32]}{suffix}"
+    content, kind = encoded(image)
+    file = beside / INSIDE / f"{content_digest(image)[:32]}.{kind.lower()}"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.partial")
-        temporary.write_bytes(content)
-        temporary.replace(file)
+        write_whole(file, content)
     return f"{INSIDE}/{file.name}"

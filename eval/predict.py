@@ -6,7 +6,7 @@ of the samples; then `response` is the best of them (best-of-n). A run that was 
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -51,12 +51,11 @@ def main(config: PredictConfig) -> None:
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
     dist.from_main(lambda: begin(output, config, identify(config, encoder)))
     lines = Lines(output, records)
-    todo = [number for number in range(len(records)) if number not in lines.done]
     if dist.is_main():
         print(f"{len(records)} prompts, {len(lines.done)} answered before", flush=True)
 
-    if todo:
-        answer_all(config, encoder, records, todo, lines)
+    if lines.todo:
+        answer_all(config, encoder, records, lines)
     if dist.is_main():
         lines.merge()
         if config.reward_model_ckpt_path and config.num_return_sequences > 1:
@@ -68,15 +67,11 @@ def main(config: PredictConfig) -> None:
             texts, ended = ([line.get(key) for line in answered] for key in ("responses", "ended"))
             write_data(records, texts, ended, Path(config.data_output), config.keep_cut)
         if config.legacy_output:
-            folders = [shard.folder for shard in records.entries.shards]
-            named = [Path(config.image_folder)] if config.image_folder else folders
-            print(f"wrote {write_legacy(output, named)}", flush=True)
+            print(f"wrote {write_legacy(output, records.folders)}", flush=True)
 
 
-def answer_all(
-    config: PredictConfig, encoder: Encoder, records: Sequence[Record], todo: Sequence[int], lines: Lines
-) -> None:
-    """Answers to the records of these numbers, written as they come, with the scores of a reward model if any."""
+def answer_all(config: PredictConfig, encoder: Encoder, records: Sequence[Record], lines: Lines) -> None:
+    """Answers that are not there yet, written as they come, with the scores of a reward model if any."""
     policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False)
     if config.rollout_engine == "own":  # another takes the weights over
         policy = policy.to(dist.device())
@@ -89,9 +84,8 @@ def answer_all(
     longest = config.max_seq_len + config.max_new_tokens
     engine = build_rollout_engine(config, lambda: nullcontext(policy), encoder, config.batch_size, longest)
     started, num_tokens = time.monotonic(), 0
-    mine = todo[dist.rank() :: dist.world_size()]
     collate = Collator(encoder, has_images=False)
-    batches = tqdm(list(_chunks(mine, config.batch_size)), unit="batch", disable=not dist.is_main())
+    batches = tqdm(lines.batches(config.batch_size), unit="batch", disable=not dist.is_main())
     with engine.awake():
         for numbers in until_stopped(batches):
             prompts = [encoder.encode(records[number]) for number in numbers]
@@ -142,11 +136,6 @@ def score(
     batch = collate(trees).to(dist.device())
     scores = iter(reward(trees, batch).tolist())
     return [[next(scores) for _ in tree.responses] for tree in trees]
-
-
-def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from training.utils.data.legacy_lines import legacy_file
 from training.utils.data.record import DataError, Picture, Record
 from training.utils.files import jsonl
 from training.utils.files.fingerprint import files_fingerprint
+from training.utils.files.whole import write_whole
 from training.utils.process import dist
 from training.utils.run.identity import Identity
 from training.utils.run.run_record import RunRecord
@@ -109,6 +110,7 @@ class Lines:
         self.keys = [(record.id, (digest or prompt_digest)(record)) for record in records]
         output.parent.mkdir(parents=True, exist_ok=True)
         self.done = set(self._written())
+        self.todo = [number for number in range(len(records)) if number not in self.done]
         dist.barrier()
         self._part = output.with_name(f".{output.name}.part-{dist.rank()}")
         jsonl.mend(self._part)
@@ -133,6 +135,11 @@ class Lines:
                 written[numbers[key(line)].popleft()] = line
         return written
 
+    def batches(self, size: int) -> list[list[int]]:
+        """The numbers of the prompts that are left to this process, at most `size` at a time."""
+        mine = self.todo[dist.rank() :: dist.world_size()]
+        return [mine[first : first + size] for first in range(0, len(mine), size)]
+
     def write(self, line: dict) -> None:
         jsonl.append(self._part, line)
 
@@ -143,9 +150,7 @@ class Lines:
             raise DataError(
                 f"{self.output}: {total - len(lines)} of {total} predictions are missing; run again"
             )
-        temporary = self.output.with_name(f".{self.output.name}.partial")
-        temporary.write_text("".join(json.dumps(lines[number]) + "\n" for number in range(total)))
-        temporary.replace(self.output)
+        write_whole(self.output, "".join(json.dumps(lines[number]) + "\n" for number in range(total)))
         for part in parts(self.output):
             part.unlink()
 

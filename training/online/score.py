@@ -38,38 +38,31 @@ def main(config: SampleScoreConfig) -> None:
     output = Path(config.output_path)
     dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
     lines = Lines(output, records, digest)
-    todo = [number for number in range(len(records)) if number not in lines.done]
     if dist.is_main():
         print(f"answers to {len(records)} prompts, of {len(lines.done)} scored before", flush=True)
-    if todo:
-        score_all(config, encoder, records, todo, lines)
+    if lines.todo:
+        score_all(config, encoder, records, lines)
     if dist.is_main():
         lines.merge()
         print(f"wrote {output}", flush=True)
 
 
 @torch.no_grad()
-def score_all(
-    config: SampleScoreConfig, encoder: Encoder, records: Records, todo: list[int], lines: Lines
-) -> None:
-    """Scores of the answers to these records, written as they come."""
+def score_all(config: SampleScoreConfig, encoder: Encoder, records: Records, lines: Lines) -> None:
+    """Scores of the answers that have none yet, written as they come."""
     rewards = load_rewards(config, encoder, records.has_images)
     share_towers(*rewards.models)
     collate = Collator(encoder, records.has_images)
-    mine = todo[dist.rank() :: dist.world_size()]
-    chunks = [mine[first : first + config.batch_size] for first in range(0, len(mine), config.batch_size)]
-    for numbers in until_stopped(tqdm(chunks, unit="batch", disable=not dist.is_main())):
+    batches = tqdm(lines.batches(config.batch_size), unit="batch", disable=not dist.is_main())
+    for numbers in until_stopped(batches):
         answered = [records[number] for number in numbers]
         trees = encoder.encode_all(answered)
         scores, parts = rewards(trees, collate(trees).to(dist.device()))
-        columns = {"scores": scores, **parts}
-        first = 0
-        for record in answered:
-            last = first + len(record.responses)
-            found = {name: column[first:last].tolist() for name, column in columns.items()}
-            line = {"id": record.id, "prompt_digest": digest(record), "scores": found.pop("scores")}
-            lines.write(line | {"parts": found})
-            first = last
+        counts = [len(record.responses) for record in answered]
+        totals, columns = scores.split(counts), {name: part.split(counts) for name, part in parts.items()}
+        for place, record in enumerate(answered):
+            line = {"id": record.id, "prompt_digest": digest(record), "scores": totals[place].tolist()}
+            lines.write(line | {"parts": {name: column[place].tolist() for name, column in columns.items()}})
     dist.barrier()  # every process has written its lines
 
 

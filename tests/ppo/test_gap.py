@@ -104,6 +104,14 @@ def from_its_start(parts):
     return found
 
 
+def figures_of_a_step(parts):
+    """What the watch of a run says of its first step."""
+    given, _, models, sampler, prompts = parts
+    with sampler.engine.awake():
+        sampled = sampler.sample(prompts, 1)
+    return GapWatch(given, sampler, models).look(1, [observe(each, models, given) for each in sampled])
+
+
 @pytest.fixture(scope="module")
 def parts(tiny_llava, tmp_path_factory):
     return parts_of(config(tiny_llava, tmp_path_factory.mktemp("gap")))
@@ -124,24 +132,17 @@ def move(policy):
 
 @pytest.mark.parametrize("fault", NAMED)
 def test_each_fault_of_an_engine_is_named(run, fault):
-    given, encoder, models, sampler, prompts = run
+    _, encoder, models, sampler, _ = run
     policy = models.actor.module
     if fault in ("weights of another step", "late weights"):
         move(policy)
     sampler.engine = FakeEngine(policy, encoder, fault.replace("weights of another step", "stale weights"))
     move(policy)
-    watch = GapWatch(given, sampler, models)
-
-    def look():
-        with sampler.engine.awake():
-            sampled = sampler.sample(prompts, 1)
-        return watch.look(1, [observe(each, models, given) for each in sampled])
-
     if fault:
         with pytest.raises(EngineGap, match=NAMED[fault]):
-            look()
+            figures_of_a_step(run)
     else:
-        assert look()["gap_max"] < 1e-4
+        assert figures_of_a_step(run)["gap_max"] < 1e-4
 
 
 def test_a_run_stops_at_a_gap_that_jumps_although_it_is_below_the_limit(run, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import RECORDS, record
-from tests.ppo.test_gap import config, from_its_start, move, parts_of
+from tests.ppo.test_gap import config, figures_of_a_step, from_its_start, move, parts_of
 from training.ppo.experience import observe
 from training.ppo.gap_watch import GapWatch
 from training.utils.data.encode import without_responses
@@ -156,23 +156,16 @@ NAMED = {
 
 @pytest.mark.parametrize("fault", NAMED)
 def test_planted_faults_stop_a_run_by_their_names(run, fault, monkeypatch):
-    given, encoder, models, sampler, prompts = run
+    _, _, models, sampler, _ = run
     with sampler.engine.awake():
         pass
     planted(sampler.engine, fault, monkeypatch)
     move(models.actor.module)
-    watch = GapWatch(given, sampler, models)
-
-    def look():
-        with sampler.engine.awake():
-            sampled = sampler.sample(prompts, 1)
-        return watch.look(1, [observe(each, models, given) for each in sampled])
-
     if fault:
         with pytest.raises(EngineGap, match=NAMED[fault]):
-            look()
+            figures_of_a_step(run)
     else:
-        print("gap in fp32:", json.dumps(look()))
+        print("gap in fp32:", json.dumps(figures_of_a_step(run)))
 
 
 def test_another_precision_is_named(run):

@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
@@ -145,11 +146,11 @@ def main(config: PairConfig) -> None:
             "scores are less than --margin apart, or below --least_score; sample more answers or at a higher "
             "temperature, or lower it"
         )
-    numbers: dict[int, int] = {}
-    records = []
-    for scored, choice in kept:
-        numbers[id(scored)] = number = numbers.get(id(scored), -1) + 1
-        records.append(scored.record(choice, number))
+    records = [
+        scored.record(choice, number)
+        for _, of_prompt in groupby(kept, key=lambda one: id(one[0]))
+        for number, (scored, choice) in enumerate(of_prompt)
+    ]
     summary = summarise(prompts, chosen, kept)
     for file, text in (
         (Path(config.output).with_suffix(".summary.json"), json.dumps(summary, indent=1) + "\n"),

@@ -10,7 +10,7 @@
 | `human_preferences.json`, `captions.json` | LLaVA-RLHF; RoVRM |
 | `pairs.json`, `text_pairs.json` | RLHF-V, UltraFeedback: ranked answers, with pictures and without |
 | `vl_rewardbench.jsonl` | VL-RewardBench |
-| `revised.json`, `revised_pairs.json` | OPA-DPO: answers and what a corrector made of them, to imitate and as pairs |
+| `revised.json` | OPA-DPO: answers and what a corrector made of them, to imitate |
 """
 
 import json
@@ -106,7 +106,6 @@ def records_of(scene: Scene, rng: random.Random) -> dict[str, list[dict]]:
             named | {"id": f"{scene.number}-{place}", "conversations": turns(asked, text)}
             for place, text in enumerate((right, right))
         ],
-        "revised_pairs.json": [named | {"conversations": turns(asked, [right, wrong])}],
     }
 
 

@@ -28,9 +28,7 @@ MODEL=${MODEL:?llava-1.5-7b-hf} DATA=${PROMPTS:?prompts} IMAGES=${IMAGES:?pictur
 say "CHAIR"
 for name in base chair_dpo; do
   [[ $name == base ]] && model=$MODEL || model=$OUT/online/round-1/model
-  answers $name "$model" BENCH=chair DATA="${COCO:?instances of val2014}" IMAGES="${COCO_IMAGES:?pictures}" \
-    "${PAD[@]}"
-  score $name chair "$COCO" --synonyms "$SYNONYMS"
+  on_coco chair $name "$model" "${PAD[@]}"
 done
 expected "arXiv 2508.20181" "CHAIR_i %, before=-=$OUT/scores/base.json:CHAIR_i" \
   "CHAIR_i %=-=$OUT/scores/chair_dpo.json:CHAIR_i" "CHAIR_s %, before=-=$OUT/scores/base.json:CHAIR_s" \

@@ -32,8 +32,7 @@ env "${STEP[@]}" MODEL="$MODEL" REWARD_MODEL="$OUT/reward_model" DATA="${PPO_PRO
 say "CHAIR"
 for name in base ppo; do
   [[ $name == base ]] && model=$MODEL || model=$OUT/ppo
-  answers $name "$model" BENCH=chair DATA="${COCO:?instances of val2014}" IMAGES="${COCO_IMAGES:?pictures}"
-  score $name chair "$COCO" --synonyms "${SYNONYMS:?CHAIR}"
+  on_coco chair $name "$model"
 done
 expected "the paper measures by judges: MMHal-Bench, LLaVA-Bench" \
   "CHAIR_i %, before=-=$OUT/scores/base.json:CHAIR_i" "CHAIR_i %=-=$OUT/scores/ppo.json:CHAIR_i" \

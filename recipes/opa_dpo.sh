@@ -16,7 +16,7 @@ source "$(dirname "$0")/shared.sh"
 LORA=(--lang_lora_dim 256 --vis_lora_dim 256 --vis_lora_module_name layers. --lora_alpha 512)
 if [[ $SIZE == tiny ]]; then
   tiny_world
-  MODEL=$BASE REVISED=$WORLD/revised.json REVISED_PAIRS=$WORLD/revised_pairs.json IMAGES=$WORLD
+  MODEL=$BASE REVISED=$WORLD/revised.json REVISED_PAIRS=$WORLD/pairs.json IMAGES=$WORLD
   COCO=$WORLD/instances_val2014.json COCO_IMAGES=$WORLD/images SYNONYMS=$WORLD/synonyms.txt
   LORA=(--lang_lora_dim 8 --vis_lora_dim 8 --vis_lora_module_name layers. --lora_alpha 16)
 fi
@@ -33,8 +33,7 @@ MODEL=$OUT/opa DATA=${REVISED_PAIRS:?pairs} OUTPUT=$OUT/opa_dpo BATCH=2 ACCUMULA
 say "CHAIR"
 for name in base opa opa_dpo; do
   [[ $name == base ]] && model=$MODEL || model=$OUT/$name
-  answers $name "$model" BENCH=chair DATA="${COCO:?instances of val2014}" IMAGES="${COCO_IMAGES:?pictures}"
-  score $name chair "$COCO" --synonyms "${SYNONYMS:?CHAIR}"
+  on_coco chair $name "$model"
 done
 expected "arXiv 2501.09695" "CHAIR_s %, before=-=$OUT/scores/base.json:CHAIR_s" \
   "CHAIR_s %, imitated=-=$OUT/scores/opa.json:CHAIR_s" "CHAIR_s %=-=$OUT/scores/opa_dpo.json:CHAIR_s" \

@@ -34,9 +34,7 @@ say "Object HalBench"
 rows=()
 for (( round = 0; round <= ROUNDS; round++ )); do
   (( round == 0 )) && model=$MODEL || model=$OUT/online/round-$round/model
-  answers "round-$round" "$model" BENCH=object_halbench DATA="${COCO:?questions and annotations}" \
-    IMAGES="${COCO_IMAGES:?pictures}" "${PAD[@]}"
-  score "round-$round" object_halbench "$COCO" --synonyms "${SYNONYMS:?CHAIR}"
+  on_coco object_halbench "round-$round" "$model" "${PAD[@]}"
   for figure in response_hall:8.5 mention_hall:4.3; do
     (( round == ROUNDS )) && published=${figure#*:} || published=-
     rows+=("${figure%:*} %, round $round=$published=$OUT/scores/round-$round.json:${figure%:*}")

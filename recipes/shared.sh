@@ -42,6 +42,13 @@ score() {
     --output "$OUT/scores/$name.json" "$@"
 }
 
+# on_coco BENCH NAME MODEL FLAGS...: a model's answers about the pictures of COCO, and what they are worth.
+on_coco() {
+  local bench=$1 name=$2 model=$3; shift 3
+  answers "$name" "$model" BENCH="$bench" DATA="${COCO:?what to measure on}" IMAGES="${COCO_IMAGES:?pictures}" "$@"
+  score "$name" "$bench" "$COCO" --synonyms "${SYNONYMS:?CHAIR}"
+}
+
 # expected SOURCE ROW...: the table at the end. A row is NAME=PUBLISHED=FILE:FIGURE.
 expected() {
   local source=$1; shift

@@ -48,6 +48,15 @@ def test_captions_are_found_by_id_by_name_and_by_cocos_number(rows, tmp_path):
     assert captioned(ASKED, "r-0", [Path("x.png")], "") == ASKED == captioned(ASKED, "r-0", [], rows)
 
 
+def test_captions_of_several_files_add_up(tmp_path):
+    files = [tmp_path / f"{number}.json" for number in (1, 2)]
+    for file, caption in zip(files, ("A dog.", "A puppy with a ball."), strict=True):
+        coco = {"images": [], "annotations": [{"image_id": 7, "caption": caption}]}
+        file.write_text(json.dumps(coco))
+    of_both = " ".join(map(str, files))
+    assert captioned(ASKED, "?", [Path("COCO_train2014_000000000007.jpg")], of_both) == (Turn("user", FACTS),)
+
+
 def test_a_picture_without_captions_is_told(rows, tmp_path):
     with pytest.raises(DataError, match=r"--captions holds none of its picture \(r-9, x9.png, 9\)"):
         captioned(ASKED, "r-9", [Path("x9.png")], rows)

@@ -46,7 +46,8 @@ def read_captions(files: str) -> dict[str, list[str]]:
         if file.suffix == ".json" and is_annotations(file):
             pictures: dict[int, CocoPicture] = defaultdict(CocoPicture)
             add_annotations(file, pictures)
-            found |= {str(number): [*picture.captions] for number, picture in pictures.items()}
+            for number, picture in pictures.items():
+                found[str(number)] += picture.captions
             continue
         for place, row in enumerate(read_entries(str(file))):
             key = row.get("id", row.get("image")) if isinstance(row, dict) else None

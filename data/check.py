@@ -25,8 +25,9 @@ from training.utils.data.check import HEADERS_ABOVE, require_folder
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, read_entries
 from training.utils.data.failures import Failure, failure
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
-from training.utils.data.records import Reader, draw
+from training.utils.data.records import draw
 from training.utils.loop.prepare import build_encoder
 from training.utils.process import dist
 from training.utils.process.cli import run_stage

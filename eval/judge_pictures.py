@@ -15,8 +15,8 @@ from eval.predictions import picture_digest
 from eval.prompts import entries_of
 from training.utils.data.image_head import opened, orientation
 from training.utils.data.images import open_image, uri_of, verify
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError, ImageError, Picture
-from training.utils.data.records import Reader
 from training.utils.http import Refused
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}  # what all endpoints read

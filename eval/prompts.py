@@ -14,8 +14,9 @@ from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.failures import settle
 from training.utils.data.look import Inspector, look
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
-from training.utils.data.records import Reader, Records, draw
+from training.utils.data.records import Records, draw
 from training.utils.process import dist
 
 

@@ -24,8 +24,9 @@ from scripts.fuzz_rows import damaged_picture, damaged_row, renamed_row
 from training.utils.data.encode import Encoder
 from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.look import Inspector, look
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
-from training.utils.data.records import Reader, Records
+from training.utils.data.records import Records
 from training.utils.model.llava import Llava
 from training.utils.process.command import run_command
 

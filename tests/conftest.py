@@ -17,8 +17,9 @@ from demo.model import TinyConfig, build_tiny_llava
 from tests.warm_python import warm_python
 from training.utils.data import check
 from training.utils.data.encode import Encoder
+from training.utils.data.reader import Reader
 from training.utils.data.record import Record, Turn
-from training.utils.data.records import Reader, Records
+from training.utils.data.records import Records
 from training.utils.model.llava import Llava
 from training.utils.process import dist
 

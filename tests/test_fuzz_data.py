@@ -12,7 +12,7 @@ def test_damaged_rows_and_pictures_are_read_or_refused_by_a_message(capsys):
 
 
 def test_the_fuzzer_notices_a_traceback_and_blindness(monkeypatch, capsys):
-    monkeypatch.setattr("training.utils.data.records._with_markers", lambda turns, number: turns[999])
+    monkeypatch.setattr("training.utils.data.reader._with_markers", lambda turns, number: turns[999])
     assert main(FuzzConfig(records=20, renamed=0, seed=1)) > 0
     monkeypatch.undo()
     monkeypatch.setattr(

@@ -17,8 +17,8 @@ from training.utils.data.entries import Entries
 from training.utils.data.failures import Failure, failure
 from training.utils.data.images import image_size, verify
 from training.utils.data.look import attempt, share_out
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError, Picture, Record
-from training.utils.data.records import Reader
 from training.utils.model.image_settings import is_scaled
 
 UNLIMITED = 1 << 40  # tokens: nothing is cut

@@ -22,7 +22,7 @@ from data.survey.view import view
 from tests.conftest import picture, record
 from tests.tiny_families import BUILDERS
 from training.utils.data.entries import read_entries
-from training.utils.data.records import Reader
+from training.utils.data.reader import Reader
 from training.utils.model.build_model import FAMILIES
 from training.utils.model.seen_pictures import seen_pictures
 

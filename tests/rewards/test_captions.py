@@ -12,8 +12,8 @@ from tests.ppo.test_rewards import settings_of
 from training.ppo.rewards import captions_for, model_reward
 from training.utils.data.captions import captioned
 from training.utils.data.loader import Collator
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError, Turn
-from training.utils.data.records import Reader
 from training.utils.files.model_folder import METADATA_FILE
 from training.utils.model.build_model import build_value_model
 

@@ -26,8 +26,9 @@ from training.utils.config.model_config import ModelConfig
 from training.utils.data.check import load_records
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import eval_batches
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError, Record
-from training.utils.data.records import Reader, Records
+from training.utils.data.records import Records
 from training.utils.data.subset import write_subset
 from training.utils.data.tree import Batch
 from training.utils.loop.prepare import build_encoder

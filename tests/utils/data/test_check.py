@@ -14,8 +14,8 @@ from training.utils.data.entries import Entries, Shard, read_entries
 from training.utils.data.failures import Failure, reasons, settle
 from training.utils.data.loader import Data, Trees, eval_batches, step_batches
 from training.utils.data.look import Inspector, look
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
-from training.utils.data.records import Reader
 from training.utils.data.sampler import StepSampler
 from training.utils.loop.image_effect import of_one_kind
 

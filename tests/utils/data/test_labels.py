@@ -2,8 +2,8 @@
 
 import pytest
 
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
-from training.utils.data.records import Reader
 
 
 def labelled(**more) -> dict:

@@ -18,8 +18,9 @@ from .encode import Encoder
 from .entries import Entries, cache_folder, files_of, paths_of, read_entries, stamp
 from .failures import Failure, settle
 from .look import Inspector, Verdict, look
+from .reader import Reader
 from .record import DataError
-from .records import Reader, Records, draw
+from .records import Records, draw
 
 HEADERS_ABOVE = 50_000  # entries: of more, pictures are known by their headers, unless asked otherwise
 KEPT_ABOVE = 5_000  # entries: what was found in fewer is looked for again at each start

@@ -16,8 +16,8 @@ from .entries import Entries
 from .facts import FACTS, Facts
 from .failures import Failure, failure
 from .images import image_size, verify
+from .reader import Reader
 from .record import Record
-from .records import Reader
 
 CHUNK = 1_000  # entries that a worker looks at before it reports
 Seen = TypeVar("Seen")

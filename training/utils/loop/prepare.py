@@ -18,8 +18,9 @@ from ..data.encode import Encoder
 from ..data.entries import paths_of
 from ..data.images import open_image
 from ..data.loader import Data
+from ..data.reader import Reader
 from ..data.record import DataError, Record
-from ..data.records import Reader, Records, draw, split
+from ..data.records import Records, draw, split
 from ..data.sampler import StepSampler, epoch_len, steps_per_epoch
 from ..data.token_batches import TokenBatches
 from ..files.model_folder import read_metadata, resolve_checkpoint

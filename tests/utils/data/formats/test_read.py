@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.utils.data.formats.rows import chat, pair, talk
-from training.utils.data.records import Reader
+from training.utils.data.reader import Reader
 
 WHAT, MARKED = "<image>\nWhat?", "<image>What?"
 PNG = (

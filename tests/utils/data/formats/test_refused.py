@@ -6,8 +6,8 @@ import pytest
 
 from tests.utils.data.formats.rows import pair, talk
 from training.utils.data.entries import read_entries
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
-from training.utils.data.records import Reader
 
 MARKED = "<image>What?"
 GPT_FIRST = [{"from": "gpt", "value": "A."}]

@@ -104,8 +104,10 @@ def contact_sheet(world: Path, split: str, picture: Path) -> None:
 
 def scores_of(folder: Path, run: str) -> dict[str, str]:
     """The files of scores that a run has, by their titles."""
-    files = {title: folder / f"{run}-{kind}.json" for kind, title in SCORES.items()}
-    return {title: str(file) for title, file in files.items() if file.is_file()}
+    files = {
+        folder / f"{run}-{kind}.json": title for kind, title in SCORES.items()
+    }  # two kinds share a title
+    return {title: str(file) for file, title in files.items() if file.is_file()}
 
 
 def main(config: DemoReportConfig) -> None:

@@ -53,6 +53,7 @@ def keep_features(config: TrainConfig, model: Policy | ValueModel, data: Data) -
         TensorStore(Path(config.cache_image_features) / name)  # damaged files are told of and removed once
     dist.barrier()
     store = TensorStore(Path(config.cache_image_features) / name)
+    dist.barrier()  # nobody writes before all have looked: what is known and what is computed do not hang on timing
     encoder.features = Features(store, encoder.family)
     known = len(store)
     for key, (vision, expansions) in _missing(data, config.workers):

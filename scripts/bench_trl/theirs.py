@@ -49,7 +49,7 @@ def train(case: Case, model: Path) -> Steps:
             train_dataset=Dataset.from_list(rows).cast_column("images", List(Image())),
             processing_class=processor,
             callbacks=[Marks(steps)],
-            **({"reward_funcs": scaled_reward(1.0)} if case.trainer in SAMPLING else {}),
+            **({"reward_funcs": [scaled_reward("reward", 1.0)]} if case.trainer in SAMPLING else {}),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from eval.predictions import begin, with_content
-from training.ppo.rewards import load_rewards
+from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.records import have_images

@@ -18,7 +18,7 @@ from eval.legacy import write_legacy
 from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from eval.sampled_data import write_data
-from training.ppo.rewards import Reward, load_reward
+from training.rewards.weighted import Reward, load_reward
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.legacy_lines import json_file

@@ -13,8 +13,8 @@ from training.distill import train_distill
 from training.dpo import train_dpo
 from training.ppo.experience import assign_credit, observe
 from training.ppo.models import build_models
-from training.ppo.rollout import Sampler
 from training.ppo.update import minibatches, update
+from training.rewards.sampler import Sampler
 from training.sft import train_sft
 from training.utils.config.distill_config import DistillConfig
 from training.utils.config.ppo_config import PPOConfig

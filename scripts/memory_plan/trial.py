@@ -25,8 +25,8 @@ from scripts.rehearsal.live import Live
 from scripts.rehearsal.shapes import Picture, load_model, trees
 from training.ppo import models as ppo_models
 from training.ppo.experience import assign_credit, observe
-from training.ppo.rollout import Sampled
 from training.ppo.update import update
+from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Tree, collate
 from training.utils.files.model_folder import HEAD_FILE

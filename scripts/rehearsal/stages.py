@@ -17,8 +17,8 @@ from scripts.rehearsal.engine import FakeDeepSpeed
 from scripts.rehearsal.shapes import MODELS, load_model, trees, write_config
 from training.ppo.experience import Experience, assign_credit, observe
 from training.ppo.models import Models
-from training.ppo.rollout import Sampled
 from training.ppo.update import update
+from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.tree import Batch, Tree, collate

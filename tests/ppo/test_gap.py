@@ -10,16 +10,16 @@ from tests.ppo.fake_engine import FakeEngine
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.experience import observe
-from training.ppo.gap_watch import GapWatch
 from training.ppo.models import build_models
-from training.ppo.rollout import Sampler
 from training.ppo.train_ppo import main as train_ppo
+from training.rewards.sampler import Sampler
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import step_trees
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.losses.policy import truncated_weights
 from training.utils.rollouts import responder
 from training.utils.rollouts.gap import EngineGap, measure_gap
+from training.utils.rollouts.gap_watch import GapWatch
 
 NAMED = {
     "": None,
@@ -109,7 +109,7 @@ def figures_of_a_step(parts):
     given, _, models, sampler, prompts = parts
     with sampler.engine.awake():
         sampled = sampler.sample(prompts, 1)
-    return GapWatch(given, sampler, models).look(1, [observe(each, models, given) for each in sampled])
+    return GapWatch(given, sampler, models.actor).look(1, [observe(each, models, given) for each in sampled])
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_each_fault_of_an_engine_is_named(run, fault):
 def test_a_run_stops_at_a_gap_that_jumps_although_it_is_below_the_limit(run, monkeypatch):
     given, encoder, models, sampler, prompts = run
     sampler.engine = FakeEngine(models.actor.module, encoder, "another dtype")
-    watch = GapWatch(given, sampler, models)
+    watch = GapWatch(given, sampler, models.actor)
     watch.limit = 0.01
     with sampler.engine.awake():
         sampled = [observe(each, models, given) for each in sampler.sample(prompts, 1)]

@@ -10,7 +10,7 @@ from tests.stages.conftest import command, run, weights
 # Runs the stage, and kills its process at the start of the third call of a function: in the second step.
 KILLED = """
 import os, signal, sys
-from training.ppo import {module} as module
+import {module} as module
 from training.ppo.train_ppo import main
 from training.utils.checkpoint.background import saving
 from training.utils.process.cli import run_stage
@@ -27,8 +27,8 @@ run_stage(main, PPOConfig)
 """
 # Two micro-batches a step: each is sampled, then scored, and each is an update of its own.
 PLACES = {
-    "rollout": {"module": "rollout", "owner": "module.Sampler", "name": "score"},
-    "update": {"module": "train_ppo", "owner": "module", "name": "update"},
+    "rollout": {"module": "training.rewards.sampler", "owner": "module.Sampler", "name": "score"},
+    "update": {"module": "training.ppo.train_ppo", "owner": "module", "name": "update"},
 }
 
 

@@ -16,14 +16,14 @@ from demo.model import TinyConfig, build_tiny_llava
 from tests.conftest import RECORDS, SAMPLES, TINY_SHAPES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
-from training.ppo.rewards import (
+from training.ppo.train_ppo import main as train_ppo
+from training.rewards.functions import load_function
+from training.rewards.weighted import (
     WeightedRewards,
     endpoint_reward,
     function_reward,
     rendered_reward,
 )
-from training.ppo.train_ppo import main as train_ppo
-from training.rewards.functions import load_function
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder

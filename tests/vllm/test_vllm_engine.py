@@ -10,10 +10,10 @@ import torch
 from tests.conftest import RECORDS, record
 from tests.ppo.test_gap import config, figures_of_a_step, from_its_start, move, parts_of
 from training.ppo.experience import observe
-from training.ppo.gap_watch import GapWatch
 from training.utils.data.encode import without_responses
 from training.utils.data.loader import Collator
 from training.utils.rollouts.gap import EngineGap
+from training.utils.rollouts.gap_watch import GapWatch
 from training.utils.rollouts.own import OwnEngine
 from training.utils.rollouts.responder import lent
 from training.utils.rollouts.vllm_engine import VLLMEngine, WeightsMissing
@@ -186,7 +186,7 @@ def test_another_precision_is_named(run):
         with sampler.engine.awake():
             sampled = sampler.sample(prompts, 1)
         with pytest.raises(EngineGap, match="computes in bfloat16 and the trainer in float32"):
-            GapWatch(given, sampler, models).look(1, [observe(each, models, given) for each in sampled])
+            GapWatch(given, sampler, models.actor).look(1, [observe(each, models, given) for each in sampled])
     finally:
         sampler.engine = engine
 

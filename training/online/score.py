@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from eval.predictions import Lines, begin, prompt_digest, with_content
-from training.ppo.rewards import load_rewards
+from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator

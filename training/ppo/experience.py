@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.ppo.estimators import estimate_advantages
 from training.ppo.models import Models
-from training.ppo.rollout import Sampled
+from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Batch, Tree
 from training.utils.loop.tally import Figures

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.ppo.rewards import (
+from training.rewards.weighted import (
     Reward,
     WeightedRewards,
     captions_for,

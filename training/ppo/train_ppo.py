@@ -7,13 +7,13 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 
 from time import monotonic
 
+from training.ppo.dynamic_sampling import replace_dull
 from training.ppo.experience import assign_credit, observe, rollout_figures, step_figures
-from training.ppo.gap_watch import GapWatch
 from training.ppo.models import build_models
-from training.ppo.rollout import Sampler, evaluate, replace_dull
 from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
 from training.rewards.functions import try_rewards
+from training.rewards.sampler import Sampler, evaluate
 from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
@@ -25,6 +25,7 @@ from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.loop.tally import Tally
 from training.utils.losses.policy import KLController, RunningMoments
 from training.utils.process.cli import run_stage
+from training.utils.rollouts.gap_watch import GapWatch
 
 
 def main(config: PPOConfig) -> None:
@@ -54,7 +55,7 @@ def main(config: PPOConfig) -> None:
     meter = Meter(config, total_steps=num_steps, start_step=start_step)
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
-    watch = GapWatch(config, sampler, models)
+    watch = GapWatch(config, sampler, models.actor)
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Sample responses of the current policy, and score them.

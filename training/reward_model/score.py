@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from training.ppo.rewards import captions_for
 from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
+from training.rewards.weighted import captions_for
 from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image

@@ -4,18 +4,19 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from math import log
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from training.ppo.experience import Experience
-from training.ppo.models import Models
-from training.ppo.rollout import Sampler
-from training.utils.config.ppo_config import PPOConfig
-from training.utils.data.encode import without_responses
-from training.utils.data.record import MARKER
-from training.utils.data.tree import Tree
-from training.utils.process import dist
-from training.utils.rollouts.gap import EngineGap, logps_told, mean_gap, measure_gap
+from ..config.ppo_config import PPOConfig
+from ..data.encode import without_responses
+from ..data.record import MARKER
+from ..data.tree import Batch, Tree
+from ..engine.engine import Engine
+from ..process import dist
+from .gap import EngineGap, logps_told, mean_gap, measure_gap
+from .responder import Responder
 
 REMEMBERED = 20  # steps that a gap is compared with
 JUMP = 5.0  # times the largest of them
@@ -25,22 +26,33 @@ EXPLAINED = 0.2  # of a gap, at most this is left where its cause is taken away
 ROUNDED = 3.0  # times, up or down, that two ways to round differ in size
 
 
+class Observed(Protocol):
+    """A micro-batch of sampled responses, and what the models say of their N tokens, nats, [N]."""
+
+    trees: list[Tree]
+    batch: Batch
+    old_logps: Tensor  # of the policy that sampled
+    entropy: Tensor  # of that policy where it chose each token
+    ref_logps: Tensor
+    sampled_logps: Tensor | None  # of the engine that sampled, where it tells
+
+
 class GapWatch:
-    def __init__(self, config: PPOConfig, sampler: Sampler, models: Models) -> None:
-        self.config, self.sampler, self.models = config, sampler, models
+    def __init__(self, config: PPOConfig, sampler: Responder, actor: Engine) -> None:
+        self.config, self.sampler, self.actor = config, sampler, actor
         self.limit = config.rollout_max_gap or (0.001 if config.torch_dtype == torch.float32 else 0.1)
         self.earlier: deque[float] = deque(maxlen=REMEMBERED)
 
-    def look(self, step: int, experiences: Sequence[Experience]) -> dict[str, float]:
+    def look(self, step: int, observed: Sequence[Observed]) -> dict[str, float]:
         """The figures of a step; none where the engine tells no log-probabilities. All processes must call it.
 
         Raises:
             EngineGap: the gap is too large, or has jumped.
         """
-        if experiences[0].sampled_logps is None:
+        if observed[0].sampled_logps is None:
             return {}
         names = ("sampled_logps", "old_logps", "entropy")
-        gap = measure_gap(*(torch.cat([getattr(each, name) for each in experiences]) for name in names))
+        gap = measure_gap(*(torch.cat([getattr(each, name) for each in observed]) for name in names))
         if self.samples_from_all and gap.surprise < TOO_LIKELY:
             raise EngineGap(
                 f"step {step}: the engine samples likely tokens too often, {-gap.surprise:.0f} standard deviations "
@@ -56,7 +68,7 @@ class GapWatch:
             before = f"; in the steps before it was {max(self.earlier):.2g} at most" if self.earlier else ""
             raise EngineGap(
                 f"step {step}: the log-probabilities of engine and trainer are {gap.mean:.2g} nats apart in the mean "
-                f"(at most {gap.max:.2g}){before}: {self.cause(gap.mean, experiences)}"
+                f"(at most {gap.max:.2g}){before}: {self.cause(gap.mean, observed)}"
             )
         self.earlier.append(gap.mean)
         return gap.figures
@@ -65,16 +77,16 @@ class GapWatch:
     def samples_from_all(self) -> bool:
         return self.config.topk == 0 and self.config.topp == 1
 
-    def cause(self, gap: float, experiences: Sequence[Experience]) -> str:
+    def cause(self, gap: float, observed: Sequence[Observed]) -> str:
         """What explains a gap, found by taking one suspect away after the other."""
-        sampled = torch.cat([each.sampled_logps for each in experiences])
-        reference = torch.cat([each.ref_logps for each in experiences])
+        sampled = torch.cat([each.sampled_logps for each in observed])
+        reference = torch.cat([each.ref_logps for each in observed])
         if mean_gap(sampled, reference) < EXPLAINED * gap:
             return (
                 "the engine has the weights that the run began with; weights of the policy do not arrive (are its "
                 "adapters merged, and do the names match?)"
             )
-        prompts = experiences[0].trees
+        prompts = observed[0].trees
         with self.sampler.engine.awake():
             again = self.gap_of_new(prompts)
             without = self.gap_of_new([self.without_pictures(tree) for tree in prompts])
@@ -87,7 +99,7 @@ class GapWatch:
                 f"without pictures it is {without:.2g}, so the engine sees other pictures than the trainer: another "
                 "order, another image processor, features of old weights, or a tower whose weights do not arrive"
             )
-        if nearest := self.precision_like(gap, experiences):
+        if nearest := self.precision_like(gap, observed):
             return (
                 f"that is what {nearest} makes of the trainer's own, so the engine computes in {nearest} and the "
                 f"trainer in {name_of(self.config.torch_dtype)}"
@@ -102,8 +114,8 @@ class GapWatch:
         """The mean gap of one new response to each of some prompts."""
         trees = self.sampler.respond(prompts, range(len(prompts)), -1, num_samples=1)
         batch = self.sampler.collate(trees).to(dist.device())
-        with torch.no_grad(), self.models.evaluating():
-            logps = self.models.actor(batch, self.config.temperature)
+        with torch.no_grad(), self.actor.evaluating():
+            logps = self.actor(batch, self.config.temperature)
         return mean_gap(logps_told(trees, batch), logps)
 
     def without_pictures(self, tree: Tree) -> Tree:
@@ -114,16 +126,14 @@ class GapWatch:
         return self.sampler.encoder.encode(replace(without_responses(tree.record), turns=turns, images=()))
 
     @torch.no_grad()
-    def precision_like(self, gap: float, experiences: Sequence[Experience]) -> str:
+    def precision_like(self, gap: float, observed: Sequence[Observed]) -> str:
         """The precision in which the trainer would be as far from itself as the engine is; none if there is none. Two
         programs do not round alike, so only the size can be compared."""
-        logps = torch.cat([each.old_logps for each in experiences])
+        logps = torch.cat([each.old_logps for each in observed])
         ratios = {}
         for dtype in {torch.bfloat16, torch.float16} - {self.config.torch_dtype}:
-            with self.models.evaluating(), torch.autocast(dist.device().type, dtype):
-                rounded = [
-                    self.models.actor(each.batch, self.config.temperature).float() for each in experiences
-                ]
+            with self.actor.evaluating(), torch.autocast(dist.device().type, dtype):
+                rounded = [self.actor(each.batch, self.config.temperature).float() for each in observed]
             ratios[name_of(dtype)] = abs(log(gap / max(mean_gap(torch.cat(rounded), logps), 1e-12)))
         nearest = min(ratios, key=ratios.get)
         return nearest if ratios[nearest] < log(ROUNDED) else ""

@@ -1,6 +1,7 @@
 """What is sampled in a step does not depend on how its prompts are cut into batches."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,7 +12,7 @@ from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
 from training.utils.model.generate import generate
-from training.utils.rollouts import own
+from training.utils.rollouts import own, responder
 
 
 def length(record, responses):
@@ -68,8 +69,38 @@ def test_held_out_prompts_are_answered_many_at_a_time_and_any_cut_scores_the_sam
         ppo(tiny_llava, tmp_path / str(number), **held_out, **cut)
         log = jsonl.read(tmp_path / str(number) / "log.jsonl")
         found += [line["eval_reward"] for line in log if "eval_reward" in line]
-    assert calls == [8, 7, 4, 4, 3, 3, 1]
+    assert calls == [8, 7, 4, 4, 4, 3]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+EVENTS = []
+
+
+def watched(record, responses):
+    EVENTS.append("scored")
+    return length(record, responses)
+
+
+def test_the_engine_wakes_once_for_the_held_out_prompts_in_memory_and_sleeps_while_they_are_scored(
+    tiny_llava, tmp_path, monkeypatch
+):
+    """Whenever it wakes, all weights go over. Seven prompts in batches of two, where memory holds four."""
+    EVENTS.clear()
+
+    @contextmanager
+    def awake(self):
+        EVENTS.append("wakes")
+        yield
+        EVENTS.append("sleeps")
+
+    monkeypatch.setattr(own.OwnEngine, "awake", awake)
+    monkeypatch.setattr(responder, "HELD", 4)
+    records = json.loads((SAMPLES / "ppo.json").read_text())[:7]
+    (tmp_path / "held_out.json").write_text(json.dumps(records))
+    held_out = {"eval_data_path": str(tmp_path / "held_out.json"), "image_folder": str(SAMPLES)}
+    held_out |= {"per_device_eval_batch_size": 2, "reward_functions": [f"{__name__}:watched"], "max_steps": 1}
+    ppo(tiny_llava, tmp_path / "out", rollout_batch_size=2, **held_out)
+    assert EVENTS[10:] == ["wakes", "sleeps", *["scored"] * 4, "wakes", "sleeps", *["scored"] * 3]
 
 
 VANISHING = []  # files that the reward takes away

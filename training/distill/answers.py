@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
 from training.distill.models import Teacher
-from training.utils.data.loader import eval_shares
 from training.utils.data.record import Record
 from training.utils.data.tree import Tree
 from training.utils.engine.engine import Engine
@@ -52,9 +52,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Mean divergence over the tokens of one sampled answer to each held-out prompt, with fixed random numbers."""
     tally, config = Tally(), answering.config
-    shares = [*eval_shares(range(len(records)), config.per_device_eval_batch_size)]
-    answered = answering.answer_held_out(records, [share for share, _ in shares])
-    for (_, counts), trees in zip(shares, answered, strict=True):
+    for trees, counts in chain.from_iterable(answering.answer_held_out(records)):
         batch = answering.collate(trees).to(dist.device())
         with student.evaluating():
             losses = student(batch, teacher.logits(trees, batch), config.jsd_beta)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
 
 from training.rewards.weighted import WeightedRewards
-from training.utils.data.loader import Data, eval_shares
+from training.utils.data.loader import Data
 from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine.engine import Engine
@@ -51,13 +50,10 @@ class Sampler(Responder):
 
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:
     """Mean score of one response to each held-out prompt, sampled as in training with fixed random numbers."""
-    tally, config = Tally(), sampler.config
-    size = config.per_device_eval_batch_size
-    shares = eval_shares(range(len(records)), size)
-    while some := list(islice(shares, max(1, config.prompts_at_a_time // size))):
-        answered = sampler.answer_held_out(records, [share for share, _ in some])
+    tally = Tally()
+    for answered in sampler.answer_held_out(records):
         with at_work(*sampler.rewards.models):
-            for (_, counts), trees in zip(some, answered, strict=True):
+            for trees, counts in answered:
                 scores = sampler.score(trees).scores
                 if counts:
                     tally.add({"eval_reward": (scores.sum(), len(scores))})

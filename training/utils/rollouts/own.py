@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from ..data.tree import Tree
 from ..model.generate import Sampling, generate
+from ..process.progress import progress
 from .rollout_engine import Answers, Lend
 
 
@@ -27,6 +28,7 @@ class OwnEngine:
         answered = []
         with self.lend() as policy:
             for first in range(0, len(prompts), self.at_a_time):
+                progress.mark()
                 some = slice(first, first + self.at_a_time)
                 responses = generate(policy, prompts[some], sampling, num_samples, seeds[some], self.pad_id)
                 pairs = zip(prompts[some], responses, strict=True)

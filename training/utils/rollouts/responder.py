@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from ..config.distill_config import DistillConfig
 from ..config.ppo_config import PPOConfig
-from ..data.loader import Collator, Data, read_trees
+from ..data.loader import Collator, Data, eval_shares, read_trees
 from ..data.record import Record
 from ..data.tree import Tree
 from ..engine.engine import Engine
@@ -16,6 +17,7 @@ from .build import build_rollout_engine
 from .gap import require_same_prompts
 
 Samples = PPOConfig | DistillConfig
+HELD = 256  # held-out prompts of a process, with their pictures, that are in memory at a time
 
 
 @contextmanager
@@ -66,16 +68,23 @@ class Responder:
             for tree, answers in zip(prompts, answered, strict=True)
         ]
 
-    def answer_held_out(self, records: Sequence[Record], shares: Sequence[Sequence[int]]) -> list[list[Tree]]:
+    def answer_held_out(self, records: Sequence[Record]) -> Iterator[list[tuple[list[Tree], bool]]]:
         """The prompts of held-out records with one response each, by random numbers that are the same in each
         evaluation. All processes must call it.
 
-        Args:
-            shares: numbers of records, in batches.
+        Yields:
+            As many of the batches of `eval_shares`, and whether each counts, as are in memory at a time: the engine
+            wakes once for them, since its weights go over anew whenever it does, and sleeps while they are used.
         """
-        prompts = [read_trees(records, share, self.encoder.encode_all, self.skips_bad) for share in shares]
-        flat = [tree for trees in prompts for tree in trees]
-        numbers = [number for share in shares for number in share]
-        with self.engine.awake():
-            answered = iter(self.respond(flat, numbers, 0, num_samples=1))
-        return [[next(answered) for _ in trees] for trees in prompts]
+        size = self.config.per_device_eval_batch_size
+        shares = eval_shares(range(len(records)), size)
+        while some := list(islice(shares, max(1, HELD // size))):
+            prompts = [read_trees(records, share, self.encoder.encode_all, self.skips_bad) for share, _ in some]
+            flat = [tree for trees in prompts for tree in trees]
+            numbers = [number for share, _ in some for number in share]
+            with self.engine.awake():
+                answered = iter(self.respond(flat, numbers, 0, num_samples=1))
+            yield [
+                ([next(answered) for _ in trees], counts)
+                for trees, (_, counts) in zip(prompts, some, strict=True)
+            ]

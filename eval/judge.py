@@ -22,12 +22,13 @@ from eval.benches.files import field as field_of
 from eval.benches.scored import Scored, match
 from eval.benches.table import get_bench, rates_of
 from eval.judge_config import JudgeConfig, with_official
-from eval.judge_messages import Messages, Shown, nothing
-from eval.judges import Ask, EndpointConfig, endpoint
+from eval.judges import EndpointConfig, endpoint
 from eval.provenance import generation, provenance
 from eval.score import show
 from eval.stored_replies import cached, replay
 from eval.uncertainty import intervals
+from training.utils.chat.client import Ask
+from training.utils.chat.messages import Messages, Shown, nothing
 from training.utils.data.record import DataError
 from training.utils.process.command import run_command
 

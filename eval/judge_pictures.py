@@ -4,22 +4,18 @@ A message names a picture by its digest, so that stored replies stay small and a
 place of its name when the message is sent.
 """
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from eval.judge_messages import Messages
-from eval.judges import Ask
 from eval.predictions import picture_digest
 from eval.prompts import entries_of
-from training.utils.data.image_head import opened, orientation
-from training.utils.data.images import open_image, uri_of, verify
+from training.utils.chat.client import Ask
+from training.utils.chat.messages import Messages
+from training.utils.chat.pictures import data_url, part_of
+from training.utils.data.images import verify
 from training.utils.data.reader import Reader
 from training.utils.data.record import DataError, ImageError, Picture
 from training.utils.http import Refused
-
-MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}  # what all endpoints read
 
 
 class Pictures:
@@ -57,7 +53,7 @@ class Pictures:
         except ImageError as error:
             named = [(f"none: {error}", error)]
         self._named |= dict(named)
-        return [{"type": "image_url", "image_url": {"url": url}} for url, _ in named]
+        return [part_of(url) for url, _ in named]
 
     def _name(self, picture: Picture) -> str:
         verify(picture)
@@ -80,32 +76,7 @@ class Pictures:
         picture = self._named[part["image_url"]["url"]]
         if isinstance(picture, ImageError):
             raise Refused(f"not asked, since its picture can't be shown: {picture}")
-        return {"type": "image_url", "image_url": {"url": data_url(picture, self._longest_side)}}
-
-
-def data_url(picture: Picture, longest_side: int = 0) -> str:
-    """A picture as an address that holds it: the very bytes where an endpoint reads them as the models here do.
-
-    Else it is written anew as PNG: upright, in RGB, small enough.
-    """
-    with opened(picture) as image:
-        is_plain = (
-            isinstance(picture, bytes | Path)
-            and image.format in MEDIA_TYPES
-            and image.mode in ("RGB", "L")
-            and orientation(image) == 1
-            and max(image.size) <= (longest_side or max(image.size))
-        )
-        kind = image.format
-    if is_plain:
-        content = picture if isinstance(picture, bytes) else picture.read_bytes()
-        return uri_of(content, MEDIA_TYPES[kind])
-    upright = open_image(picture)
-    if longest_side:
-        upright.thumbnail((longest_side, longest_side))
-    content = io.BytesIO()
-    upright.save(content, "PNG")
-    return uri_of(content.getvalue(), "image/png")
+        return part_of(data_url(picture, self._longest_side))
 
 
 class _OfData(Mapping):

@@ -1,36 +1,17 @@
-"""A judge is a function `ask(messages) -> str`: an endpoint, or replies on disk (eval/stored_replies.py).
-
-    said = replies(endpoint(config), [messages, ...])
+"""A judge is a function `ask(messages) -> str`: an endpoint, by the flags here, or replies on disk
+(eval/stored_replies.py).
 
 A reward model of one's own judges too, but gives numbers, not texts: see eval/benches/win_rate.py.
 """
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
 
-from eval.judge_messages import Messages
+from training.utils.chat.client import Ask, ChatServer, ask_by
 from training.utils.data.record import DataError
-from training.utils.http import CONNECTIONS, Endpoint, NoAnswer, Refused
-
-Ask = Callable[[Messages], str]
+from training.utils.http import CONNECTIONS
 
 KEY = "JUDGE_API_KEY"
 SETTINGS = ("temperature", "max_tokens")
-DOWN_AFTER = 10  # questions in a row that got no answer: the endpoint is down, not the question bad
-
-
-@dataclass(frozen=True)
-class Reply:
-    text: str  # empty: there is none
-    failure: str = ""  # why
-
-    def fields(self) -> dict[str, str]:
-        """What of it stands in a scored item."""
-        return {"reply": self.text} | ({"failure": self.failure} if self.failure else {})
 
 
 @dataclass(frozen=True)
@@ -90,84 +71,26 @@ class EndpointConfig:
 
 
 def endpoint(config: EndpointConfig) -> Ask:
-    """Asks an OpenAI-compatible endpoint, within its rate and so many at a time; what failed is asked again.
+    """Asks the judge that the flags name.
 
     Raises:
-        DataError: the address is none. From `ask`, as `Endpoint.ask`: one question gets no reply (Refused, NoAnswer),
-            or no question does. No message holds the key.
+        DataError: there is no name, or it can't be asked so; and as `ask_by`.
     """
     if not config.judge_model:
         raise DataError("--judge_model: empty; expected the name of a model that the endpoint serves")
     if not 1 <= config.judge_concurrency <= CONNECTIONS:
         raise DataError(f"--judge_concurrency {config.judge_concurrency}: expected 1 to {CONNECTIONS}")
-    url = config.judge_url.rstrip("/") + "/chat/completions"
-    server = Endpoint(
-        "--judge_url", url, KEY, config.judge_timeout_s, config.judge_retries, config.judge_backoff_s
+    return ask_by(
+        ChatServer(
+            "--judge_url",
+            config.judge_url,
+            KEY,
+            config.judge_model,
+            config.settings,
+            timeout_s=config.judge_timeout_s,
+            retries=config.judge_retries,
+            backoff_s=config.judge_backoff_s,
+            concurrency=config.judge_concurrency,
+            requests_per_minute=config.judge_requests_per_minute,
+        )
     )
-    fixed = {"model": config.judge_model} | config.settings
-    free, turn = threading.BoundedSemaphore(config.judge_concurrency), threading.Lock()
-    pause_s = 60 / config.judge_requests_per_minute if config.judge_requests_per_minute else 0.0
-    next_at, num_unanswered = 0.0, 0
-    down: DataError | None = None
-
-    def content(answer: Any) -> str:
-        try:
-            text = answer["choices"][0]["message"]["content"]
-        except (LookupError, TypeError):
-            text = ()
-        if isinstance(text, list):
-            texts = [part.get("text") for part in text if isinstance(part, dict)]
-            text = "".join(part for part in texts if isinstance(part, str)) or text
-        if text is None:
-            raise Refused(f"{url}: no choices[0].message.content in its answer: the judge refuses to reply")
-        if not isinstance(text, str):
-            raise ValueError("no choices[0].message.content in its answer; expected a chat endpoint")
-        return text
-
-    def ask(messages: Messages) -> str:
-        nonlocal next_at, num_unanswered, down
-        with turn:
-            at = max(next_at, time.monotonic())
-            next_at = at + pause_s
-        with free:
-            if down:
-                raise down
-            time.sleep(max(0.0, at - time.monotonic()))
-            try:
-                reply = server.ask(fixed | {"messages": messages}, content)
-            except NoAnswer as error:
-                num_unanswered += 1
-                if num_unanswered < DOWN_AFTER:
-                    raise
-                down = DataError(f"{DOWN_AFTER} questions in a row got no answer; the last: {error}")
-                raise down from None
-            except DataError as error:
-                down = down if isinstance(error, Refused) else error
-                raise
-            num_unanswered = 0
-            return reply
-
-    return ask
-
-
-def replies(ask: Ask, asked: Sequence[Messages]) -> list[Reply]:
-    """What the judge says to each of these. Questions that it does not answer have no text, and a reason.
-
-    Raises:
-        DataError: as `ask`: the address, the key or the model is wrong, or the judge is down.
-    """
-
-    def one(messages: Messages) -> Reply:
-        try:
-            return Reply(ask(messages))
-        except (Refused, NoAnswer) as error:
-            return Reply("", str(error))
-
-    pool = ThreadPoolExecutor(CONNECTIONS)
-    try:
-        futures = [pool.submit(one, messages) for messages in asked]
-        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-            future.result()  # raises what ended it
-        return [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -9,8 +9,9 @@ import json
 import threading
 from pathlib import Path
 
-from eval.judge_messages import Messages, text_of
-from eval.judges import Ask, EndpointConfig
+from eval.judges import EndpointConfig
+from training.utils.chat.client import Ask
+from training.utils.chat.messages import Messages, text_of
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
 from training.utils.http import NoAnswer, Refused

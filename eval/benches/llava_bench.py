@@ -19,9 +19,9 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, by_part, pairs
-from eval.judge_messages import Messages, Shown, concluded, nothing, told
-from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
+from training.utils.chat.client import Ask, replies
+from training.utils.chat.messages import Messages, Shown, concluded, nothing, told
 from training.utils.data.record import DataError
 
 # official names of the questions, the reference answers and what is in the pictures

@@ -16,9 +16,9 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, pairs
-from eval.judge_messages import Messages, Shown, concluded, fill, nothing, told
-from eval.judges import Ask, replies
 from eval.uncertainty import Total, average
+from training.utils.chat.client import Ask, replies
+from training.utils.chat.messages import Messages, Shown, concluded, fill, nothing, told
 
 FIELDS = ("question_type", "image_content", "question", "gt_answer")
 HALLUCINATES_BELOW = 3

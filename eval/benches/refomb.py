@@ -17,9 +17,9 @@ import numpy as np
 from eval.benches.files import entries, field
 from eval.benches.question import Question
 from eval.benches.scored import Answers, Scored, by_part, pairs, percent
-from eval.judge_messages import Messages, Shown, fill, nothing, told
-from eval.judges import Ask, Reply, replies
 from eval.uncertainty import Total, share
+from training.utils.chat.client import Ask, Reply, replies
+from training.utils.chat.messages import Messages, Shown, fill, nothing, told
 from training.utils.data.record import DataError
 
 POINTS = {"A": 0.0, "B": 1.0, "C": 0.5}  # of the model, which is shown second

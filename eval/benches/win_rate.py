@@ -14,10 +14,10 @@ import numpy as np
 
 from eval.benches.question import Question
 from eval.benches.scored import Scored, match, responses
-from eval.judge_messages import Messages, Shown, concluded, nothing, told
-from eval.judges import Ask, replies
 from eval.uncertainty import Total, share
-from training.utils.data.record import MARKER, DataError
+from training.utils.chat.client import Ask, replies
+from training.utils.chat.messages import Messages, Shown, concluded, nothing, spoken, told
+from training.utils.data.record import DataError
 
 VARIANT = "each pair judged in both orders"
 POINTS = {"A": 1.0, "B": 0.0, "C": 0.5}  # for the answer that is shown first
@@ -40,14 +40,6 @@ def to_messages(
         question=spoken(question), answer_a=first, answer_b=second, context=context or "nothing"
     )
     return told(text, pictures)
-
-
-def spoken(prompt: str) -> str:
-    """A question without the image markers before and behind it: they say no more than that there is a picture.
-
-    Markers inside it stay, since what stands around them says which picture is meant.
-    """
-    return re.sub(rf"^(?:\s*{MARKER})+\s*|(?:\s*{MARKER})+\s*$", "", prompt)
 
 
 def parse(reply: str) -> float | None:

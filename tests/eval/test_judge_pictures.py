@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from eval import judge
-from eval.judge_pictures import data_url
 from eval.judges import EndpointConfig
 from tests.conftest import picture
 from tests.eval.conftest import lines
 from tests.eval.test_refomb import REFOMB
+from training.utils.chat.pictures import data_url
 from training.utils.data.images import open_image
 from training.utils.data.record import DataError
 

@@ -8,9 +8,10 @@ import traceback
 
 import pytest
 
-from eval.judges import EndpointConfig, endpoint, replies
+from eval.judges import EndpointConfig, endpoint
 from eval.stored_replies import cached, replay
 from tests.eval.judge_server import KEY, Handler
+from training.utils.chat.client import replies
 from training.utils.data.record import DataError
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -16,10 +16,11 @@ import pytest
 import requests
 from PIL import Image
 
-from eval.judge_messages import told
 from eval.judge_pictures import pictures_of
-from eval.judges import EndpointConfig, endpoint, replies
+from eval.judges import EndpointConfig, endpoint
 from tests.conftest import SAMPLES, run_script
+from training.utils.chat.client import replies
+from training.utils.chat.messages import told
 from training.utils.files import jsonl
 
 SETTINGS = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}

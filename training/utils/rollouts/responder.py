@@ -79,7 +79,9 @@ class Responder:
         size = self.config.per_device_eval_batch_size
         shares = eval_shares(range(len(records)), size)
         while some := list(islice(shares, max(1, HELD // size))):
-            prompts = [read_trees(records, share, self.encoder.encode_all, self.skips_bad) for share, _ in some]
+            prompts = [
+                read_trees(records, share, self.encoder.encode_all, self.skips_bad) for share, _ in some
+            ]
             flat = [tree for trees in prompts for tree in trees]
             numbers = [number for share, _ in some for number in share]
             with self.engine.awake():

@@ -1,9 +1,10 @@
 """What a judge is told, as an OpenAI-compatible endpoint takes it: a prompt with its places filled, and pictures."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from training.utils.data.record import DataError
+from ..data.record import MARKER, DataError
 
 Messages = list[dict[str, Any]]  # `role` and `content`: a text, or parts of text and pictures
 Shown = Callable[[str], list[dict[str, Any]]]  # the pictures of a question's id, as parts of a message
@@ -24,6 +25,14 @@ def told(text: str, pictures: Sequence[dict[str, Any]] = (), system: str = "") -
 def text_of(message: dict[str, Any]) -> str:
     content = message["content"]
     return content if isinstance(content, str) else content[-1]["text"]
+
+
+def spoken(prompt: str) -> str:
+    """A question without the image markers before and behind it: they say no more than that there is a picture.
+
+    Markers inside it stay, since what stands around them says which picture is meant.
+    """
+    return re.sub(rf"^(?:\s*{MARKER})+\s*|(?:\s*{MARKER})+\s*$", "", prompt)
 
 
 def concluded(reply: str) -> str:

@@ -6,7 +6,7 @@ source scripts/launch.sh
 
 MODEL=${MODEL:-$(tiny_model)}                # model folder, or the output folder of a stage
 BENCH=${BENCH:-}                             # benchmark whose official files DATA is, see eval/README.md
-REWARD_MODEL=${REWARD_MODEL:-}               # picks the best of the samples, where one is named (best-of-n)
+REWARD_MODEL=${REWARD_MODEL:-}               # reward models that pick the best of the samples (best-of-n), if any
 DATA=${DATA:-data/samples/predict.json}      # prompts, see data/README.md; or a benchmark's files
 IMAGES=${IMAGES:-}                           # folder that image paths start from; none: that of the data
 OUTPUT=${OUTPUT:-models/predictions}         # output folder
@@ -22,7 +22,7 @@ MAX_SEQ_LEN=${MAX_SEQ_LEN:-2048}             # tokens of a prompt, image tokens 
 
 launch eval.predict \
   --from_checkpoint "$MODEL" \
-  --reward_model_ckpt_path "$REWARD_MODEL" \
+  ${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} \
   --template "$TEMPLATE" \
   --bench "$BENCH" \
   --data_path "$DATA" \

@@ -1,6 +1,6 @@
 """Answers of a model to the prompts of a file, as JSON Lines.
 
-Each line holds id, image, prompt, response, responses (all samples), label, and with a reward model the scores
+Each line holds id, image, prompt, response, responses (all samples), label, and with rewards the scores
 of the samples; then `response` is the best of them (best-of-n). A run that was stopped goes on where it was.
 """
 
@@ -18,7 +18,9 @@ from eval.legacy import write_legacy
 from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from eval.sampled_data import write_data
-from training.rewards.weighted import Reward, load_reward
+from training.rewards.functions import try_rewards
+from training.rewards.reward import WeightedRewards
+from training.rewards.weighted import load_rewards
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.legacy_lines import json_file
@@ -44,11 +46,12 @@ logger = logging.getLogger(__name__)
 
 
 def main(config: PredictConfig) -> None:
-    if config.reward_model_ckpt_path:
-        require_reward_model(config.reward_model_ckpt_path)
+    for path in config.reward_model_ckpt_path:
+        require_reward_model(path)
     encoder = build_encoder(config, config.from_checkpoint)
     output = json_file(config.output_path, config.legacy_output)
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
+    try_rewards(config, records)
     dist.from_main(lambda: begin(output, config, identify(config, encoder)))
     lines = Lines(output, records)
     if dist.is_main():
@@ -58,7 +61,7 @@ def main(config: PredictConfig) -> None:
         answer_all(config, encoder, records, lines)
     if dist.is_main():
         lines.merge()
-        if config.reward_model_ckpt_path and config.num_return_sequences > 1:
+        if config.rewards and config.num_return_sequences > 1:
             for point in write_curve(output, output.with_name(f"{output.stem}.best_of_n.json")):
                 print(describe(point), flush=True)
         print(f"wrote {output}", flush=True)
@@ -71,15 +74,13 @@ def main(config: PredictConfig) -> None:
 
 
 def answer_all(config: PredictConfig, encoder: Encoder, records: Sequence[Record], lines: Lines) -> None:
-    """Answers that are not there yet, written as they come, with the scores of a reward model if any."""
+    """Answers that are not there yet, written as they come, with the scores of the rewards if any."""
     policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False)
     if config.rollout_engine == "own":  # another takes the weights over
         policy = policy.to(dist.device())
     has_images = have_images(records)
-    reward = None
-    if config.reward_model_ckpt_path:
-        reward_model, reward = load_reward(config, config.reward_model_ckpt_path, encoder, has_images)
-        share_towers(policy, reward_model)
+    rewards = load_rewards(config, encoder, has_images)
+    share_towers(policy, *rewards.models)
 
     longest = config.max_seq_len + config.max_new_tokens
     engine = build_rollout_engine(config, lambda: nullcontext(policy), encoder, config.batch_size, longest)
@@ -91,7 +92,9 @@ def answer_all(config: PredictConfig, encoder: Encoder, records: Sequence[Record
             prompts = [encoder.encode(records[number]) for number in numbers]
             seeds = [hash((config.seed, number)) for number in numbers]
             responses = answer(engine, policy, encoder, prompts, config, seeds)
-            scores = score(reward, collate, prompts, responses, encoder) if reward else [None] * len(prompts)
+            scores = [None] * len(prompts)
+            if config.rewards:
+                scores = score(rewards, collate, prompts, responses, encoder)
             num_tokens += sum(len(ids) for texts in responses for ids in texts)
             for number, texts, values in zip(numbers, responses, scores, strict=True):
                 ended = [ids[-1] in encoder.stop_ids for ids in texts]
@@ -123,18 +126,18 @@ def answer(
 
 @torch.no_grad()
 def score(
-    reward: Reward,
+    rewards: WeightedRewards,
     collate: Collator,
     prompts: Sequence[Tree],
     responses: Sequence[Sequence[list[int]]],
     encoder: Encoder,
 ) -> list[list[float]]:
-    """The reward model's score of each response."""
+    """The score of each response."""
     trees = [
         prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in zip(prompts, responses, strict=True)
     ]
     batch = collate(trees).to(dist.device())
-    scores = iter(reward(trees, batch).tolist())
+    scores = iter(rewards(trees, batch)[0].tolist())
     return [[next(scores) for _ in tree.responses] for tree in trees]
 
 

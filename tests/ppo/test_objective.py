@@ -142,7 +142,7 @@ def test_each_reward_counts_by_its_rank_in_the_group_and_not_by_its_size():
     """Two rewards, one a thousand times the other: in the sum the second decides, after GDPO their weights do."""
     (experience,) = rollout(1, LIMIT, wrap=lambda batch: batch)
     small, large = torch.tensor([1.0, 0.0, 1.0, 0.0]), torch.tensor([0.0, 1000.0, 1000.0, 0.0])
-    experience.parts, experience.scores = {"a": small, "b": large}, small + large
+    experience.parts, experience.scores = {"x:a": small, "x:b": large}, small + large
     more = {"reward_functions": ["x:a", "x:b"], "reward_weights": [3.0, 1.0], **ALGORITHMS["gdpo"].sets}
     assign_credit([experience], RunningMoments(), 0.0, config(**more))
     of_response = experience.advantages[experience.batch.lengths.cumsum(0) - 1]

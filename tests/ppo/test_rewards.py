@@ -18,12 +18,9 @@ from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.rewards.functions import load_function
-from training.rewards.weighted import (
-    WeightedRewards,
-    endpoint_reward,
-    function_reward,
-    rendered_reward,
-)
+from training.rewards.models import rendered_reward
+from training.rewards.reward import WeightedRewards, each
+from training.rewards.weighted import endpoint_reward, function_reward
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
@@ -87,7 +84,7 @@ def test_a_wrong_function_is_told(name, message, encoder, trees, batch):
 
 def test_rewards_are_summed_with_their_weights_and_kept_apart(trees, batch):
     one, two = torch.arange(7.0), torch.full((7,), 10.0)
-    rewards = WeightedRewards({"a": lambda *_: one, "b": lambda *_: two}, [2.0, -0.5])
+    rewards = WeightedRewards([each({"a": lambda *_: one, "b": lambda *_: two})], {"a": 2.0, "b": -0.5})
     total, parts = rewards(trees, batch)
     assert total.tolist() == [2 * i - 5 for i in range(7)]
     assert parts == {"a": one, "b": two}

@@ -44,7 +44,7 @@ class Experience:
     token_kl: Tensor  # [N] to the reference, nats
     values: Tensor | None  # [N] where there is a critic
     scores: Tensor  # [R] weighted sum of all rewards
-    parts: dict[str, Tensor]  # [R] of each reward
+    parts: dict[str, Tensor]  # [R] of each reward, by name; more may be there to be shown
     sampled_logps: Tensor | None = None  # [N] of the engine that sampled, where it tells
     is_weights: Tensor | None = None  # [N] that correct for it
     rewards: Tensor | None = None  # [N] the KL charged at each token, and the score as it is used at the last
@@ -96,9 +96,11 @@ def assign_credit(
     scores = torch.cat([experience.scores for experience in experiences])
     prompts = prompts.to(scores.device)
     if config.normalize_each_reward:  # GDPO, arXiv 2601.05242, section 3
-        parts = (torch.cat([each.parts[name] for each in experiences]) for name in experiences[0].parts)
-        each = [group_advantages(part, prompts, num_prompts) for part in parts]
-        scores = sum(weight * part for weight, part in zip(config.weights, each, strict=True))
+        scores = sum(
+            weight
+            * group_advantages(torch.cat([each.parts[name] for each in experiences]), prompts, num_prompts)
+            for name, weight in config.weight_of_score.items()
+        )
     if config.normalize_rewards:
         moments.add(scores)
         scores = moments.normalize(scores)

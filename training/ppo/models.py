@@ -11,13 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.rewards.weighted import (
-    Reward,
-    WeightedRewards,
-    captions_for,
-    model_reward,
-    text_rewards,
-)
+from training.rewards.models import captions_for, model_reward
+from training.rewards.reward import WeightedRewards
+from training.rewards.weighted import weighted
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
@@ -109,17 +105,16 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     num_updates = data.sampler.num_steps * config.ppo_epochs * config.num_minibatches
     has_images = data.train.has_images
     reward_models = {path: ready(model, config.for_critic) for path, model in reward_models.items()}
-    rewards: dict[str, Reward] = {
+    of_models = {
         path: model_reward(model, encoders[path], encoder, has_images, captions[path])
         for path, model in reward_models.items()
     }
-    rewards |= text_rewards(config, encoder)
     reference = ready(reference, config.for_actor)
     # Engines last: with one backbone in all roles, theirs is the mode that it keeps.
     actor = Engine(policy, config.for_actor, total_steps=num_updates)
     critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
     return Models(
-        actor, critic, reference, WeightedRewards(rewards, config.weights, tuple(reward_models.values()))
+        actor, critic, reference, weighted(config, of_models, tuple(reward_models.values()), encoder)
     )
 
 

@@ -3,6 +3,7 @@
     deepspeed --module training.reward_model.score --from_checkpoint models/reward_model \\
         --data_path data/samples/reward.json --output_path models/reward_model/scores.jsonl
 
+With `--reward_ensemble min --ensemble_with models/another` several score as one; `parts` are the scores of each.
 With `--health_path FOLDER` it scores them with others' pictures and with blank ones too, and writes what the accuracy
 is made of: report.md, report.json, calibration.png.
 """
@@ -11,54 +12,58 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from tqdm import tqdm
 
 from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
-from training.rewards.weighted import captions_for
+from training.rewards.ensemble import Scale
+from training.rewards.models import captions_for, load_reward_models, together
+from training.rewards.reward import WeightedRewards
+from training.utils.config.ensemble_config import ENSEMBLE
 from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
 from training.utils.data.legacy_lines import json_file, legacy_file, named_within, write_lines
-from training.utils.data.loader import eval_batches
-from training.utils.data.record import Record
+from training.utils.data.loader import Collator, eval_shares
+from training.utils.data.record import DataError, Record
 from training.utils.data.records import Records, have_images
 from training.utils.loop.image_effect import with_others_images
 from training.utils.loop.prepare import build_encoder, load_ranked
-from training.utils.model.build_model import build_value_model
-from training.utils.model.value_head import ValueModel
+from training.utils.model.build_model import require_reward_model
+from training.utils.model.tower import share_towers
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
 
 
 def main(config: RewardScoreConfig) -> None:
+    for path in config.members:
+        require_reward_model(path)
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_ranked(
-        config, encoder, min_responses=1, captions=captions_for(config.from_checkpoint, config.captions)
-    )
-    reward_model = build_value_model(
-        config, config.from_checkpoint, encoder.family, trainable=False, needs_head=True
-    ).to(dist.device())
+    records = load_ranked(config, encoder, min_responses=1, captions=captions_of_all(config))
+    rewards = load(config, encoder, have_images(records))
     views = {"true": records}
     if config.health_path and have_images(records):
         views |= {"shuffled": with_others_images(records), "blank": with_blank_images(records)}
-    scores = {
-        name: score(reward_model, encoder, view, config.batch_size, desc=f"{name} pictures")
+    scored = {
+        name: score(rewards, encoder, view, config.batch_size, desc=f"{name} pictures")
         for name, view in views.items()
     }
     if not dist.is_main():
         return
+    scores = {name: [each["scores"] for each in of_view] for name, of_view in scored.items()}
     output = json_file(config.output_path, config.legacy_output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        {"id": record.id, "scores": given} for record, given in zip(records, scores["true"], strict=True)
-    ]
+    lines = [{"id": record.id} | each for record, each in zip(records, scored["true"], strict=True)]
     output.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if config.legacy_output:
         write_lines(file := legacy_file(output), legacy_rows(encoder, records, scores["true"]))
         print(f"wrote {file}", flush=True)
+    if config.keep_scale:
+        scale = Scale.of([value for given in scores["true"] for value in given])
+        print(f"wrote {scale.keep(config.from_checkpoint)}: {scale}", flush=True)
     pairs = {name: pairs_of(records, given) for name, given in scores.items()}
     if pairs["true"]:
         print(f"pair accuracy {accuracy(pairs['true']):.1f} % of {len(pairs['true'])} pairs", flush=True)
@@ -71,17 +76,50 @@ def main(config: RewardScoreConfig) -> None:
         print(as_text(report), flush=True)
 
 
+def load(config: RewardScoreConfig, encoder: Encoder, has_images: bool) -> WeightedRewards:
+    """What scores, on this process's device. Captions stand in the records already."""
+    encoders = {
+        path: encoder if path == config.from_checkpoint else build_encoder(config.for_another_model, path)
+        for path in config.members
+    }
+    rewards, models = load_reward_models(config, encoders, dict.fromkeys(encoders, ""), encoder, has_images)
+    share_towers(*models)
+    counts = ENSEMBLE if config.reward_ensemble else config.from_checkpoint
+    return WeightedRewards([together(config, rewards)], {counts: 1.0}, models)
+
+
+def captions_of_all(config: RewardScoreConfig) -> str:
+    """The files of captions that go into the records.
+
+    Raises:
+        DataError: of several reward models some read captions.
+    """
+    found = {captions_for(path, config.captions) for path in config.members}
+    if len(found) > 1:
+        raise DataError(
+            "--ensemble_with: some of these reward models read captions and some do not; expected all alike"
+        )
+    return found.pop()
+
+
 @torch.no_grad()
 def score(
-    reward_model: ValueModel, encoder: Encoder, records: Sequence[Record], batch_size: int, desc: str
-) -> list[list[float]]:
-    """Scores of the responses of each record, in the order of the records; on the main process those of all."""
+    rewards: WeightedRewards, encoder: Encoder, records: Sequence[Record], batch_size: int, desc: str
+) -> list[dict[str, Any]]:
+    """`scores` of the responses of each record, and where several things score, `parts`, the scores of each by name;
+    in the order of the records, on the main process those of all."""
     mine = []
-    batches = eval_batches(records, encoder, batch_size)
-    for batch, counts in tqdm(batches, unit="batch", desc=desc, disable=not dist.is_main()):
-        if counts:
-            scores = reward_model(batch, batch.last_token)
-            mine += [scores[batch.prompt_of_response == number].tolist() for number in range(len(batch.ids))]
+    collate = Collator(encoder, have_images(records))
+    shares = list(eval_shares(records, batch_size))
+    for share, counts in tqdm(shares, unit="batch", desc=desc, disable=not dist.is_main()):
+        trees = encoder.encode_all(share)
+        total, parts = rewards(trees, collate(trees).to(dist.device()))
+        columns = [
+            column.split([len(tree.responses) for tree in trees]) for column in (total, *parts.values())
+        ]
+        for given, *of_parts in zip(*columns, strict=True) if counts else ():
+            named = {name: part.tolist() for name, part in zip(parts, of_parts, strict=True)}
+            mine.append({"scores": given.tolist()} | ({"parts": named} if len(named) > 1 else {}))
     shares = dist.gather_objects(mine)
     return [shares[number % len(shares)][number // len(shares)] for number in range(len(records))]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.rewards.weighted import WeightedRewards
+from training.rewards.reward import WeightedRewards
 from training.utils.data.loader import Data
 from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree

@@ -8,6 +8,7 @@ from os.path import normpath
 from pathlib import Path
 from typing import ClassVar
 
+from .ensemble_config import ENSEMBLE, EnsembleConfig
 from .flags import ConfigError, May, Shorthand, flag, require
 
 # The rewards that ship (training/rewards/table.py).
@@ -59,7 +60,7 @@ def split_weight(word: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class RewardsConfig:
+class RewardsConfig(EnsembleConfig):
     needs_reward: ClassVar[bool] = True
 
     shorthands: ClassVar[Mapping[str, Shorthand]] = {
@@ -128,6 +129,16 @@ class RewardsConfig:
             len(self.reward_weights) in (0, num_rewards),
             f"--reward_weights: found {len(self.reward_weights)}, expected {num_rewards}, one for each reward",
         )
+        of_models = self.weights[: len(self.reward_model_ckpt_path)]
+        require(
+            not self.reward_ensemble or len(of_models) > 1,
+            f"--reward_ensemble {self.reward_ensemble}: found {len(of_models)} reward model(s), expected 2 or more",
+        )
+        require(
+            not self.reward_ensemble or len(set(of_models)) == 1,
+            f"--reward_ensemble {self.reward_ensemble}: its reward models have the weights "
+            f"{' '.join(f'{weight:g}' for weight in of_models)}; expected one for all, that of the ensemble",
+        )
         for name in self.reward_functions:
             require(
                 ":" in name or name in SHIPPED,
@@ -165,5 +176,19 @@ class RewardsConfig:
     @property
     def weights(self) -> list[float]:
         """Of each reward: models, then functions, then endpoints."""
-        num_rewards = sum(len(getattr(self, name)) for name in OWN_FLAGS)
-        return self.reward_weights or [1.0] * num_rewards
+        return self.reward_weights or [1.0] * len(self.rewards)
+
+    @property
+    def rewards(self) -> list[str]:
+        """All that scores: models, then functions, then endpoints."""
+        return [name for flag in OWN_FLAGS for name in getattr(self, flag)]
+
+    @property
+    def weight_of_score(self) -> dict[str, float]:
+        """The scores that count, by name, and their weights: of each reward, and of an ensemble in place of its
+        members."""
+        weights = dict(zip(self.rewards, self.weights, strict=True))
+        if not self.reward_ensemble:
+            return weights
+        of_members = [weights.pop(path) for path in self.reward_model_ckpt_path]
+        return {ENSEMBLE: of_members[0]} | weights

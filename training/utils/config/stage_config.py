@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from .data_config import DataConfig
+from .ensemble_config import EnsembleConfig
 from .flags import May, flag, require, require_other_file
 from .legacy_flags import OF_GENERATION, OF_TRAINING
 from .model_config import ModelConfig, PartsConfig
+from .rewards_config import RewardsConfig
 from .rollout_config import EngineConfig
 from .train_config import TrainConfig
 
@@ -144,9 +146,10 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True)
-class PredictConfig(EngineConfig, DataConfig, ModelConfig):
-    """Prediction."""
+class PredictConfig(EngineConfig, RewardsConfig, DataConfig, ModelConfig):
+    """Prediction. Rewards pick the best of several answers (best-of-n)."""
 
+    needs_reward: ClassVar[bool] = False
     without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING
 
     output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE, writes="file")
@@ -161,9 +164,6 @@ class PredictConfig(EngineConfig, DataConfig, ModelConfig):
     temperature: float = flag(0.0, "Sampling temperature; 0 is greedy.")
     topk: int = flag(0, "Sample among the k likeliest tokens; 0: among all.")
     topp: float = flag(1.0, "Sample among the likeliest tokens with this total probability; 1: among all.")
-    reward_model_ckpt_path: str = flag(
-        "", "Reward model that picks the best response (best-of-n).", may=May.MOVE_MODEL
-    )
     num_beams: int = flag(
         1, "Beams of beam search, which is not sampling: with --temperature 0 and one response."
     )
@@ -209,11 +209,17 @@ class PredictConfig(EngineConfig, DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True)
-class RewardScoreConfig(DataConfig, RewardModelConfig):
-    """Scoring with a reward model."""
+class RewardScoreConfig(EnsembleConfig, DataConfig, RewardModelConfig):
+    """Scoring with a reward model, or with several as one."""
 
     without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING | OF_GENERATION
 
+    ensemble_with: list[str] = flag([], "More reward models: --reward_ensemble says how they count as one.")
+    keep_scale: bool = flag(
+        False,
+        "Keep mean and standard deviation of these scores in the reward model's folder, by which it is compared with "
+        "others in an ensemble.",
+    )
     output_path: str = flag("", "JSON Lines file to write: id and scores.", writes="file")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
     health_path: str = flag(
@@ -227,3 +233,16 @@ class RewardScoreConfig(DataConfig, RewardModelConfig):
         super().__post_init__()
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
         require_other_file("output_path", self.output_path, "data_path", self.data_path)
+        require(
+            bool(self.ensemble_with) == bool(self.reward_ensemble),
+            "--ensemble_with and --reward_ensemble: expected both, other reward models and how all count as one",
+        )
+        require(
+            not self.keep_scale or not self.ensemble_with,
+            "--keep_scale: is of one reward model; not with --ensemble_with",
+        )
+
+    @property
+    def members(self) -> list[str]:
+        """The reward models that score."""
+        return [self.from_checkpoint, *self.ensemble_with]

@@ -13,6 +13,7 @@ from ..data.record import DataError
 
 HEAD_FILE, HEAD_CONFIG_FILE = "value_head.safetensors", "value_head.json"
 HEAD = "v_head."  # before the names of a value head's weights, as a module and in its file
+SCALE_FILE = "score_scale.json"  # where a reward model's scores lie (training/rewards/ensemble.py)
 METADATA_FILE = "alignment.json"
 STATE = "state"  # in a checkpoint: what a run goes on from
 ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
@@ -98,6 +99,7 @@ def reading_files(folder: Path) -> list[Path]:
     patterns = (
         "config.json",
         HEAD_CONFIG_FILE,
+        SCALE_FILE,
         "*processor*.json",
         "*token*.json",
         "chat_template*",

@@ -67,7 +67,7 @@ def main(config: DriftConfig) -> None:
             figures["kl"] += log_ratios.tolist()
             texts = ([encoder.decode(response.ids) for response in tree.responses] for tree in trees)
             figures["answers"] += zip(batch.ids, texts, strict=True)
-        if counts and rewards.rewards:
+        if counts and rewards.weights:
             figures["reward"] += rewards(trees, batch)[0].tolist()
     shares = dist.gather_objects(figures)
     if dist.is_main():

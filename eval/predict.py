@@ -19,6 +19,7 @@ from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from eval.sampled_data import write_data
 from training.rewards.functions import try_rewards
+from training.rewards.models import kind_of
 from training.rewards.reward import WeightedRewards
 from training.rewards.weighted import load_rewards
 from training.utils.config.stage_config import PredictConfig
@@ -31,7 +32,7 @@ from training.utils.data.tree import Tree
 from training.utils.files import jsonl
 from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.beam_search import beam_search
-from training.utils.model.build_model import build_policy, require_reward_model
+from training.utils.model.build_model import build_policy
 from training.utils.model.policy import Policy
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 def main(config: PredictConfig) -> None:
     for path in config.reward_model_ckpt_path:
-        require_reward_model(path)
+        kind_of(path)
     encoder = build_encoder(config, config.from_checkpoint)
     output = json_file(config.output_path, config.legacy_output)
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))

@@ -53,8 +53,7 @@ def write_data(
             "longer ones (--max_new_tokens), or have those that were cut off too (--keep_cut)"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
-    for number, folder in enumerate(folders):
-        link(output.parent / _named(number), folder)
+    link_pictures(output.parent, folders)
     write_whole(output, "".join(lines))
     notes = [f"{len(lines)} of {len(records)} prompts"]
     notes += [f"{cut} answers were cut off and are {'kept' if keep_cut else 'left out'}"] * bool(cut)
@@ -63,7 +62,7 @@ def write_data(
     print(f"wrote {output}: {', '.join(notes)}", flush=True)
 
 
-def entry(record: Record, responses: list[str], folders: Sequence[Path], beside: Path) -> dict:
+def entry(record: Record, responses: list[str] | str, folders: Sequence[Path], beside: Path) -> dict:
     """A record with some responses, in the format of LLaVA."""
     roles = {"user": "human", "assistant": "gpt"}
     turns = [{"from": roles[turn.role], "value": turn.text} for turn in record.turns]
@@ -82,6 +81,12 @@ def picture_folders(records: Sequence[Record]) -> list[Path]:
     if not isinstance(records, Records):
         return []
     return list(dict.fromkeys(folder.absolute() for folder in records.folders))
+
+
+def link_pictures(beside: Path, folders: Sequence[Path]) -> None:
+    """Links to the folders of pictures, by the names that entries of a file there have for them."""
+    for number, folder in enumerate(folders):
+        link(beside / _named(number), folder)
 
 
 def link(place: Path, folder: Path) -> None:

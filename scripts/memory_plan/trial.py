@@ -26,6 +26,7 @@ from scripts.rehearsal.shapes import Picture, load_model, trees
 from training.ppo import models as ppo_models
 from training.ppo.experience import assign_credit, observe
 from training.ppo.update import update
+from training.rewards import models as reward_models
 from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Tree, collate
@@ -209,7 +210,9 @@ class Trial:
         stand_ins = {
             "build_encoder": lambda *_: encoder,
             "reads_the_same": lambda *_: True,
-            "model_reward": model_reward,
         }
-        with patch.multiple(ppo_models, **stand_ins):
+        with (
+            patch.multiple(ppo_models, **stand_ins),
+            patch.object(reward_models, "model_reward", model_reward),
+        ):
             return ppo_models.build_models(config, encoder, data)

@@ -18,7 +18,7 @@ from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.rewards.functions import load_function
-from training.rewards.models import rendered_reward
+from training.rewards.rendering import rendered_reward
 from training.rewards.reward import WeightedRewards, each
 from training.rewards.weighted import endpoint_reward, function_reward
 from training.utils.config.flags import ConfigError

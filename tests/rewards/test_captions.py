@@ -9,7 +9,8 @@ import torch
 
 from tests.conftest import RECORDS, SAMPLES
 from tests.ppo.test_rewards import settings_of
-from training.rewards.models import captions_for, model_reward
+from training.rewards.models import captions_for
+from training.rewards.rendering import model_reward
 from training.utils.data.captions import captioned
 from training.utils.data.loader import Collator
 from training.utils.data.reader import Reader

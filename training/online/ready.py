@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.online.pair import PairConfig
+from training.rewards.models import kind_of
 from training.utils.config.arguments import parse_args
 from training.utils.config.flags import flag, require
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.config.stage_config import DPOConfig, PredictConfig, SFTConfig
 from training.utils.data.record import DataError
 from training.utils.files.model_folder import resolve_checkpoint
-from training.utils.model.build_model import require_reward_model
 from training.utils.process.command import run_command
 
 STAGES = {"dpo": DPOConfig, "sft": SFTConfig}
@@ -53,7 +53,7 @@ def main(config: ReadyConfig) -> None:
     )
     pairing = parse_args(PairConfig, with_given(config.pair_flags, samples="a", scores="b", output="c"))
     for path in scoring.reward_model_ckpt_path:
-        require_reward_model(path)
+        kind_of(path)
     if config.samples < 2 and pairing.pick != "best":
         raise DataError(
             f"--samples {config.samples}: --pick {pairing.pick} ranks answers; expected 2 or more"

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from eval.predictions import Lines, begin, prompt_digest, with_content
+from training.rewards.models import kind_of
 from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.data.encode import Encoder
@@ -22,7 +23,6 @@ from training.utils.data.loader import Collator
 from training.utils.data.record import Record
 from training.utils.data.records import Records
 from training.utils.loop.prepare import build_encoder, load_ranked
-from training.utils.model.build_model import require_reward_model
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
@@ -32,7 +32,7 @@ from training.utils.run.identity import identify
 
 def main(config: SampleScoreConfig) -> None:
     for path in config.reward_model_ckpt_path:
-        require_reward_model(path)
+        kind_of(path)
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_ranked(config, encoder, min_responses=1)
     output = Path(config.output_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.rewards.models import captions_for, model_reward
+from training.rewards.models import RewardModel, captions_for, kind_of
 from training.rewards.reward import WeightedRewards
 from training.rewards.weighted import weighted
 from training.utils.config.ppo_config import PPOConfig
@@ -97,8 +97,13 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
             "--critic_init policy"
         )
     captions = {path: captions_for(path, config.captions) for path in encoders}
+    kinds = {path: kind_of(path)(path, own) for path, own in encoders.items()}
+    if config.critic_is_reward_model and not kinds[config.critic_checkpoint].starts_critics:
+        raise DataError(
+            f"{config.critic_checkpoint}: has no values that a critic could start from; use --critic_init policy"
+        )
     build = one_backbone if config.share_backbone else separate_models
-    policy, reference, value_model, reward_models = build(config, encoder, encoders)
+    policy, reference, value_model, reward_models = build(config, encoder, kinds)
     models = [model for model in (policy, reference, value_model, *reward_models.values()) if model]
     share_towers(*models, remembered_batches=data.sampler.accumulation)
 
@@ -106,7 +111,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     has_images = data.train.has_images
     reward_models = {path: ready(model, config.for_critic) for path, model in reward_models.items()}
     of_models = {
-        path: model_reward(model, encoders[path], encoder, has_images, captions[path])
+        path: kinds[path].reward(model, encoder, has_images, captions[path])
         for path, model in reward_models.items()
     }
     reference = ready(reference, config.for_actor)
@@ -127,19 +132,14 @@ def ready(model: nn.Module, config: PPOConfig) -> nn.Module:
 Roles = tuple[Policy, Policy | Resting, ValueModel | None, dict[str, ValueModel | Resting]]
 
 
-def separate_models(config: PPOConfig, encoder: Encoder, encoders: dict[str, Encoder]) -> Roles:
+def separate_models(config: PPOConfig, encoder: Encoder, kinds: dict[str, RewardModel]) -> Roles:
     """A model for each role. Those that may rest come first: each has left the device before the next is loaded."""
     for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
     frozen = Resting if config.offload_idle_models else lambda model: model
     gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(gpu):  # what is trained starts from the same numbers, whoever is loaded before
         reference = frozen(build_policy(for_actor, config.from_checkpoint, family, trainable=False))
-        reward_models = {
-            path: frozen(
-                build_value_model(for_critic, path, encoders[path].family, trainable=False, needs_head=True)
-            )
-            for path in config.reward_model_ckpt_path
-        }
+        reward_models = {path: frozen(kind.build(for_critic)) for path, kind in kinds.items()}
     policy = build_policy(for_actor, config.from_checkpoint, family)
     value_model = (
         build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None
@@ -147,7 +147,7 @@ def separate_models(config: PPOConfig, encoder: Encoder, encoders: dict[str, Enc
     return policy, reference, value_model, reward_models
 
 
-def one_backbone(config: PPOConfig, encoder: Encoder, encoders: dict[str, Encoder]) -> Roles:
+def one_backbone(config: PPOConfig, encoder: Encoder, kinds: dict[str, RewardModel]) -> Roles:
     """Adapters of one model, and the model without them as the reference."""
     sources = {ADAPTER: None}  # of each adapter: where it was trained; none: it is new
     folders = {path: require_reward_model(path) for path in config.reward_model_ckpt_path}

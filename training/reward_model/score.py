@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
 from training.rewards.ensemble import Scale
-from training.rewards.models import captions_for, load_reward_models, together
+from training.rewards.models import captions_for, kind_of, load_reward_models, together
 from training.rewards.reward import WeightedRewards
 from training.utils.config.ensemble_config import ENSEMBLE
 from training.utils.config.stage_config import RewardScoreConfig
@@ -32,7 +32,6 @@ from training.utils.data.record import DataError, Record
 from training.utils.data.records import Records, have_images
 from training.utils.loop.image_effect import with_others_images
 from training.utils.loop.prepare import build_encoder, load_ranked
-from training.utils.model.build_model import require_reward_model
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
@@ -40,7 +39,7 @@ from training.utils.process.cli import run_stage
 
 def main(config: RewardScoreConfig) -> None:
     for path in config.members:
-        require_reward_model(path)
+        kind_of(path)
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_ranked(config, encoder, min_responses=1, captions=captions_of_all(config))
     rewards = load(config, encoder, have_images(records))

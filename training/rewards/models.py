@@ -1,35 +1,119 @@
-"""Reward models as rewards: each may be of another family, tokenizer or template than the policy."""
+"""Reward models: the kinds that there are, what each reads, and how several count together.
 
-from collections.abc import Sequence
-from dataclasses import replace
+Each may be of another family, tokenizer or template than the policy. To add a kind, write a class like those below
+and add it to `KINDS`.
+"""
 
-from torch import Tensor, nn
+from pathlib import Path
+from typing import Protocol
 
 from training.rewards.ensemble import Ensemble, scales_of
+from training.rewards.rendering import model_reward, reading_reward
 from training.rewards.reward import Reward, Rewards, each
+from training.rewards.verdict import VerdictForm, VerdictReader, rendering
 from training.utils.config.ensemble_config import EnsembleConfig
 from training.utils.config.model_config import ModelConfig
-from training.utils.data.captions import captioned
 from training.utils.data.encode import Encoder
-from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
-from training.utils.data.tree import Batch, Response, Tree
-from training.utils.files.model_folder import read_metadata, resolve_checkpoint
+from training.utils.files.model_folder import HEAD_FILE, read_metadata, resolve_checkpoint
 from training.utils.model.build_model import build_value_model
-from training.utils.model.same_reading import reads_the_same
 from training.utils.model.value_head import ValueModel
 from training.utils.process import dist
 
 
-def together(config: EnsembleConfig, rewards: dict[str, Reward]) -> Rewards:
-    """Reward models, each for itself or with `--reward_ensemble` as one.
+class RewardModel(Protocol):
+    """A reward model in a folder, before it is loaded."""
 
-    Args:
-        rewards: by the checkpoint of each.
+    starts_critics: bool  # whether a critic can start from it
+
+    def __init__(self, checkpoint: str, encoder: Encoder) -> None:
+        """
+        Args:
+            encoder: its own.
+        """
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a model folder holds one of this kind."""
+
+    def build(self, config: ModelConfig) -> ValueModel:
+        """It itself, frozen."""
+
+    def reward(
+        self, model: ValueModel, policy_encoder: Encoder, has_images: bool, captions: str = ""
+    ) -> Reward:
+        """What it gives to a policy's responses.
+
+        Args:
+            model: of `build`, or what an engine made of that.
+            captions: files of captions that it reads too; empty: none.
+        """
+
+
+class Scalar:
+    """A value head, trained by run_rm_training.sh."""
+
+    starts_critics = True
+
+    def __init__(self, checkpoint: str, encoder: Encoder) -> None:
+        self.checkpoint, self.encoder = checkpoint, encoder
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        return (folder / HEAD_FILE).is_file()
+
+    def build(self, config: ModelConfig) -> ValueModel:
+        return build_value_model(
+            config, self.checkpoint, self.encoder.family, trainable=False, needs_head=True
+        )
+
+    def reward(
+        self, model: ValueModel, policy_encoder: Encoder, has_images: bool, captions: str = ""
+    ) -> Reward:
+        return model_reward(model, self.encoder, policy_encoder, has_images, captions)
+
+
+class Verdicts:
+    """A language model that says whether an answer is right, trained by run_sft.sh (verdict.py)."""
+
+    starts_critics = False
+
+    def __init__(self, checkpoint: str, encoder: Encoder) -> None:
+        form = VerdictForm(**read_metadata(resolve_checkpoint(checkpoint))["verdict"])
+        self.checkpoint, self.encoder = checkpoint, encoder
+        self.reader = VerdictReader(encoder, form)
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        return "verdict" in read_metadata(folder)
+
+    def build(self, config: ModelConfig) -> ValueModel:
+        return build_value_model(
+            config, self.checkpoint, self.encoder.family, trainable=False, verdict=self.reader.tokens
+        )
+
+    def reward(
+        self, model: ValueModel, policy_encoder: Encoder, has_images: bool, captions: str = ""
+    ) -> Reward:
+        return reading_reward(model, self.encoder, has_images, rendering(self.reader, policy_encoder))
+
+
+KINDS: tuple[type[RewardModel], ...] = (Scalar, Verdicts)
+
+
+def kind_of(checkpoint: str) -> type[RewardModel]:
     """
-    if not config.reward_ensemble:
-        return each(rewards)
-    return Ensemble(rewards, scales_of([*rewards]), config.reward_ensemble, config.ensemble_deviations)
+    Raises:
+        DataError: a folder holds no reward model of any kind.
+    """
+    folder = resolve_checkpoint(checkpoint)
+    kind = next((kind for kind in KINDS if kind.is_in(folder)), None)
+    if kind is None:
+        raise DataError(
+            f"{folder}: holds no reward model; expected a {HEAD_FILE}, of run_rm_training.sh, or a model that has "
+            "learned verdicts, by run_sft.sh from rows of data.verdicts"
+        )
+    return kind
 
 
 def load_reward_models(
@@ -50,24 +134,21 @@ def load_reward_models(
     """
     rewards, models = {}, []
     for path, encoder in encoders.items():
-        model = build_value_model(config, path, encoder.family, trainable=False, needs_head=True)
-        models.append(model.to(dist.device()))
-        rewards[path] = model_reward(model, encoder, policy_encoder, has_images, captions[path])
+        reward_model = kind_of(path)(path, encoder)
+        models.append(reward_model.build(config).to(dist.device()))
+        rewards[path] = reward_model.reward(models[-1], policy_encoder, has_images, captions[path])
     return rewards, tuple(models)
 
 
-def model_reward(
-    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool, captions: str = ""
-) -> Reward:
-    """A reward model. It reads the policy's own tokens, or where its own would be others, the words again.
+def together(config: EnsembleConfig, rewards: dict[str, Reward]) -> Rewards:
+    """Reward models, each for itself or with `--reward_ensemble` as one.
 
     Args:
-        encoder: of the reward model.
-        captions: files of captions that it reads too; empty: none.
+        rewards: by the checkpoint of each.
     """
-    if captions or not reads_the_same(encoder, policy_encoder):
-        return rendered_reward(reward_model, encoder, policy_encoder, has_images, captions)
-    return lambda trees, batch: reward_model(batch, batch.last_token)
+    if not config.reward_ensemble:
+        return each(rewards)
+    return Ensemble(rewards, scales_of([*rewards]), config.reward_ensemble, config.ensemble_deviations)
 
 
 def captions_for(checkpoint: str, captions: str) -> str:
@@ -84,31 +165,3 @@ def captions_for(checkpoint: str, captions: str) -> str:
             "theirs"
         )
     return captions if reads else ""
-
-
-def rendered_reward(
-    reward_model: nn.Module, encoder: Encoder, policy_encoder: Encoder, has_images: bool, captions: str = ""
-) -> Reward:
-    """A reward model with a tokenizer, template or image processor of its own, or that reads captions too."""
-    collate = Collator(encoder, has_images)
-
-    def rendered(tree: Tree) -> Tree:
-        texts = tuple(policy_encoder.decode(response.ids) for response in tree.responses)
-        record = tree.record
-        turns = captioned(record.turns, record.id, record.images, captions)
-        again = encoder.encode(replace(record, turns=turns, responses=texts, scores=None))
-        pairs = zip(again.responses, tree.responses, strict=True)
-        return replace(again, responses=[_cut_like(response, original) for response, original in pairs])
-
-    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:
-        own = collate([rendered(tree) for tree in trees]).to(dist.device())
-        return reward_model(own, own.last_token)
-
-    return reward
-
-
-def _cut_like(response: Response, original: Response) -> Response:
-    """Without its end of turn, where the original was cut before it came to one."""
-    if original.ended or len(response.ids) == 1:
-        return response
-    return replace(response, ids=response.ids[:-1], ended=False)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from training.rewards.verdict import metadata_of
 from training.utils.checkpoint.run import Run
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.feature_cache import keep_features
@@ -21,6 +22,7 @@ def main(config: SFTConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=1, max_responses=1, imitates=True)
     run = Run(config, encoder, data)
+    run.metadata |= metadata_of(data.train)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
     keep_features(config, policy, data)
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from ..config.model_config import ModelConfig
 from ..config.train_config import TrainConfig
 from ..data.record import DataError
-from ..engine.zero import sharded_loading
+from ..engine.zero import gathered, sharded_loading
 from ..files.model_folder import (
     ADAPTER_FOLDER,
     HEAD_FILE,
@@ -103,16 +103,23 @@ def build_value_model(
     family: Family,
     trainable: bool = True,
     needs_head: bool = False,
+    verdict: tuple[int, int] | None = None,
 ) -> ValueModel:
     """A reward model or critic: the backbone of a checkpoint folder, with its value head or a new one.
+
+    Args:
+        verdict: two tokens; values are how far the first is likelier than the second to come next, in nats.
 
     Raises:
         DataError: `needs_head`, and the folder holds no trained head.
     """
     folder = require_reward_model(checkpoint) if needs_head else resolve_checkpoint(checkpoint)
     model = ValueModel(_load(config, folder, family, trainable), family)
+    if verdict:
+        with gathered(model.model.lm_head):
+            model.v_head.tell_apart(model.model.lm_head, *verdict)
     UnusedHead(model.model, is_saved=trainable)
-    if (folder / HEAD_FILE).is_file():
+    if not verdict and (folder / HEAD_FILE).is_file():
         load_head(model, folder)
     model.v_head.to(model.model.dtype).requires_grad_(trainable)
     return model

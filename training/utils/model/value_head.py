@@ -30,6 +30,13 @@ class ValueHead(nn.Linear):
         mean, std = self.scale
         return (scores - mean) / std
 
+    @torch.no_grad()
+    def tell_apart(self, lm_head: nn.Linear, yes: int, no: int) -> None:
+        """Makes values of the logit of one token less that of another: log p(yes) - log p(no), in nats."""
+        self.weight.copy_(lm_head.weight[yes].float() - lm_head.weight[no].float())
+        if getattr(lm_head, "bias", None) is not None:
+            self.scale = (float(lm_head.bias[no] - lm_head.bias[yes]), 1.0)
+
 
 class ValueModel(nn.Module):
     """A backbone with a value head."""

@@ -9,11 +9,11 @@ import pytest
 
 from tests.conftest import ROOT, SAMPLES
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.config.stage_config import (
     DPOConfig,
     PredictConfig,
     RewardConfig,
-    RewardScoreConfig,
     SFTConfig,
 )
 from training.utils.data.entries import read_entries

@@ -84,6 +84,8 @@ def checkout(tiny_llava, tmp_path_factory):
     for name in ("my_sft", "my_prompts", "my_questions", "captions"):
         (folder / f"{name}.json").write_text(json.dumps(records))
     (folder / "my_pairs.json").write_text(json.dumps(pairs))
+    of_aspects = [one | {"aspect": ("helpful", "truthful")[n % 2]} for n, one in enumerate(pairs)]
+    (folder / "my_aspects.json").write_text(json.dumps(of_aspects))
     for name in ("LLAVA", "MODEL"):
         (folder / name).symlink_to(tiny_llava)
     (folder / "OLD").mkdir()

@@ -19,7 +19,8 @@ from scripts.planted.plans import faulty, good
 from tests.conftest import picture
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.config.stage_config import DPOConfig, RewardConfig, RewardScoreConfig, SFTConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
+from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.data.record import DataError
 
 RUNS = Path(__file__).parent / "doctor_runs"

@@ -12,7 +12,8 @@ from eval.predict import main as predict
 from eval.predictions import Lines, prediction
 from tests.conftest import picture, record
 from training.utils.config.flags import ConfigError
-from training.utils.config.stage_config import PredictConfig, RewardScoreConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.record import DataError
 from training.utils.process.stop import Stopped, requests
 

@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import picture
 from training.online.score import main
 from training.reward_model.score import main as score_by_model
+from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.config.sampled_config import SampleScoreConfig
-from training.utils.config.stage_config import RewardScoreConfig
 from training.utils.files import jsonl
 from training.utils.process.stop import Stopped, requests
 

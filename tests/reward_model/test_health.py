@@ -23,7 +23,8 @@ from training.reward_model.health import (
 from training.reward_model.score import main as score
 from training.reward_model.score import with_blank_images
 from training.reward_model.train_rm import main as train_rm
-from training.utils.config.stage_config import RewardConfig, RewardScoreConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
+from training.utils.config.stage_config import RewardConfig
 from training.utils.data.record import DataError
 from training.utils.loop.image_effect import with_others_images
 

@@ -16,11 +16,13 @@ from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.score import main as score
 from training.rewards.ensemble import COMBINED, Ensemble, Scale, scales_of
 from training.rewards.models import together
+from training.rewards.reward import each
 from training.utils.config.ensemble_config import KINDS
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.config.sampled_config import SampleScoreConfig
-from training.utils.config.stage_config import PredictConfig, RewardScoreConfig
+from training.utils.config.stage_config import PredictConfig
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
 
@@ -31,7 +33,7 @@ SCALES = [Scale(0.0, 1.0), Scale(10.0, 2.0), Scale(0.0, 4.0)]
 
 
 def ensemble(kind: str, **more) -> dict[str, list[float]]:
-    members = {name: lambda *_, values=values: torch.tensor(values) for name, values in SCORES.items()}
+    members = {name: each({name: lambda *_, v=values: torch.tensor(v)}) for name, values in SCORES.items()}
     scores = Ensemble(members, SCALES, kind, **more)([], None)
     return {name: values.tolist() for name, values in scores.items()}
 
@@ -184,8 +186,9 @@ def test_scales_of_some_members_alone_are_refused_and_of_none_are_told(members, 
     shutil.copytree(bare, other)
     assert scales_of([str(bare), str(other)]) == [Scale(), Scale()]
     assert "no member has a score_scale.json" in capsys.readouterr().out
-    config = SimpleNamespace(reward_ensemble="", ensemble_deviations=1.0)
-    assert together(config, {"a": lambda *_: torch.ones(2)})([], None)["a"].tolist() == [1, 1]
+    config = SimpleNamespace(reward_ensemble="")
+    alone = each({"a": lambda *_: torch.ones(2)})
+    assert together(config, {"a": alone}) == [alone]
 
 
 GIVEN = {"from_checkpoint": "a", "data_path": "b", "output_path": "c"}

@@ -16,7 +16,8 @@ from training.rewards.models import Scalar, Verdicts, kind_of
 from training.rewards.verdict import FORM, VerdictReader, metadata_of, row
 from training.sft.train_sft import main as train_sft
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.config.stage_config import RewardScoreConfig, SFTConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
+from training.utils.config.stage_config import SFTConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError, TooLongError

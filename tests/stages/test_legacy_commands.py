@@ -19,11 +19,11 @@ from training.reward_model import score, train_rm
 from training.sft import train_sft
 from training.utils.config.arguments import parse_args
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.config.stage_config import (
     DPOConfig,
     PredictConfig,
     RewardConfig,
-    RewardScoreConfig,
     SFTConfig,
 )
 from training.utils.data.record import DataError

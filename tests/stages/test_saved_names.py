@@ -16,7 +16,8 @@ from tests.stages.test_saving import settings, sft
 from tests.tiny_families import build_tiny
 from training.reward_model.train_rm import main as train_rm
 from training.utils.checkpoint.manifest import write_manifest
-from training.utils.config.stage_config import RewardConfig, RewardScoreConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
+from training.utils.config.stage_config import RewardConfig
 from training.utils.data.loader import Collator
 from training.utils.model.build_model import build_value_model
 

@@ -20,6 +20,7 @@ from training.utils.data.loader import Data
 from training.utils.data.record import DataError
 from training.utils.engine.engine import Engine, inference_engine
 from training.utils.engine.offload import Resting
+from training.utils.files.model_folder import read_aspects
 from training.utils.loop.prepare import build_encoder
 from training.utils.losses.policy import RunningMoments
 from training.utils.model.backbone import Adapted
@@ -97,7 +98,7 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
             "--critic_init policy"
         )
     captions = {path: captions_for(path, config.captions) for path in encoders}
-    kinds = {path: kind_of(path)(path, own) for path, own in encoders.items()}
+    kinds = {path: kind_of(path)(path, own, config.aspect_weights) for path, own in encoders.items()}
     if config.critic_is_reward_model and not kinds[config.critic_checkpoint].starts_critics:
         raise DataError(
             f"{config.critic_checkpoint}: has no values that a critic could start from; use --critic_init policy"
@@ -159,7 +160,8 @@ def one_backbone(config: PPOConfig, encoder: Encoder, kinds: dict[str, RewardMod
     backbone = build_backbone(config.for_actor, encoder.family, sources)
 
     def value_model(adapter: str, head: Path | None, trainable: bool) -> ValueModel:
-        model = ValueModel(Adapted(backbone, adapter), encoder.family)
+        aspects = read_aspects(head) if head else ()
+        model = ValueModel(Adapted(backbone, adapter), encoder.family, aspects)
         if head:
             load_head(model, head)
         model.v_head.to(backbone.model.dtype)

@@ -25,6 +25,7 @@ class Pair:
     source: str
     longer_by: int  # words of the better response less those of the worse
     margin: float  # score of the better response less that of the worse
+    aspect: str = ""  # what the better one is better in; empty: all in all
 
     @property
     def right(self) -> float:
@@ -37,11 +38,14 @@ class Pair:
         return 1 / (1 + exp(-min(abs(self.margin), 500.0)))
 
 
-def pairs_of(records: Sequence[Record], scores: Sequence[Sequence[float]]) -> list[Pair]:
+def pairs_of(
+    records: Sequence[Record], scores: Sequence[Sequence[float]], aspects: Sequence[str] = ()
+) -> list[Pair]:
     """All pairs of responses that the records do not tie.
 
     Args:
         scores: of the responses of each record, by the reward model.
+        aspects: names of what rankings may be about, as records count them.
     """
     pairs = []
     for record, given in zip(records, scores, strict=True):
@@ -49,8 +53,9 @@ def pairs_of(records: Sequence[Record], scores: Sequence[Sequence[float]]) -> li
         prompt = torch.zeros(len(words), dtype=torch.long)
         rank = ranks(prompt, torch.tensor(record.scores) if record.scores else None)
         better, worse = ordered_pairs(prompt, rank)
+        aspect = aspects[record.aspect] if aspects and record.aspect >= 0 else ""
         for i, j in zip(better.tolist(), worse.tolist(), strict=True):
-            pairs.append(Pair(record.origin, words[i] - words[j], given[i] - given[j]))
+            pairs.append(Pair(record.origin, words[i] - words[j], given[i] - given[j], aspect))
     return pairs
 
 
@@ -131,6 +136,8 @@ def health_report(pairs: dict[str, list[Pair]]) -> dict:
         "calibration_error": error,
         "ties": 100 * mean(pair.margin == 0 for pair in true) if true else 0.0,
     }
+    if any(pair.aspect for pair in true):
+        report["by_aspect"] = by(true, lambda pair: pair.aspect or "all in all")
     if "shuffled" in pairs:
         report["looks_at_pictures"] = looks_at_pictures(true, pairs["shuffled"])
     return report
@@ -162,6 +169,7 @@ def as_text(report: dict) -> str:
     )
     lines.append("")
     for title, groups in (
+        *([("aspect, by its own scores", report["by_aspect"])] if "by_aspect" in report else []),
         ("source", report["by_source"]),
         ("better response", {name[2:]: group for name, group in report["by_length_difference"].items()}),
     ):

@@ -20,16 +20,17 @@ from tqdm import tqdm
 
 from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
 from training.rewards.ensemble import Scale
-from training.rewards.models import captions_for, kind_of, load_reward_models, together
+from training.rewards.models import captions_for, kind_of, load_reward_models, name_of, together
 from training.rewards.reward import WeightedRewards
 from training.utils.config.ensemble_config import ENSEMBLE
-from training.utils.config.stage_config import RewardScoreConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.images import open_image
 from training.utils.data.legacy_lines import json_file, legacy_file, named_within, write_lines
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.record import DataError, Record
 from training.utils.data.records import Records, have_images
+from training.utils.files.model_folder import read_aspects, resolve_checkpoint
 from training.utils.loop.image_effect import with_others_images
 from training.utils.loop.prepare import build_encoder, load_ranked
 from training.utils.model.tower import share_towers
@@ -41,7 +42,10 @@ def main(config: RewardScoreConfig) -> None:
     for path in config.members:
         kind_of(path)
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_ranked(config, encoder, min_responses=1, captions=captions_of_all(config))
+    aspects = read_aspects(resolve_checkpoint(config.from_checkpoint))
+    records = load_ranked(
+        config, encoder, min_responses=1, captions=captions_of_all(config), aspects=aspects or None
+    )
     rewards = load(config, encoder, have_images(records))
     views = {"true": records}
     if config.health_path and have_images(records):
@@ -61,9 +65,13 @@ def main(config: RewardScoreConfig) -> None:
         write_lines(file := legacy_file(output), legacy_rows(encoder, records, scores["true"]))
         print(f"wrote {file}", flush=True)
     if config.keep_scale:
-        scale = Scale.of([value for given in scores["true"] for value in given])
+        scale = Scale.of([value for given in scores["true"] for value in given], config.aspect_weights)
         print(f"wrote {scale.keep(config.from_checkpoint)}: {scale}", flush=True)
-    pairs = {name: pairs_of(records, given) for name, given in scores.items()}
+    if aspects and not config.reward_ensemble:  # a ranking by an aspect says something of its scores alone
+        judged = {name: of_aspects(config, aspects, records, of_view) for name, of_view in scored.items()}
+    else:
+        judged = scores
+    pairs = {name: pairs_of(records, given, aspects) for name, given in judged.items()}
     if pairs["true"]:
         print(f"pair accuracy {accuracy(pairs['true']):.1f} % of {len(pairs['true'])} pairs", flush=True)
     if config.health_path:
@@ -84,7 +92,22 @@ def load(config: RewardScoreConfig, encoder: Encoder, has_images: bool) -> Weigh
     rewards, models = load_reward_models(config, encoders, dict.fromkeys(encoders, ""), encoder, has_images)
     share_towers(*models)
     counts = ENSEMBLE if config.reward_ensemble else config.from_checkpoint
-    return WeightedRewards([together(config, rewards)], {counts: 1.0}, models)
+    return WeightedRewards(together(config, rewards), {counts: 1.0}, models)
+
+
+def of_aspects(
+    config: RewardScoreConfig,
+    aspects: Sequence[str],
+    records: Sequence[Record],
+    scored: Sequence[dict[str, Any]],
+) -> list[list[float]]:
+    """Of each record the scores that its ranking is about: of its aspect, or all in all."""
+    return [
+        each["parts"][name_of(config.from_checkpoint, aspects[record.aspect])]
+        if record.aspect >= 0
+        else each["scores"]
+        for record, each in zip(records, scored, strict=True)
+    ]
 
 
 def captions_of_all(config: RewardScoreConfig) -> str:

@@ -93,6 +93,10 @@ def main(config: SelectConfig) -> None:
     reward_model = build_value_model(
         config, config.from_checkpoint, encoder.family, trainable=False, needs_head=True
     ).to(dist.device())
+    if aspects := reward_model.v_head.aspects:
+        raise DataError(
+            f"{config.from_checkpoint}: its head has the aspects {' '.join(aspects)}; expected one output"
+        )
     parameters = with_gradients(reward_model, config.lang_lora_dim, config.lang_lora_module_name)
     features = [
         gradient_features(reward_model, parameters, records, encoder, config)

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.rewards.reward import Reward
+from training.rewards.reward import Rewards
+from training.utils.config.aspects import weights_of
 from training.utils.config.ensemble_config import ENSEMBLE
 from training.utils.data.batch import Batch
 from training.utils.data.record import DataError
@@ -47,9 +48,10 @@ class Scale:
     mean: float = 0.0
     std: float = 1.0
     answers: int = 0  # that it was measured on
+    aspect_weights: tuple[str, ...] = ()  # as they counted then
 
     @classmethod
-    def of(cls, scores: Sequence[float]) -> "Scale":
+    def of(cls, scores: Sequence[float], aspect_weights: Sequence[str] = ()) -> "Scale":
         """
         Raises:
             DataError: the scores tell nothing apart.
@@ -60,13 +62,16 @@ class Scale:
                 f"--keep_scale: {len(values)} answers with one score; expected several that differ, as the policy's "
                 "own are"
             )
-        return cls(values.mean().item(), values.std().item(), len(values))
+        return cls(values.mean().item(), values.std().item(), len(values), tuple(aspect_weights))
 
     @classmethod
     def read(cls, checkpoint: str | Path) -> "Scale | None":
         """That of a reward model's folder; none where none was kept."""
         file = resolve_checkpoint(checkpoint) / SCALE_FILE
-        return cls(**json.loads(file.read_text())) if file.is_file() else None
+        if not file.is_file():
+            return None
+        known = json.loads(file.read_text())
+        return cls(**known | {"aspect_weights": tuple(known["aspect_weights"])})
 
     def keep(self, checkpoint: str | Path) -> Path:
         """Writes it into a reward model's folder."""
@@ -75,11 +80,12 @@ class Scale:
         return file
 
 
-def scales_of(checkpoints: Sequence[str]) -> list[Scale]:
+def scales_of(checkpoints: Sequence[str], aspect_weights: Sequence[str] = ()) -> list[Scale]:
     """What each member's scores are measured by.
 
     Raises:
-        DataError: some have a scale and some have none, so that their scores could not be compared.
+        DataError: some have a scale and some have none, so that their scores could not be compared; or one was
+            measured with other weights of its aspects.
     """
     found = {path: Scale.read(path) for path in checkpoints}
     if without := [path for path, scale in found.items() if scale is None]:
@@ -93,6 +99,12 @@ def scales_of(checkpoints: Sequence[str]) -> list[Scale]:
                 f"for reward models that were trained alike; else {CURE}",
                 flush=True,
             )
+    for path, scale in found.items():
+        if scale and weights_of(scale.aspect_weights) != weights_of(aspect_weights):
+            raise DataError(
+                f"--aspect_weights {' '.join(aspect_weights)}: {path} was measured with "
+                f"{' '.join(scale.aspect_weights) or 'none'}; {CURE}, with the same weights"
+            )
     return [scale or Scale() for scale in found.values()]
 
 
@@ -101,14 +113,16 @@ class Ensemble:
     """The score of several reward models together. Their own scores, as they give them, and the disagreement about
     each response are kept beside it."""
 
-    members: dict[str, Reward]
+    members: dict[str, Rewards]  # each gives its score under its own name
     scales: Sequence[Scale]
     kind: str
     deviations: float = 1.0
 
     def __call__(self, trees: Sequence[Tree], batch: Batch) -> dict[str, Tensor]:
-        scores = {name: member(trees, batch).float() for name, member in self.members.items()}
-        pairs = zip(scores.values(), self.scales, strict=True)
-        alike = torch.stack([(given - scale.mean) / scale.std for given, scale in pairs])
+        parts = {name: member(trees, batch) for name, member in self.members.items()}
+        pairs = zip(parts.items(), self.scales, strict=True)
+        alike = torch.stack([(of[name].float() - scale.mean) / scale.std for (name, of), scale in pairs])
         together = COMBINED[self.kind](alike, self.deviations)
-        return {ENSEMBLE: together, f"{ENSEMBLE}_std": disagreement(alike)} | scores
+        return {ENSEMBLE: together, f"{ENSEMBLE}_std": disagreement(alike)} | {
+            name: part for of in parts.values() for name, part in of.items()
+        }

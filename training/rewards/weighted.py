@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from training.rewards.functions import RewardFunction, reward_functions
 from training.rewards.models import captions_for, load_reward_models, together
-from training.rewards.reward import Reward, WeightedRewards, each
+from training.rewards.reward import Reward, Rewards, WeightedRewards, each
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.encode import Encoder
@@ -41,7 +41,7 @@ def load_rewards(
 
 
 def weighted(
-    config: RewardsConfig, of_models: dict[str, Reward], models: Sequence[nn.Module], encoder: Encoder
+    config: RewardsConfig, of_models: dict[str, Rewards], models: Sequence[nn.Module], encoder: Encoder
 ) -> WeightedRewards:
     """All rewards that the flags name.
 
@@ -50,7 +50,7 @@ def weighted(
         models: they themselves.
         encoder: of the policy.
     """
-    rewards = [together(config, of_models), each(text_rewards(config, encoder))]
+    rewards = [*together(config, of_models), each(text_rewards(config, encoder))]
     return WeightedRewards(rewards, config.weight_of_score, tuple(models))
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import RECORDS
-from training.utils.config.stage_config import RewardScoreConfig
+from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.files.model_folder import read_metadata, resolve_checkpoint

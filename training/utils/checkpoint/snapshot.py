@@ -91,7 +91,7 @@ def model_writer(
     module = engine.module
     model = module.model
     head = {name.removeprefix(HEAD): t for name, t in state.items() if name.startswith(HEAD)}
-    scale = [module.v_head.scale] if head else []
+    about = [module.v_head.scale, module.v_head.aspects] if head else []
     weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
     if isinstance(model, Adapted):
         model, weights = model.whole(), model.whole_weights() if dist.is_main() else {}
@@ -100,6 +100,6 @@ def model_writer(
         save_model(module.family, model, folder, weights)
         if with_adapter:
             save_adapter(model, weights, folder / ADAPTER_FOLDER)
-        write_extras(folder, head, metadata, *scale)
+        write_extras(folder, head, metadata, *about)
 
     return write

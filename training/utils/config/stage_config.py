@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from .aspects import require_aspects
 from .data_config import DataConfig
-from .ensemble_config import EnsembleConfig
 from .flags import May, flag, require, require_other_file
-from .legacy_flags import OF_GENERATION, OF_TRAINING
+from .legacy_flags import OF_TRAINING
 from .model_config import ModelConfig, PartsConfig
 from .rewards_config import RewardsConfig
 from .rollout_config import EngineConfig
@@ -68,9 +68,13 @@ class RewardConfig(TrainConfig, DataConfig, RewardModelConfig):
     )
     centering_coef: float = flag(0.0, "Weight of the squared sum of a prompt's scores; 0.01 is usual.")
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
+    aspects: list[str] = flag(
+        [], "Names of what a record's `aspect` may be: the head has an output for each; none: one output."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_aspects(self.aspects)
         require(
             self.loss_type in ("ranking", "regression"),
             f"--loss_type {self.loss_type}: unknown; expected ranking or regression",
@@ -206,43 +210,3 @@ class PredictConfig(EngineConfig, RewardsConfig, DataConfig, ModelConfig):
         """Number of the part from 1, and how many there are; 0 of 0 where it can't be read."""
         number, _, of = (self.part or "1/1").partition("/")
         return (int(number), int(of)) if number.isdecimal() and of.isdecimal() else (0, 0)
-
-
-@dataclass(frozen=True)
-class RewardScoreConfig(EnsembleConfig, DataConfig, RewardModelConfig):
-    """Scoring with a reward model, or with several as one."""
-
-    without_meaning: ClassVar[Mapping[str, str]] = OF_TRAINING | OF_GENERATION
-
-    ensemble_with: list[str] = flag([], "More reward models: --reward_ensemble says how they count as one.")
-    keep_scale: bool = flag(
-        False,
-        "Keep mean and standard deviation of these scores in the reward model's folder, by which it is compared with "
-        "others in an ensemble.",
-    )
-    output_path: str = flag("", "JSON Lines file to write: id and scores.", writes="file")
-    batch_size: int = flag(8, "Prompts that are scored at a time on each process.")
-    health_path: str = flag(
-        "",
-        "Folder for a health report; for it the answers are also scored with others' pictures and blank ones.",
-        writes="folder",
-    )
-    legacy_output: bool = flag(False, "Also write ` ||| ` lines, one for each answer, to a .res file.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(bool(self.output_path), "--output_path: missing; expected a file to write")
-        require_other_file("output_path", self.output_path, "data_path", self.data_path)
-        require(
-            bool(self.ensemble_with) == bool(self.reward_ensemble),
-            "--ensemble_with and --reward_ensemble: expected both, other reward models and how all count as one",
-        )
-        require(
-            not self.keep_scale or not self.ensemble_with,
-            "--keep_scale: is of one reward model; not with --ensemble_with",
-        )
-
-    @property
-    def members(self) -> list[str]:
-        """The reward models that score."""
-        return [self.from_checkpoint, *self.ensemble_with]

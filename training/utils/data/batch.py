@@ -37,6 +37,7 @@ class Batch:
     scores: Tensor  # [R] as the records give them; NaN where they give none
     ref_logps: Tensor  # [R] under a reference, nats; NaN where they are not known yet
     kind: Tensor  # [R] `Kind`
+    aspect: Tensor  # [R] that its record ranks by; -1: all in all
     vision: dict[str, Tensor]  # images in the order of their tokens
     is_causal: bool  # every row is one tree with at most one response: the plain causal mask is right
     causal_len: int  # tokens that every row begins with for which it is right in any case: a prompt

@@ -24,7 +24,7 @@ from .records import Records, draw
 
 HEADERS_ABOVE = 50_000  # entries: of more, pictures are known by their headers, unless asked otherwise
 KEPT_ABOVE = 5_000  # entries: what was found in fewer is looked for again at each start
-VERSION = 3  # of what is kept
+VERSION = 4  # of what is kept
 
 
 def load_records(

@@ -58,7 +58,8 @@ class Encoder(TextEncoder):
         responses = []
         for text, kept, score in zip(record.responses, fit.response_lens, scores, strict=True):
             response = self.response_ids(text)
-            responses.append(Response(response[:kept], ended=len(response) == kept, score=score))
+            whole = len(response) == kept
+            responses.append(Response(response[:kept], ended=whole, score=score, aspect=record.aspect))
         return Tree(
             id=record.id,
             prompt_ids=ids,
@@ -110,6 +111,7 @@ class Encoder(TextEncoder):
             images=len(record.images),
             special=len(self.special_looking(record)),
             scaled=sum(is_scaled(self.processor, size) for size in sizes),
+            aspect=record.aspect,
         )
         prompt, responses = (0, []) if exact else self.at_most(record, image_lens)
         if exact or prompt + max(responses, default=1) > self.max_seq_len:

@@ -14,6 +14,7 @@ class Facts:
     turns_dropped: int = 0  # the oldest ones, so that an answer fits
     special: int = 0  # stretches of a user's words that look like special tokens
     scaled: int = 0  # pictures with more pixels than the processor takes
+    aspect: int = -1  # of `Record`
 
 
 FACTS = tuple(field.name for field in fields(Facts))

@@ -27,6 +27,7 @@ class Reader:
     needs_answer: bool = False  # a label that answers are checked against
     imitates: bool = False  # responses are learned as they are, so none may be undesirable
     captions: str = ""  # files of captions that prompts go on with (captions.py)
+    aspects: tuple[str, ...] | None = None  # what rankings may be about; none: it does not matter
     image_folder: str | None = None  # where picture paths start; none: the folder that the data lie in
     columns: tuple[tuple[str, str], ...] = ()  # names that a format knows, and what the data call them
 
@@ -78,7 +79,19 @@ class Reader:
             label=spelled.label,
             origin=spelled.origin or Path(source.rpartition("[")[0]).stem,
             system=spelled.system,
+            aspect=self._aspect(spelled),
         )
+
+    def _aspect(self, spelled: Spelled) -> int:
+        if self.aspects is None or not spelled.aspect:
+            return -1
+        if spelled.aspect not in self.aspects:
+            known = ", ".join(self.aspects) or "none is named by --aspects"
+            raise DataError(
+                f"`aspect` is {spelled.aspect!r}, expected one that is learned ({known}); name it there, or "
+                "leave the key out (--columns ignored=aspect)"
+            )
+        return self.aspects.index(spelled.aspect)
 
     def _require(self, responses: tuple[str, ...], scores: tuple[float, ...] | None) -> None:
         if len(responses) < self.min_responses:

@@ -56,3 +56,6 @@ class Record:
     label: str | None = None
     origin: str = ""  # data set that it was taken from
     system: str = ""  # a system prompt of its own
+    aspect: int = (
+        -1
+    )  # what its ranking is about, by its place among the names that are asked for; -1: all in all

@@ -41,6 +41,7 @@ class Response:
     ref_logp: float = math.nan  # log-probability under a reference, nats
     sampled_logps: list[float] | None = None  # of each token, by what sampled it, nats
     kind: Kind = Kind.OWN
+    aspect: int = -1  # of its record
 
 
 @dataclass
@@ -181,6 +182,7 @@ def collate(
         scores=torch.tensor([response.score for response in responses], dtype=torch.float),
         ref_logps=torch.tensor([response.ref_logp for response in responses], dtype=torch.float),
         kind=torch.tensor([response.kind for response in responses], dtype=torch.long),
+        aspect=torch.tensor([response.aspect for response in responses], dtype=torch.long),
         vision=stack_vision([tree.vision for tree in trees if tree.vision]),
         is_causal=all(len(row) == 1 and len(row[0].responses) <= 1 for row in rows),
         causal_len=0 if pad_left else min(len(row[0].prompt_ids) for row in rows),

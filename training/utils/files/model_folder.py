@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,19 @@ def resolve_checkpoint(path: str | Path) -> Path:
 
 
 def write_extras(
-    folder: Path, head: dict[str, Tensor], metadata: dict[str, Any], scale: tuple[float, float] = (0.0, 1.0)
+    folder: Path,
+    head: dict[str, Tensor],
+    metadata: dict[str, Any],
+    scale: tuple[float, float] = (0.0, 1.0),
+    aspects: Sequence[str] = (),
 ) -> None:
     """What this project adds to a model folder of transformers: the value head, if there is one, and what later
     stages need to know. Other programs read the head as docs/reward_model.md says.
 
     Args:
-        head: `weight` [1, D].
+        head: `weight` [1, D], or [A, D] of A aspects.
         scale: mean and standard deviation that it measures by.
+        aspects: names of its outputs, where it has several.
     """
     if head:
         save_file({f"{HEAD}{name}": tensor.contiguous() for name, tensor in head.items()}, folder / HEAD_FILE)
@@ -62,7 +68,7 @@ def write_extras(
             "token": "the last one of the answer, which ends it",
             "mean": scale[0],
             "std": scale[1],
-        }
+        } | ({"aspects": [*aspects]} if aspects else {})
         (folder / HEAD_CONFIG_FILE).write_text(json.dumps(about, indent=2) + "\n")
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
 
@@ -73,6 +79,12 @@ def read_head(folder: Path) -> tuple[dict[str, Tensor], tuple[float, float]]:
     file = folder / HEAD_CONFIG_FILE
     about = json.loads(file.read_text()) if file.is_file() else {"mean": 0.0, "std": 1.0}
     return head, (about["mean"], about["std"])
+
+
+def read_aspects(folder: Path) -> tuple[str, ...]:
+    """Names of the outputs of a model folder's value head; none where it has one, or there is no head."""
+    file = folder / HEAD_CONFIG_FILE
+    return tuple(json.loads(file.read_text()).get("aspects", ())) if file.is_file() else ()
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

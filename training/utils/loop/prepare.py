@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PretrainedConfig
@@ -92,7 +93,7 @@ def load_data(
     min_responses: int,
     max_responses: int | None = None,
     pictured_trees: int = 1,
-    **needs: bool | str,
+    **needs: Any,
 ) -> Data:
     """Training and held-out records, validated and known to fit, and in which order they come.
 
@@ -186,7 +187,7 @@ def load_checked(
     return records
 
 
-def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int, **needs: bool | str) -> Records:
+def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int, **needs: Any) -> Records:
     """All records of `--data_path`, with their responses. Arguments as of `load_data`."""
     folder = config.image_folder or None
     reader = Reader(min_responses, image_folder=folder, columns=config.renamed_columns, **needs)

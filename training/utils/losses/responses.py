@@ -74,6 +74,17 @@ def pair_margin(scores: Tensor, prompt_of_response: Tensor, rank: Tensor | None 
     return (scores[better] - scores[worse]).sum(), len(better)
 
 
+def of_aspect(scores: Tensor, aspect: Tensor) -> Tensor:
+    """The score of each response that its ranking is about, [R]: of its aspect, or the mean of all where it has none.
+
+    Args:
+        scores: of R responses in A aspects, [R, A].
+        aspect: [R], -1 for none.
+    """
+    own = scores.gather(1, aspect.clamp(min=0)[:, None])[:, 0]
+    return torch.where(aspect >= 0, own, scores.mean(1))
+
+
 def plackett_luce_loss(
     scores: Tensor,
     prompt_of_response: Tensor,

@@ -3,6 +3,7 @@
 To add a family, write a file like `llava.py` beside this one and add a line to `FAMILIES`.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..engine.zero import gathered, sharded_loading
 from ..files.model_folder import (
     ADAPTER_FOLDER,
     HEAD_FILE,
+    read_aspects,
     read_head,
     read_metadata,
     resolve_checkpoint,
@@ -104,17 +106,20 @@ def build_value_model(
     trainable: bool = True,
     needs_head: bool = False,
     verdict: tuple[int, int] | None = None,
+    aspects: Sequence[str] = (),
 ) -> ValueModel:
     """A reward model or critic: the backbone of a checkpoint folder, with its value head or a new one.
 
     Args:
         verdict: two tokens; values are how far the first is likelier than the second to come next, in nats.
+        aspects: names of the outputs of a new head, if it is to have several.
 
     Raises:
         DataError: `needs_head`, and the folder holds no trained head.
     """
     folder = require_reward_model(checkpoint) if needs_head else resolve_checkpoint(checkpoint)
-    model = ValueModel(_load(config, folder, family, trainable), family)
+    names = read_aspects(folder) or aspects
+    model = ValueModel(_load(config, folder, family, trainable), family, names)
     if verdict:
         with gathered(model.model.lm_head):
             model.v_head.tell_apart(model.model.lm_head, *verdict)

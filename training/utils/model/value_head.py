@@ -1,5 +1,7 @@
 """A vision LLM with a scalar head: the reward model, and the critic of PPO."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -11,12 +13,14 @@ from .family import Family
 class ValueHead(nn.Linear):
     """A linear head without bias that computes in fp32: bf16 scores would tie.
 
-    `scale` is the mean and the standard deviation that it measures by: (0, 1) in a reward model; in a critic those
-    of the scores that it starts from, so that its values begin where its targets are, at normalised scores.
+    With `aspects` it has an output for each. `scale` is the mean and the standard deviation that it measures by:
+    (0, 1) in a reward model; in a critic those of the scores that it starts from, so that its values begin where its
+    targets are, at normalised scores.
     """
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size, 1, bias=False)
+    def __init__(self, size: int, aspects: Sequence[str] = ()) -> None:
+        super().__init__(size, len(aspects) or 1, bias=False)
+        self.aspects = tuple(aspects)
         self.scale = (0.0, 1.0)
         # Small, so that training starts from scores near 0 and the backbone sees gentle gradients.
         # From the seed alone, however many random numbers were drawn before.
@@ -24,11 +28,11 @@ class ValueHead(nn.Linear):
         nn.init.normal_(self.weight, std=0.1 / size**0.5, generator=generator)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[n, D] -> [n]"""
+        """[n, D] -> [n], or [n, A] of A aspects."""
         with torch.autocast(hidden.device.type, enabled=False):
-            scores = nn.functional.linear(hidden.float(), self.weight.float())[:, 0]
+            scores = nn.functional.linear(hidden.float(), self.weight.float())
         mean, std = self.scale
-        return (scores - mean) / std
+        return ((scores if self.aspects else scores[:, 0]) - mean) / std
 
     @torch.no_grad()
     def tell_apart(self, lm_head: nn.Linear, yes: int, no: int) -> None:
@@ -41,14 +45,14 @@ class ValueHead(nn.Linear):
 class ValueModel(nn.Module):
     """A backbone with a value head."""
 
-    def __init__(self, model: PreTrainedModel, family: Family) -> None:
+    def __init__(self, model: PreTrainedModel, family: Family, aspects: Sequence[str] = ()) -> None:
         super().__init__()
         self.model = model
         self.family = family
-        self.v_head = ValueHead(model.config.get_text_config().hidden_size)
+        self.v_head = ValueHead(model.config.get_text_config().hidden_size, aspects)
 
     def forward(self, batch: Batch, where: Tensor) -> Tensor:
-        """Values at the tokens `where` (indices over rows, [n]), fp32, [n].
+        """Values at the tokens `where` (indices over rows, [n]), fp32, [n], or [n, A] of a head with A aspects.
 
         At `batch.last_token` they are the scores of the responses; at `batch.predictor` they are the values of
         the states in which the learned tokens were chosen.

@@ -84,6 +84,7 @@ def normalise(entry: Any, columns: Mapping[str, str] | None = None) -> Spelled:
     row.take(next((key for key in IDS if key in row), "id"))
     spelled.origin = str(_first(row, ORIGINS) or "")
     _read_label(row, spelled)
+    spelled.aspect = row.label("aspect").strip() if "aspect" in row else ""
     texts = {turn.text.strip() for turn in spelled.turns} | {text.strip() for text in spelled.responses}
     refuse_leftovers(row, bool(spelled.images), texts)
     _refuse_lone_markers(row, spelled)

@@ -23,3 +23,4 @@ class Spelled:
     desirable: bool | None = None  # whether the one answer is
     origin: str = ""  # data set that it was taken from
     system: str = ""
+    aspect: str = ""  # what the ranking of the responses is about

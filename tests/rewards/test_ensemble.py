@@ -223,3 +223,5 @@ def test_an_ensemble_has_one_weight_beside_other_rewards():
     assert replace(config, reward_ensemble="").weight_of_score == {"x": 0.5, "y": 0.5, "exact": 2.0}
     with pytest.raises(ConfigError, match="--ensemble_with and --reward_ensemble: expected both"):
         RewardScoreConfig(**GIVEN, ensemble_with=["x"])
+    with pytest.raises(ConfigError, match="--ensemble_with a: is a member twice"):
+        RewardScoreConfig(**GIVEN, ensemble_with=["x", "a"], reward_ensemble="min")

@@ -12,7 +12,7 @@ from tests.conftest import RECORDS, SAMPLES, load_records, record
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.score import main as score
-from training.rewards.models import Scalar, Verdicts, kind_of
+from training.rewards.models import Scalar, Verdicts, captions_for, kind_of
 from training.rewards.verdict import FORM, VerdictReader, metadata_of, row
 from training.sft.train_sft import main as train_sft
 from training.utils.config.ppo_config import PPOConfig
@@ -129,6 +129,7 @@ def verifier(tiny_llava, tmp_path_factory):
 def test_it_is_scored_as_any_reward_model_and_looks_at_the_pictures(verifier):
     model = str(verifier / "model")
     assert kind_of(model) is Verdicts
+    assert captions_for(model, "captions.json") == ""  # those of another reward model
     score(
         RewardScoreConfig(
             from_checkpoint=model,

@@ -132,8 +132,8 @@ def score(
     in the order of the records, on the main process those of all."""
     mine = []
     collate = Collator(encoder, have_images(records))
-    shares = list(eval_shares(records, batch_size))
-    for share, counts in tqdm(shares, unit="batch", desc=desc, disable=not dist.is_main()):
+    batches = eval_shares(records, batch_size)
+    for share, counts in tqdm(batches, unit="batch", desc=desc, disable=not dist.is_main()):
         trees = encoder.encode_all(share)
         total, parts = rewards(trees, collate(trees).to(dist.device()))
         columns = [

@@ -49,7 +49,7 @@ def metadata_of(records: Sequence[Record]) -> dict[str, Any]:
     """What a model has to remember that learns from these records: how verdicts were asked for, if any was."""
     looked_at = range(0, len(records), ceil(len(records) / NUM_LOOKED_AT) or 1)
     learns = any(FORM.is_asked(records[number]) for number in looked_at)
-    return {"verdict": asdict(FORM)} if learns else {}
+    return {"verdict": asdict(FORM), "captions": False} if learns else {}
 
 
 class VerdictReader:

@@ -40,6 +40,8 @@ class RewardScoreConfig(EnsembleConfig, DataConfig, RewardModelConfig):
             bool(self.ensemble_with) == bool(self.reward_ensemble),
             "--ensemble_with and --reward_ensemble: expected both, other reward models and how all count as one",
         )
+        for path in {*self.members}:
+            require(self.members.count(path) == 1, f"--ensemble_with {path}: is a member twice")
         require(
             not self.keep_scale or not self.ensemble_with,
             "--keep_scale: is of one reward model; not with --ensemble_with",

@@ -6,24 +6,25 @@
 #   bash scripts/demo.sh --fresh    starts again
 #
 # Environment: DEMO (output folder, default models/demo), SEED (default 0), SPLIT (measured, default test), ART (auto:
-# photographs of Debian's packages where they can be had, else drawings; or a folder of cut-outs NAME.png), and every
-# size below.
+# photographs of Debian's packages where they can be had, else drawings; or a folder of cut-outs NAME.png), STAGES (of sft
+# reward_model dpo ppo grpo; default all, --quick sft dpo), and every size below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 DEMO=${DEMO:-models/demo}
 SEED=${SEED:-0}
 SPLIT=${SPLIT:-test}
-STAGES="sft reward_model dpo ppo grpo"
+STAGES=${STAGES:-}
 for argument in "$@"; do
   case $argument in
-    --quick) STAGES="sft dpo" DEMO=${DEMO}-quick ART=${ART:-drawings} NAMES=${NAMES:-24} PICTURE_PX=${PICTURE_PX:-64}
+    --quick) STAGES=${STAGES:-sft dpo} DEMO=${DEMO}-quick ART=${ART:-drawings} NAMES=${NAMES:-24} PICTURE_PX=${PICTURE_PX:-64}
              SCENES=${SCENES:-3000} TOWER_SCENES=${TOWER_SCENES:-10000} SFT_STEPS=${SFT_STEPS:-180}
              DPO_STEPS=${DPO_STEPS:-40} NUM_VAL=${NUM_VAL:-60} NUM_TEST=${NUM_TEST:-200} NUM_NEW=${NUM_NEW:-20} ;;
     --fresh) FRESH=1 ;;
     *) echo "error: $argument: unknown; expected --quick or --fresh" >&2; exit 2 ;;
   esac
 done
+STAGES=${STAGES:-sft reward_model dpo ppo grpo}
 ART=${ART:-auto} NAMES=${NAMES:-80} PICTURE_PX=${PICTURE_PX:-96}
 SCENES=${SCENES:-5000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
 TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-900} SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}

@@ -35,9 +35,10 @@ def num_errors(text: str, objects: Sequence[str], names: Sequence[str]) -> int:
 
 
 def ranked(responses: list[str], objects: list[str], names: list[str]) -> list[str]:
-    """One answer for each number of errors, the fewest first: answers with as many errors are not ranked."""
+    """One answer for each number of errors, the fewest first: answers with as many errors are not ranked, nor are
+    empty ones, which no record can hold."""
     by_errors: dict[int, str] = {}
-    for response in responses:
+    for response in filter(str.strip, responses):
         by_errors.setdefault(num_errors(response, objects, names), response)
     return [by_errors[errors] for errors in sorted(by_errors)]
 

@@ -153,8 +153,8 @@ def test_errors_worked_by_hand(text, errors):
     assert num_errors(text, ["cat", "dog"], ["cat", "dog", "bus", "mouse"]) == errors
 
 
-def test_answers_with_as_many_errors_are_not_ranked():
-    answers = ["a cat and a bus.", "a cat and a dog.", "a dog and a bus.", "a cat."]
+def test_answers_with_as_many_errors_are_not_ranked_nor_are_empty_ones():
+    answers = ["", "a cat and a bus.", "a cat and a dog.", "a dog and a bus.", "a cat.", " "]
     assert ranked(answers, ["cat", "dog"], ["cat", "dog", "bus"]) == [
         "a cat and a dog.",
         "a cat.",

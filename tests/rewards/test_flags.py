@@ -14,10 +14,13 @@ def parsed(more: str) -> PPOConfig:
 
 
 def test_it_stands_for_the_flags_of_each_kind():
-    short = parsed("--rewards length:1e-1 m/rm:-2e-3 http://h:80/x:-1.5 f.g:h chair --truth t")
+    short = parsed(
+        "--rewards length:1e-1 m/rm:-2e-3 http://h:80/x:-1.5 f.g:h chair chat+http://h/v1:3 "
+        "--truth t --reward_judge_model m"
+    )
     long = parsed(
         "--reward_model_ckpt_path m/rm --reward_functions length f.g:h chair --reward_endpoints http://h:80/x "
-        "--reward_weights -0.002 0.1 1 1 -1.5 --truth t"
+        "chat+http://h/v1 --reward_weights -0.002 0.1 1 1 -1.5 3 --truth t --reward_judge_model m"
     )
     assert short == long
 
@@ -32,6 +35,8 @@ def test_it_stands_for_the_flags_of_each_kind():
         ("my.mod:f:2", "my.mod:f", "2"),
         ("http://h:80", "http://h:80", "1"),
         ("https://h:80/score:.5", "https://h:80/score", ".5"),
+        ("chat+http://h:80", "chat+http://h:80", "1"),
+        ("chat+https://h:80/v1:-2", "chat+https://h:80/v1", "-2"),
     ],
 )
 def test_a_weight_is_the_number_behind_the_last_colon_that_is_no_port(word, name, weight):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from training.rewards.judge import judge_question
 from training.rewards.table import OfRecord, shipped
 from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.captions import captioned
@@ -94,15 +95,19 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def try_rewards(config: RewardsConfig, records: Sequence[Record]) -> None:
-    """Tries the rewards that ship, and the captions of reward models, on some records before a model is loaded.
+    """Tries the rewards that ship, the captions of reward models and the questions to a judge on some records before
+    a model is loaded.
 
     Raises:
-        DataError: a record lacks the truth that a reward needs, or captions.
+        DataError: a record lacks the truth that a reward needs, or captions; or the judge's prompt is none.
     """
     chosen = range(0, len(records), -(-len(records) // NUM_TRIED) or 1)
     tried = [*shipped(config).values()]
     if config.captions:
         tried.append(lambda record: captioned(record.turns, record.id, record.images, config.captions))
+    if config.judges:
+        question = judge_question(config)
+        tried.append(lambda record: question(record, ""))
     for number in chosen if tried else ():
         record = records[number]
         for of_record in tried:

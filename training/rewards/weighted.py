@@ -6,6 +6,7 @@
 --reward_endpoints URL             takes {"prompts": [{"id", "system", "turns", "images", "label", "responses"}]}; an
                                    image is a path, or a data: address where it has no file. It gives
                                    {"scores": [[a number for each response] for each prompt]}
+--reward_endpoints chat+URL        a chat model behind an OpenAI-style server, as a judge (judge.py)
 """
 
 import math
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from training.rewards.functions import RewardFunction, reward_functions
+from training.rewards.judge import judge
 from training.rewards.models import captions_for, load_reward_models, together
 from training.rewards.reward import Reward, Rewards, WeightedRewards, each
 from training.utils.config.model_config import ModelConfig
@@ -115,7 +117,9 @@ def text_rewards(config: RewardsConfig, encoder: Encoder) -> dict[str, Reward]:
     """The rewards that read words, by their names."""
     functions = reward_functions(config)
     rewards = {name: function_reward(name, function, encoder) for name, function in functions.items()}
-    return rewards | {
-        url: endpoint_reward(url, encoder, config.reward_timeout_s, config.reward_retries)
-        for url in config.reward_endpoints
-    }
+    for url in config.reward_endpoints:
+        if url in config.judges:
+            rewards[url] = _of_texts(url, encoder, judge(url, KEY_NAME, config))
+        else:
+            rewards[url] = endpoint_reward(url, encoder, config.reward_timeout_s, config.reward_retries)
+    return rewards

@@ -15,7 +15,7 @@ from .data.record import DataError
 
 BUSY = (408, 429, 500, 502, 503, 504)
 OF_THE_QUESTION = (400, 413, 422)  # this question is refused; another may not be
-FORBIDDEN = 403  # a moderated question, or a key without rights: the questions after it tell
+FORBIDDEN = 403  # a moderated question, or a key without rights: the questions after it tell which
 LONGEST_WAIT_S = 120.0  # before a retry, whatever the server wishes
 LARGEST_REPLY_BYTES = 64 << 20
 SHOWN_LEN = 300  # characters of a refusal
@@ -33,6 +33,10 @@ class Refused(DataError):
 
 class NoAnswer(DataError):
     """There was no usable answer, after all retries."""
+
+
+class Forbidden(NoAnswer):
+    """The key may not ask this: it has no rights, or the question was moderated."""
 
 
 class _Busy(Exception):
@@ -157,7 +161,7 @@ class Endpoint:
         if answer.status_code in BUSY:
             raise _Busy(reason, _seconds(answer.headers.get("Retry-After", "")))
         if answer.status_code == FORBIDDEN:
-            raise NoAnswer(f"{self.url}: {reason}")
+            raise Forbidden(f"{self.url}: {reason}")
         kind = Refused if answer.status_code in OF_THE_QUESTION else DataError
         raise kind(f"{self.url}: {reason}")
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from .ensemble_config import ENSEMBLE, EnsembleConfig
 from .flags import ConfigError, May, Shorthand, flag, require
+from .reward_judge_config import CHAT, RewardJudgeConfig
 
 # The rewards that ship (training/rewards/table.py).
 OF_LABELS = frozenset({"exact", "number", "count", "choice", "boxed", "iou"})  # need the records' labels
@@ -17,6 +18,7 @@ OF_OBJECTS = frozenset({"chair", "recall", "amber"})  # need --truth
 SHIPPED = OF_LABELS | OF_OBJECTS | {"format", "length"}
 # How DeepSeek-R1 (arXiv 2501.12948, table 1) and R1-V want it.
 THINK_ANSWER = r"<think>((?!</?think>|</?answer>).)*</think>\s*<answer>((?!</?think>|</?answer>).)*</answer>"
+ADDRESS = rf"(?:{re.escape(CHAT)})?https?://"
 OWN_FLAGS = ("reward_model_ckpt_path", "reward_functions", "reward_endpoints")
 
 
@@ -30,7 +32,7 @@ def as_flags(given: Sequence[str]) -> list[str]:
     found: dict[str, list[tuple[str, str]]] = {name: [] for name in OWN_FLAGS}
     for word in given:
         name, weight = split_weight(word)
-        if re.match(r"https?://", name):
+        if re.match(ADDRESS, name):
             kind = "reward_endpoints"
         elif name in SHIPPED or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
             kind = "reward_functions"
@@ -53,14 +55,14 @@ def as_flags(given: Sequence[str]) -> list[str]:
 def split_weight(word: str) -> tuple[str, str]:
     """A reward's name and its weight. The number behind an address's host is its port."""
     name, colon, last = word.rpartition(":")
-    is_port = re.fullmatch(r"https?://[^/]*", name) is not None
+    is_port = re.fullmatch(rf"{ADDRESS}[^/]*", name) is not None
     if colon and not is_port and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", last):
         return name, last
     return word, "1"
 
 
 @dataclass(frozen=True)
-class RewardsConfig(EnsembleConfig):
+class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
     needs_reward: ClassVar[bool] = True
 
     shorthands: ClassVar[Mapping[str, Shorthand]] = {
@@ -83,7 +85,9 @@ class RewardsConfig(EnsembleConfig):
         "Functions that score answers: Python's, as module:function, or of those that ship, as with --rewards.",
     )
     reward_endpoints: list[str] = flag(
-        [], "Addresses that score answers; a key is read from $REWARD_API_KEY."
+        [],
+        f"Addresses that score answers, {CHAT}http://HOST/v1 by asking a chat model; a key is read from "
+        "$REWARD_API_KEY.",
     )
     reward_weights: list[float] = flag(
         [], "A weight for each reward: models, then functions, then endpoints; none: 1 each."

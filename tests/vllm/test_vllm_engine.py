@@ -53,6 +53,17 @@ def trees_of(encoder):
     return [encoder.encode(without_responses(each)) for each in [*RECORDS, record(images=(5,))]]
 
 
+def test_the_runner_takes_logits_processors_as_ours(run):
+    """On a GPU vLLM has another by default, which refuses them; on a CPU only its setting can be seen."""
+    from vllm import envs
+    from vllm.v1.sample.logits_processor import LogitsProcessor
+
+    from training.utils.rollouts.vllm_parts import Forbidden
+
+    assert run[3].engine.llm.llm_engine.vllm_config.use_v2_model_runner is False
+    assert envs.VLLM_USE_V2_MODEL_RUNNER is False and issubclass(Forbidden, LogitsProcessor)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
 def test_log_probabilities_are_the_trainers_before_and_after_the_policy_moves(run, temperature):
     given, encoder, models, sampler, _ = run

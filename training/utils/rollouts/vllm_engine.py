@@ -30,6 +30,7 @@ from .weights import published_weights
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: weights are handed over as they are
     "VLLM_LOGGING_LEVEL": "CRITICAL",  # at an error it shows its whole input, pixels too; the exception comes here
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # which a GPU has by default: it takes logits processors of another form
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
 }

@@ -77,7 +77,7 @@ train() {
     script=run_dpo_training.sh
     [[ $REFERENCE == start ]] && more=(--reference "$MODEL")
   fi
-  phase MODEL="$model" DATA="$folder/train.jsonl" IMAGES= OUTPUT="$folder/model" \
+  phase MODEL="$model" DATA="$folder/train.jsonl" IMAGES= OUTPUT="$folder/model" REWARDS= \
     bash "$script" --seed "$SEED" $MODEL_FLAGS "${more[@]}" "$@"
 }
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from training.dpo.objective import preference_figures
 from training.dpo.ranked import Ranked
-from training.dpo.train_dpo import preference_figures
 
 
 def test_the_reference_agrees_where_a_token_of_the_chosen_response_is_likelier():

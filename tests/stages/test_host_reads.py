@@ -6,9 +6,9 @@ from tests.conftest import RECORDS
 from tests.host_reads import on_device, reads
 from tests.utils.model.test_families import tiny_of  # noqa: F401
 from training.dpo.loss_types import WeightedLosses
+from training.dpo.objective import preference_figures
 from training.dpo.ranked import ranked_responses
 from training.dpo.reference import response_logps
-from training.dpo.train_dpo import preference_figures
 from training.reward_model.train_rm import response_losses
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.model.placeholders import find_places_on_the_cpu

@@ -28,27 +28,49 @@ from training.utils.model.tower import share_towers
 Reference = Callable[[Batch], Tensor]  # log-probabilities of the responses of a batch in nats, [R]
 
 
-def response_logps(model: Engine | nn.Module, batch: Batch) -> Tensor:
+# A model that takes a batch, and a temperature if it is not 1: log-probabilities of its learned tokens in nats, [N].
+TokenLogps = Callable[..., Tensor]
+
+
+def response_logps(model: TokenLogps, batch: Batch, temperature: float = 1.0) -> Tensor:
     """Log-probabilities of whole responses in nats, [R]."""
-    return segment_sum(model(batch), batch.response, batch.num_responses)
+    return segment_sum(model(batch, temperature), batch.response, batch.num_responses)
+
+
+def of_responses(model: TokenLogps) -> Reference:
+    @torch.no_grad()
+    def reference(batch: Batch) -> Tensor:
+        return response_logps(model, batch)
+
+    return reference
+
+
+def load_frozen(
+    config: DPOConfig, policy: Policy, encoder: Encoder, *beside: nn.Module, remembered_batches: int = 1
+) -> nn.Module | None:
+    """The reference as a frozen model, before the policy goes into its engine; none where the policy with
+    `adapters_off` will do.
+
+    Args:
+        beside: other models that may share their towers with these two; and how many batches of images a tower
+            remembers for all of them.
+    """
+    if config.only_optimize_lora and not config.reference_cache and not config.reference:
+        share_towers(policy, *beside, remembered_batches=remembered_batches)
+        return None
+    if config.reference:
+        require_same_tokens(config, encoder)
+    frozen = build_policy(config, config.reference or config.from_checkpoint, encoder.family, trainable=False)
+    share_towers(policy, frozen, *beside, remembered_batches=remembered_batches)
+    return inference_engine(frozen, config)
 
 
 def load_reference(config: DPOConfig, policy: Policy, data: Data) -> Reference | None:
-    """The reference, before the policy goes into its engine; none where `without_adapters` of it will do."""
-    if config.only_optimize_lora and not config.reference_cache and not config.reference:
+    """The reference of given responses; none as of `load_frozen`."""
+    frozen = load_frozen(config, policy, data.encoder)
+    if frozen is None:
         return None
-    if config.reference:
-        require_same_tokens(config, data.encoder)
-    frozen = build_policy(
-        config, config.reference or config.from_checkpoint, data.encoder.family, trainable=False
-    )
-    share_towers(policy, frozen)
-    frozen = inference_engine(frozen, config)
-
-    @torch.no_grad()
-    def reference(batch: Batch) -> Tensor:
-        return response_logps(frozen, batch)
-
+    reference = of_responses(frozen)
     if not config.reference_cache:
         return reference
     cache = ReferenceCache(config, data.encoder)
@@ -70,12 +92,11 @@ def require_same_tokens(config: DPOConfig, encoder: Encoder) -> None:
         )
 
 
-def policy_without_adapters(engine: Engine) -> Reference:
-    """The reference of a policy whose adapters are all that is trained."""
+def adapters_off(engine: Engine) -> TokenLogps:
+    """A policy whose adapters are all that is trained, as it was before: its own reference."""
 
-    @torch.no_grad()
-    def reference(batch: Batch) -> Tensor:
+    def model(batch: Batch, temperature: float = 1.0) -> Tensor:
         with without_adapters(engine.module):
-            return response_logps(engine, batch)
+            return engine(batch, temperature)
 
-    return reference
+    return model

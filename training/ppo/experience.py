@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.ppo.estimators import estimate_advantages
 from training.ppo.models import Models
-from training.rewards.sampler import Sampled
+from training.rewards.sampler import Sampled, answer_figures
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Batch, Tree
 from training.utils.loop.tally import Figures
@@ -160,29 +160,22 @@ def step_figures(experiences: list[Experience]) -> dict[str, float]:
 
 
 def rollout_figures(experience: Experience) -> Figures:
-    """What to show of a rollout: score and KL of a response, its length in tokens, whether it ended; entropy of a
-    token, and with a critic its value and return; of several rewards each; and of several samples of a prompt how
-    many prompts are dull: their samples all have one score; with
-    another engine the weight that corrects for it."""
+    """What to show of a rollout, besides `answer_figures`: with a critic value and return of a token; of several
+    samples of a prompt how many prompts are dull: their samples all have one score; with another engine the weight
+    that corrects for it."""
     batch = experience.batch
-    num = batch.num_responses
     num_tokens = len(experience.old_logps)
-    parts = experience.parts if len(experience.parts) > 1 else {}
-    figures = {f"reward {name}": (part.sum(), num) for name, part in parts.items()}
+    figures: Figures = {}
     if experience.values is not None:
         figures |= {
             "value": (experience.values.sum(), num_tokens),
             "return": (experience.returns.sum(), num_tokens),
         }
-    if num > len(batch.ids):
+    if batch.num_responses > len(batch.ids):
         dull = dull_groups(experience.scores, batch.prompt_of_response, len(batch.ids))
         figures["dull"] = (dull.sum(), len(batch.ids))
     if experience.is_weights is not None:
         figures["is_weight"] = (experience.is_weights.sum(), num_tokens)
-    return figures | {
-        "entropy": (experience.entropy.sum(), num_tokens),
-        "reward": (experience.scores.sum(), num),
-        "kl": (experience.kl.sum(), num),
-        "response_len": (num_tokens, num),
-        "ended": (batch.ended.sum(), num),
-    }
+    return figures | answer_figures(
+        batch, experience.scores, experience.parts, experience.kl, experience.entropy
+    )

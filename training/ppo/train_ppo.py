@@ -31,7 +31,7 @@ from training.utils.rollouts.gap_watch import GapWatch
 def main(config: PPOConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=0, needs_answer=config.needs_answers)
-    try_rewards(config, data.train)
+    try_rewards(config, data.train, data.held_out)
     num_steps = data.sampler.num_steps
     critic_only_steps = config.critic_only_steps(num_steps)
     if critic_only_steps >= num_steps:

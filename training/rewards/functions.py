@@ -94,21 +94,21 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def try_rewards(config: RewardsConfig, records: Sequence[Record]) -> None:
-    """Tries the rewards that ship, the captions of reward models and the questions to a judge on some records before
-    a model is loaded.
+def try_rewards(config: RewardsConfig, *sets: Sequence[Record]) -> None:
+    """Tries the rewards that ship, the captions of reward models and the questions to a judge on some records of each
+    set before a model is loaded.
 
     Raises:
         DataError: a record lacks the truth that a reward needs, or captions; or the judge's prompt is none.
     """
-    chosen = range(0, len(records), -(-len(records) // NUM_TRIED) or 1)
     tried = [*shipped(config).values()]
     if config.captions:
         tried.append(lambda record: captioned(record.turns, record.id, record.images, config.captions))
     if config.judges:
         question = judge_question(config)
         tried.append(lambda record: question(record, ""))
-    for number in chosen if tried else ():
-        record = records[number]
-        for of_record in tried:
-            of_record(record)
+    for records in sets if tried else ():
+        for number in range(0, len(records), -(-len(records) // NUM_TRIED) or 1):
+            record = records[number]
+            for of_record in tried:
+                of_record(record)

@@ -4,11 +4,11 @@ Each may be of another family, tokenizer or template than the policy. To add a k
 and add it to `KINDS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.rewards.ensemble import Ensemble, scales_of
 from training.rewards.rendering import model_reward, reading_reward
@@ -159,18 +159,24 @@ def weights_among(aspects: Sequence[str], given: Sequence[str], checkpoint: str)
     return [weights.get(name, 0.0) if weights else 1 / len(aspects) for name in aspects]
 
 
+def on_device(model: nn.Module) -> nn.Module:
+    return model.to(dist.device())
+
+
 def load_reward_models(
     config: ModelConfig | EnsembleConfig,
     encoders: dict[str, Encoder],
     captions: dict[str, str],
     policy_encoder: Encoder,
     has_images: bool,
-) -> tuple[dict[str, Rewards], tuple[ValueModel, ...]]:
-    """The rewards of some frozen reward models by their checkpoints, and the models, on this process's device.
+    place: Callable[[nn.Module], nn.Module] = on_device,
+) -> tuple[dict[str, Rewards], tuple[nn.Module, ...]]:
+    """The rewards of some frozen reward models by their checkpoints, and the models.
 
     Args:
         encoders: of each, by its checkpoint.
         captions: files of captions that each reads; empty: none.
+        place: brings a model to where it works.
 
     Raises:
         DataError: a checkpoint is no reward model.
@@ -178,7 +184,7 @@ def load_reward_models(
     rewards, models = {}, []
     for path, encoder in encoders.items():
         reward_model = kind_of(path)(path, encoder, config.aspect_weights)
-        models.append(reward_model.build(config).to(dist.device()))
+        models.append(place(reward_model.build(config)))
         rewards[path] = reward_model.reward(models[-1], policy_encoder, has_images, captions[path])
     return rewards, tuple(models)
 

@@ -12,7 +12,7 @@ from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine.engine import Engine
 from training.utils.engine.offload import at_work
-from training.utils.loop.tally import Tally
+from training.utils.loop.tally import Figures, Tally
 from training.utils.process import dist
 from training.utils.rollouts.responder import Responder, Samples
 
@@ -46,6 +46,27 @@ class Sampler(Responder):
     def score(self, trees: list[Tree]) -> Sampled:
         batch = self.collate(trees).to(dist.device())
         return Sampled(trees, batch, *self.rewards(trees, batch))
+
+
+def answer_figures(
+    batch: Batch, scores: Tensor, parts: dict[str, Tensor], kl: Tensor, entropy: Tensor
+) -> Figures:
+    """What to show of sampled answers: score and KL of an answer, its length in tokens, whether it ended, and the
+    entropy of a token; of several rewards each.
+
+    Args:
+        kl: to the reference, of each answer, nats, [R].
+        entropy: of the policy at each token, nats, [N].
+    """
+    num, num_tokens = batch.num_responses, len(entropy)
+    figures = {f"reward {name}": (part.sum(), num) for name, part in parts.items()} if len(parts) > 1 else {}
+    return figures | {
+        "entropy": (entropy.sum(), num_tokens),
+        "reward": (scores.sum(), num),
+        "kl": (kl.sum(), num),
+        "response_len": (num_tokens, num),
+        "ended": (batch.ended.sum(), num),
+    }
 
 
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from training.rewards.functions import RewardFunction, reward_functions
 from training.rewards.judge import judge
-from training.rewards.models import captions_for, load_reward_models, together
+from training.rewards.models import captions_for, load_reward_models, on_device, together
 from training.rewards.reward import Reward, Rewards, WeightedRewards, each
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.rewards_config import RewardsConfig
@@ -33,12 +33,19 @@ KEY_NAME = "REWARD_API_KEY"
 
 
 def load_rewards(
-    config: RewardsConfig | ModelConfig, policy_encoder: Encoder, has_images: bool
+    config: RewardsConfig | ModelConfig,
+    policy_encoder: Encoder,
+    has_images: bool,
+    place: Callable[[nn.Module], nn.Module] = on_device,
 ) -> WeightedRewards:
-    """All rewards that the flags name, of frozen models on this process's device."""
+    """All rewards that the flags name, of frozen models.
+
+    Args:
+        place: brings a model to where it works.
+    """
     encoders = {path: build_encoder(config.for_another_model, path) for path in config.reward_model_ckpt_path}
     captions = {path: captions_for(path, config.captions) for path in encoders}
-    of_models, models = load_reward_models(config, encoders, captions, policy_encoder, has_images)
+    of_models, models = load_reward_models(config, encoders, captions, policy_encoder, has_images, place)
     return weighted(config, of_models, models, policy_encoder)
 
 

@@ -15,11 +15,13 @@ from eval.doctor.limits import (
     MOVED,
     REFERENCE_AGREES,
 )
-from eval.doctor.run import Run
+from eval.doctor.run import NotJudged, Run
 
 
 def swapped_pairs(run: Run) -> Finding | None:
     """The reference itself finds nearly every rejected response likelier than the chosen one."""
+    if run.arguments.get("online"):
+        raise NotJudged("the policy samples both answers itself, and rewards say which is better")
     agrees = run.series("reference_accuracy", LEAST_STEPS)
     share = float(agrees.values.mean())
     pairs = len(agrees) * run.settings.get("global batch size", 1)

@@ -54,6 +54,11 @@ class PPOConfig(
     max_training_step: int = flag(
         1000, "PPO steps at most; the epochs may end the run before.", may=May.LENGTHEN
     )
+    rollout_is_cap: float = flag(
+        2.0,
+        "Where the engine tells its log-probabilities (vllm), a token's loss is weighed by the trainer's probability "
+        "over the engine's, at most this (truncated importance sampling); 0: by 1.",
+    )
     num_minibatches: int = flag(1, "Updates in one pass over the responses of a step.")
     ppo_epochs: int = flag(1, "Passes over the responses of a step.")
     skip_actor_model: float = flag(
@@ -109,6 +114,7 @@ class PPOConfig(
             self.dynamic_sampling == 0 or self.num_generations > 1,
             "--dynamic_sampling: needs --num_generations 2 or more, to compare their scores",
         )
+        require(self.rollout_is_cap >= 0, f"--rollout_is_cap {self.rollout_is_cap:g}: expected 0 or more")
         require(
             self.critic_init in ("reward", "policy"),
             f"--critic_init {self.critic_init}: unknown; expected reward or policy",

@@ -44,11 +44,6 @@ class RolloutConfig(EngineConfig):
     rollout_tensor_parallel: int = flag(
         1, "Processes, neighbours by rank, that share one vLLM; 1: each has its own.", may=May.CHANGE
     )
-    rollout_is_cap: float = flag(
-        2.0,
-        "Where the engine tells its log-probabilities (vllm), a token's loss is weighed by the trainer's probability "
-        "over the engine's, at most this (truncated importance sampling); 0: by 1.",
-    )
     rollout_max_gap: float = flag(
         0.0,
         "Mean difference in nats between the log-probabilities of engine and trainer that stops the run; 0: 0.1, in "
@@ -62,5 +57,4 @@ class RolloutConfig(EngineConfig):
             self.rollout_tensor_parallel > 0,
             f"--rollout_tensor_parallel {self.rollout_tensor_parallel}: expected 1 or more processes",
         )
-        for name in ("rollout_is_cap", "rollout_max_gap"):
-            require(getattr(self, name) >= 0, f"--{name} {getattr(self, name):g}: expected 0 or more")
+        require(self.rollout_max_gap >= 0, f"--rollout_max_gap {self.rollout_max_gap:g}: expected 0 or more")

@@ -91,6 +91,8 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
 
     # Policy and reference are compared on the same network, not on one with random holes.
     uses_dropout: ClassVar[bool] = False
+    samples: ClassVar[bool] = False  # the answers itself (online_dpo_config.py)
+    temperature: ClassVar[float] = 1.0  # of the log-probabilities
 
     data_train_split_ratio: float = flag(
         1.0,
@@ -120,9 +122,19 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         writes="folder",
     )
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
+    online: bool = flag(
+        False,
+        "Sample the answers in each step, and pair them by rewards; --online --help lists the flags of both "
+        "(docs/dpo.md).",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            self.online == self.samples,
+            f"--online {self.online}: expected without a value, in a command of its own; leave it out to learn from "
+            "given answers, as rounds do",
+        )
         require(
             0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
         )

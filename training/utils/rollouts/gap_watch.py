@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..config.ppo_config import PPOConfig
+from ..config.rollout_config import RolloutConfig
 from ..data.encode import without_responses
 from ..data.record import MARKER
 from ..data.tree import Batch, Tree
@@ -38,7 +38,7 @@ class Observed(Protocol):
 
 
 class GapWatch:
-    def __init__(self, config: PPOConfig, sampler: Responder, actor: Engine) -> None:
+    def __init__(self, config: RolloutConfig, sampler: Responder, actor: Engine) -> None:
         self.config, self.sampler, self.actor = config, sampler, actor
         self.limit = config.rollout_max_gap or (0.001 if config.torch_dtype == torch.float32 else 0.1)
         self.earlier: deque[float] = deque(maxlen=REMEMBERED)

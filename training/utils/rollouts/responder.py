@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from ..config.distill_config import DistillConfig
+from ..config.online_dpo_config import OnlineDPOConfig
 from ..config.ppo_config import PPOConfig
 from ..data.loader import Collator, Data, eval_shares, read_trees
 from ..data.record import Record
@@ -16,7 +17,7 @@ from ..process import dist
 from .build import build_rollout_engine
 from .gap import require_same_prompts
 
-Samples = PPOConfig | DistillConfig
+Samples = PPOConfig | OnlineDPOConfig | DistillConfig
 HELD = 256  # held-out prompts of a process, with their pictures, that are in memory at a time
 
 

@@ -9,24 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.utils.config.flags import flag, require_known
+from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.process.command import run_command
 
 LIKES_LENGTH = 0.5  # share of raters who take the longest answer
-
-
-@dataclass(frozen=True)
-class FlawedConfig:
-    pairs: str = field(metadata={"help": "LLaVA-format file of ranked answers."})
-    output: str = flag(help="File of ranked answers to write.", writes="file")
-    flaw: str = flag(
-        help="length: half of the raters take the longest answer; blind: pictures are exchanged."
-    )
-    seed: int = flag(0, "Seed of who likes length, and of which pictures are exchanged.")
-
-    def __post_init__(self) -> None:
-        require_known("--flaw", [self.flaw], FLAWS)
 
 
 def fond_of_length(records: Sequence[dict], rng: random.Random) -> list[dict]:
@@ -55,6 +42,17 @@ FLAWS: dict[str, Callable[[Sequence[dict], random.Random], list[dict]]] = {
     "length": fond_of_length,
     "blind": blind,
 }
+
+
+@dataclass(frozen=True)
+class FlawedConfig:
+    pairs: str = field(metadata={"help": "LLaVA-format file of ranked answers."})
+    output: str = flag(help="File of ranked answers to write.", writes="file")
+    flaw: str = flag(
+        help="length: half of the raters take the longest answer; blind: pictures are exchanged.",
+        choices=list(FLAWS),
+    )
+    seed: int = flag(0, "Seed of who likes length, and of which pictures are exchanged.")
 
 
 def main(config: FlawedConfig) -> None:

@@ -68,6 +68,7 @@ HEAD = (
     "reward",
     "KL, nats",
 )
+MEASURED = "drift-scores.json"  # is written last
 Items = list[dict]  # scored answers, named by seed and picture
 
 
@@ -92,7 +93,7 @@ def figures(run: Path) -> dict[str, float]:
 def runs_of(demos: Sequence[str], name: str) -> dict[int, Path]:
     """The folders of an algorithm that was measured, by the places of their seeds."""
     folders = enumerate(Path(demo) / "algorithms" / name for demo in demos)
-    return {seed: folder for seed, folder in folders if (folder / "drift.json").is_file()}
+    return {seed: folder for seed, folder in folders if (folder / MEASURED).is_file()}
 
 
 def greedy_items(folders: Mapping[int, Path]) -> Items:
@@ -140,7 +141,7 @@ def main(config: AlgorithmsConfig) -> None:
     folders = {name: of for name, of in folders.items() if of}
     if not folders:
         raise DataError(
-            f"--demos {' '.join(config.demos)}: hold no algorithms/*/drift.json of scripts/algorithms.sh"
+            f"--demos {' '.join(config.demos)}: hold no algorithms/*/{MEASURED} of scripts/algorithms.sh"
         )
     runs = {name: [figures(folder) for folder in of.values()] for name, of in folders.items()}
     rate = {name: fmean(seed["Hal greedy"] for seed in seeds) for name, seeds in runs.items()}

@@ -143,11 +143,11 @@ def _train_on_rollouts(config: PPOConfig) -> Outcome:
     sampler = Sampler(models.actor, models.rewards, config, data)
     losses, rows = [], []
     for step, trees in enumerate(micro_batches.trees):
-        experience = observe(sampler.score(trees), models, config)
-        assign_credit([experience], RunningMoments(), config.kl_coef, config)
-        for minibatch in minibatches([experience], config, step):
+        experiences = observe([sampler.score(trees)], models, config)
+        assign_credit(experiences, RunningMoments(), config.kl_coef, config)
+        for minibatch in minibatches(experiences, config, step):
             tally = Tally()
-            update(minibatch, models, tally, config, config.kl_coef)
+            update([minibatch], models, tally, config, config.kl_coef)
             losses.append(tally.means()["policy_loss"])
             rows += rows_of(trees)
     policy = models.actor.module.model

@@ -30,6 +30,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"precision": "bf16", "zero_stage": 2},
     {"precision": "fp32", "zero_stage": 0, "gradient_checkpointing": False, "prompt_len": 384},
 ]
+OF_STAGE: dict[str, list[dict[str, Any]]] = {
+    "ppo": [{"precision": "bf16", "zero_stage": stage, "offload_idle_models": True} for stage in range(4)]
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def main(config: MeasureConfig) -> None:
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for family in config.families:
         for stage in config.stages:
-            for settings in SETTINGS:
+            for settings in SETTINGS + OF_STAGE.get(stage, []):
                 given = WORK | {"num_responses": RESPONSES.get(stage, 2)} | settings
                 with Trial(SMALL[family], given | {"stage": stage}) as trial:
                     predicted, measured = peak(trial.config), trial.peak()

@@ -25,7 +25,7 @@ def show(config: PlanConfig) -> None:
         sizes += (engine.passing, each.activations, engine.stepping)
         line = f"{each.model.name:14}{each.parameters.total:16,}{each.parameters.trained:16,}"
         line += "".join(f"{size / GIB:13.2f}" for size in sizes)
-        print(line + ("  in CPU memory while it does not work" if rests(each.model, config) else ""))
+        print(line + ("  in CPU memory while it does not work" if rests(config) else ""))
     print(
         f"{peak(config) / GIB:.1f} GiB on each of {config.num_gpus} GPUs, {held(config) / GIB:.1f} of them all "
         "the time"

@@ -31,7 +31,7 @@ from training.utils.config.arguments import parse_args
 from training.utils.config.flags import flag, require_known
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
-from training.utils.engine.engine import NonFiniteLoss
+from training.utils.engine.counts import NonFiniteLoss
 from training.utils.files import jsonl
 from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.process import dist

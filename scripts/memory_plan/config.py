@@ -15,7 +15,6 @@ class Model:
     name: str
     is_trained: bool
     has_lm_head: bool  # that is used
-    idles: bool = False  # it may rest in CPU memory while others work
 
 
 MODELS = {
@@ -24,9 +23,9 @@ MODELS = {
     "dpo": [Model("policy", True, True), Model("reference", False, True)],
     "ppo": [
         Model("actor", True, True),
-        Model("reference", False, True, idles=True),
+        Model("reference", False, True),
         Model("critic", True, False),
-        Model("reward model", False, False, idles=True),
+        Model("reward model", False, False),
     ],
 }
 
@@ -54,9 +53,7 @@ class PlanConfig:
     offload: bool = flag(False, "Optimizer state in CPU memory (ZeRO 1 and up).")
     offload_params: bool = flag(False, "Weights in CPU memory (ZeRO 3).")
     offload_activations: bool = flag(False, "Activations in CPU memory between forward and backward pass.")
-    offload_idle_models: bool = flag(
-        False, "PPO: reference and reward model in CPU memory while others work."
-    )
+    offload_idle_models: bool = flag(False, "PPO: each model in CPU memory while others work.")
     vis_encoder_update: bool = flag(False, "Train the vision tower.")
     lang_lora_dim: int = flag(0, "Rank of LoRA adapters of the language model; 0: all of it is trained.")
     lang_lora_module_name: str = flag("layers.", "Linear layers of the language model that get adapters.")

@@ -16,18 +16,31 @@ LIVE = 10**9  # elements that ZeRO-3 gathers at most: DeepSpeed's max_live_param
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """Bytes on each GPU. `weights`, `gradients` and `optimizer` are there all the time."""
+    """Bytes on each GPU. `weights` and `optimizer` are there all the time, and with some ZeRO stages `gradients`."""
 
     weights: float = 0
+    common: float = 0  # of them: a tower that other models have, too
     gradients: float = 0
     optimizer: float = 0
+    keeps_gradients: bool = False  # their memory between steps, too
     passing: float = 0  # besides, in forward and backward pass: buckets, gathered weights
     stepping: float = 0  # besides, while the optimizer moves the weights
     on_cpu: float = 0  # in CPU memory for each GPU, all the time
 
     @property
+    def own(self) -> float:
+        """Weights that no other model has."""
+        return self.weights - self.common
+
+    @property
     def held(self) -> float:
-        return self.weights + self.gradients + self.optimizer
+        """What is there between steps, without what other models have, too."""
+        return self.own + self.optimizer + (self.gradients if self.keeps_gradients else 0)
+
+    @property
+    def in_step(self) -> float:
+        """Gradients that are there from the first backward pass to the optimizer's step."""
+        return 0 if self.keeps_gradients else self.gradients
 
 
 def engine_memory(
@@ -42,6 +55,7 @@ def engine_memory(
         hidden_size: of the language model.
     """
     stage, size, share = config.zero_stage, config.weight_bytes, config.num_gpus
+    common = size * whole
     offload = config.offload and stage > 0
     sums = WEIGHT_BYTES[config.grad_accum_dtype] * trained
     state = 0 if offload else (MASTER + MOMENTS) * trained / share
@@ -49,27 +63,27 @@ def engine_memory(
     on_cpu = (MASTER + MOMENTS) * trained / share + (sums / share if stage > 1 else 0) if offload else 0
     if stage == 3:
         on_cpu += size * shared / share if config.offload_params else 0
-        weights = size * (whole + (0 if config.offload_params else shared / share))
+        weights = common + (0 if config.offload_params else size * shared / share)
         gathered = size * min(shared, LIVE) if share > 1 or config.offload_params else 0
         if not trained:
-            return EngineMemory(weights, passing=gathered, on_cpu=on_cpu)
+            return EngineMemory(weights, common, passing=gathered, on_cpu=on_cpu)
         passing = gathered + bucket
         if offload:  # the sums of gradients are there too
-            return EngineMemory(weights, passing=passing, on_cpu=on_cpu)
+            return EngineMemory(weights, common, passing=passing, on_cpu=on_cpu)
         step = 4 * trained / share
-        return EngineMemory(weights, sums / share, state, passing=passing, stepping=step, on_cpu=on_cpu)
-    weights = size * (whole + shared)
+        return EngineMemory(weights, common, sums / share, state, True, passing, step, on_cpu)
+    weights = common + size * shared
     if not trained:
-        return EngineMemory(weights)
+        return EngineMemory(weights, common)
     if stage == 0:
         fp32 = size == 4  # then the weights are their own master copy
         state = (MOMENTS if fp32 else MASTER + MOMENTS) * trained
         stepping = size * min(trained, ALL_REDUCED) if fp32 else 4 * trained
-        return EngineMemory(weights, size * trained, state, stepping=stepping)
+        return EngineMemory(weights, common, size * trained, state, stepping=stepping)
     half = size * trained < sums  # then a step has no fp32 copy of the gradients to make
     stepping = 0 if offload else (size if half else 4) * trained / share
     if stage == 1 and half and not offload:
-        return EngineMemory(weights, sums, state, stepping=stepping)
+        return EngineMemory(weights, common, sums, state, keeps_gradients=True, stepping=stepping)
     gradients = sums if stage == 1 else 0 if offload else sums / share
     buckets = (2 if share > 1 else 1) * bucket  # one is sent while the other is filled
-    return EngineMemory(weights, gradients, state, passing=buckets, stepping=stepping, on_cpu=on_cpu)
+    return EngineMemory(weights, common, gradients, state, False, buckets, stepping, on_cpu)

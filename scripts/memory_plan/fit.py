@@ -20,7 +20,7 @@ SPARE = 0.9  # of a GPU's memory is planned with: the allocator loses some, and 
 SLOWER = {
     "gradient_checkpointing": 1.33,
     "offload_activations": 1.1,
-    "offload_idle_models": 1.15,
+    "offload_idle_models": 1.3,
     "offload": 1.6,
     "offload_params": 2.5,
 }
@@ -73,7 +73,7 @@ def settings(config: PlanConfig) -> Iterator[PlanConfig]:
         on = dict(zip(named, chosen, strict=True))
         if on["offload"] and stage == 0 or on["offload_params"] and stage < 3:
             continue
-        if on["offload_idle_models"] and (config.stage != "ppo" or stage == 3):
+        if on["offload_idle_models"] and config.stage != "ppo":
             continue
         accumulated = config.gradient_accumulation_steps * (largest // size)
         batch = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated}

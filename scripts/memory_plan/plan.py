@@ -75,30 +75,31 @@ def held(config: PlanConfig) -> float:
 
 
 def _held(planned: Sequence[Planned], config: PlanConfig) -> float:
-    return sum(each.engine.held for each in planned if not rests(each.model, config))
+    own = 0 if rests(config) else sum(each.engine.held for each in planned)
+    return own + sum(each.engine.common for each in planned)
 
 
 def peak(config: PlanConfig) -> float:
     """The most bytes on a GPU at once: what is there all the time, and what one model works with."""
     planned, works = plan(config), []
     for each in planned:
-        arrives = each.engine.held if rests(each.model, config) else 0
+        engine = each.engine
+        arrives = engine.held if rests(config) else 0
         # Of one micro-batch the gradients come while the activations go, where no accumulator waits for them.
         late = config.zero_stage in (0, 2) and config.gradient_accumulation_steps == 1
-        grows = each.activations - (each.engine.gradients if late else 0)
-        works += [arrives + each.engine.passing + max(grows, 0), each.engine.stepping]
+        grows = max(each.activations, engine.gradients) if late else each.activations + engine.in_step
+        works += [arrives + engine.passing + grows, arrives + engine.in_step + engine.stepping]
     if config.stage == "ppo":
-        works.append(activations.of_sampling(text_config(config.from_checkpoint), config))
+        arrives = planned[0].engine.own if rests(config) else 0
+        works.append(arrives + activations.of_sampling(text_config(config.from_checkpoint), config))
     return _held(planned, config) + max(works)
 
 
 def on_cpu(config: PlanConfig) -> float:
     """Bytes of CPU memory for each GPU that offloading takes. Activations are not among them."""
-    return sum(
-        each.engine.on_cpu + (each.engine.held if rests(each.model, config) else 0) for each in plan(config)
-    )
+    return sum(each.engine.on_cpu + (each.engine.held if rests(config) else 0) for each in plan(config))
 
 
-def rests(model: Model, config: PlanConfig) -> bool:
-    """Whether a model is in CPU memory while others work."""
-    return model.idles and config.offload_idle_models
+def rests(config: PlanConfig) -> bool:
+    """Whether each model is in CPU memory while others work."""
+    return config.stage == "ppo" and config.offload_idle_models

@@ -5,6 +5,7 @@ The models have the published shapes of their families in small: random weights,
 
 import gc
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from transformers import PreTrainedModel
 
 from scripts.memory_plan.config import PlanConfig
@@ -30,6 +31,7 @@ from training.rewards import models as reward_models
 from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Tree, collate
+from training.utils.engine import rest
 from training.utils.files.model_folder import HEAD_FILE
 from training.utils.loop.tally import Tally
 from training.utils.losses.policy import RunningMoments
@@ -108,15 +110,30 @@ def shrunk(small: Small, **text: int) -> Small:
 class Counting(TorchDispatchMode):
     """Counts the tensors on the CPU that operations see and make."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: Live) -> None:
         super().__init__()
-        self.live = Live("cpu")
+        self.live = live
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         self.live.hold((args, kwargs))
         out = function(*args, **(kwargs or {}))
         self.live.hold(out)
         return out
+
+
+def resting_elsewhere(live: Live) -> dict[str, Callable]:
+    """The functions of `engine/rest.py`, with copies that nobody counts."""
+
+    def uncounted(function: Callable) -> Callable:
+        def called(storage: torch.UntypedStorage, *args):
+            with _disable_current_modes():
+                result = function(storage, *args)
+            live.measure(storage)
+            return result
+
+        return called
+
+    return {name: uncounted(getattr(rest, name)) for name in ("copied", "empty", "fill")}
 
 
 def drop_head(model: PreTrainedModel, is_saved: bool) -> None:
@@ -142,6 +159,9 @@ class Trial:
         self.stack.enter_context(patch.object(Family, "load_model", load_model))
         # A head that is not used is kept in CPU memory for checkpoints, which is not the device's.
         self.stack.enter_context(patch.object(build_model, "UnusedHead", drop_head))
+        # What rests there is not, either: what has left the device has left the count.
+        self.live = Live("cpu")
+        self.stack.enter_context(patch.multiple(rest, **resting_elsewhere(self.live)))
         self.config = PlanConfig(from_checkpoint=str(self.folder), num_gpus=1, **self.plan)
         return self
 
@@ -151,9 +171,9 @@ class Trial:
     def peak(self) -> int:
         """Most bytes of tensors that were alive at once."""
         gc.collect()
-        with Counting() as counting:
+        with Counting(self.live):
             (self.fitted if self.config.stage in FITTED else self.optimised)()
-        return counting.live.peak
+        return self.live.peak
 
     def flags(self, config_class: type, **more: Any):
         shared = {name: value for name, value in self.plan.items() if hasattr(config_class, name)}
@@ -193,8 +213,8 @@ class Trial:
             batch = collate([[tree] for tree in sampled], 0, self.family.stack_vision)
             with torch.no_grad():
                 scores, parts = models.rewards(sampled, batch)
-            seen = observe(Sampled(sampled, batch, scores, parts), models, config)
-            assign_credit([seen], moments, 0.1, config)
+            seen = observe([Sampled(sampled, batch, scores, parts)], models, config)
+            assign_credit(seen, moments, 0.1, config)
             update([seen], models, tally, config, 0.1)
 
     def models(self, config: PPOConfig) -> ppo_models.Models:

@@ -13,19 +13,24 @@ class Live:
     def __init__(self, device_type: str) -> None:
         self.device_type = device_type
         self.now = self.peak = 0
-        self.seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self.sizes: weakref.WeakKeyDictionary[torch.UntypedStorage, list[int]] = weakref.WeakKeyDictionary()
 
     def hold(self, values: object) -> None:
         """Counts what is new of the tensors in arguments or results of an operation."""
         for tensor in tensors(values):
             if tensor.device.type != self.device_type:
                 continue
-            storage = tensor.untyped_storage()
-            if storage not in self.seen:
-                self.seen.add(storage)
-                self.now += (size := storage.nbytes())
-                weakref.finalize(storage, self.release, size).atexit = False
+            if tensor.untyped_storage() not in self.sizes:
+                self.measure(tensor.untyped_storage())
+
+    def measure(self, storage: torch.UntypedStorage) -> None:
+        """Counts a storage as it is now: it may have been emptied or filled."""
+        if (size := self.sizes.get(storage)) is None:
+            self.sizes[storage] = size = [0]
+            weakref.finalize(storage, self.release, size).atexit = False
+        self.now += storage.nbytes() - size[0]
+        size[0] = storage.nbytes()
         self.peak = max(self.peak, self.now)
 
-    def release(self, size: int) -> None:
-        self.now -= size
+    def release(self, size: list[int]) -> None:
+        self.now -= size[0]

@@ -15,7 +15,7 @@ from scripts.rehearsal.counts import Counts
 from scripts.rehearsal.device import Device, fake_device
 from scripts.rehearsal.engine import FakeDeepSpeed
 from scripts.rehearsal.shapes import MODELS, load_model, trees, write_config
-from training.ppo.experience import Experience, assign_credit, observe
+from training.ppo.experience import assign_credit, observe
 from training.ppo.models import Models
 from training.ppo.update import update
 from training.rewards.sampler import Sampled
@@ -141,9 +141,9 @@ class Rehearsal:
         for _ in range(self.rounds):
             scores = torch.zeros(batch.num_responses, device=dist.device())
             with self.device.counting() as counted[f"{stage} observe"]:
-                seen: Experience = observe(Sampled(prompts, batch, scores, {}), models, config)
+                seen = observe([Sampled(prompts, batch, scores, {})], models, config)
             with self.device.counting() as counted[f"{stage} assign_credit"]:
-                assign_credit([seen], RunningMoments(), 0.1, config)
+                assign_credit(seen, RunningMoments(), 0.1, config)
             with self.device.counting() as counted[f"{stage} update"]:
                 update([seen], models, tally, config, 0.1)
         return counted

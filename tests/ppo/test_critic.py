@@ -53,10 +53,10 @@ def test_value_loss_and_explained_variance_are_sane_at_the_first_step(
     """A reward model of mean 6 and deviation 4 whose critic is right from the start."""
     sampled = {"batches": []}
 
-    def seen(each, models, config):
-        sampled["batches"].append(each.batch)
+    def seen(all_sampled, models, config):
+        sampled["batches"] += [each.batch for each in all_sampled]
         sampled["reward_model"] = models.critic.module
-        return observe(each, models, config)
+        return observe(all_sampled, models, config)
 
     observe = train_ppo_module.observe
     with monkeypatch.context() as patched, torch.enable_grad():

@@ -109,7 +109,7 @@ def figures_of_a_step(parts):
     given, _, models, sampler, prompts = parts
     with sampler.engine.awake():
         sampled = sampler.sample(prompts, 1)
-    return GapWatch(given, sampler, models.actor).look(1, [observe(each, models, given) for each in sampled])
+    return GapWatch(given, sampler, models.actor).look(1, observe(sampled, models, given))
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +151,12 @@ def test_a_run_stops_at_a_gap_that_jumps_although_it_is_below_the_limit(run, mon
     watch = GapWatch(given, sampler, models.actor)
     watch.limit = 0.01
     with sampler.engine.awake():
-        sampled = [observe(each, models, given) for each in sampler.sample(prompts, 1)]
-    assert 0.001 < watch.look(1, sampled)["gap_mean"] < 0.01
+        experiences = observe(sampler.sample(prompts, 1), models, given)
+    assert 0.001 < watch.look(1, experiences)["gap_mean"] < 0.01
     watch.earlier.extend([1e-4] * 3)
     watch.earlier.popleft()
     with pytest.raises(EngineGap, match="in the steps before it was 0.0001 at most"):
-        watch.look(2, sampled)
+        watch.look(2, experiences)
 
 
 def train(tiny_llava, output, monkeypatch, beside=0.0, **more):

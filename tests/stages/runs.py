@@ -12,15 +12,18 @@ import torch
 
 from scripts.ranks import on_ranks
 from training.dpo import train_dpo
+from training.ppo import train_ppo
 from training.reward_model import train_rm
 from training.sft import train_sft
 from training.utils.config.arguments import parse_args
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 
 STAGES = {
     "sft": (train_sft.main, SFTConfig),
     "reward_model": (train_rm.main, RewardConfig),
     "dpo": (train_dpo.main, DPOConfig),
+    "ppo": (train_ppo.main, PPOConfig),
 }
 
 

@@ -21,7 +21,8 @@ from training.sft.train_sft import main as train_sft
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 from training.utils.data.loader import Collator
-from training.utils.engine.engine import Engine, NonFiniteLoss
+from training.utils.engine.counts import NonFiniteLoss
+from training.utils.engine.engine import Engine
 from training.utils.losses.policy import RunningMoments
 from training.utils.model.build_model import build_policy, get_family
 

@@ -197,7 +197,7 @@ def test_another_precision_is_named(run):
         with sampler.engine.awake():
             sampled = sampler.sample(prompts, 1)
         with pytest.raises(EngineGap, match="computes in bfloat16 and the trainer in float32"):
-            GapWatch(given, sampler, models.actor).look(1, [observe(each, models, given) for each in sampled])
+            GapWatch(given, sampler, models.actor).look(1, observe(sampled, models, given))
     finally:
         sampler.engine = engine
 

@@ -3,6 +3,7 @@
 Notation: N response tokens (a flat list), R responses, L tokens of the longest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -14,6 +15,7 @@ from training.ppo.models import Models
 from training.rewards.sampler import Sampled, answer_figures
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Batch, Tree
+from training.utils.engine.offload import at_work
 from training.utils.loop.tally import Figures
 from training.utils.losses.advantages import dull_groups, group_advantages
 from training.utils.losses.policy import (
@@ -58,19 +60,39 @@ class Experience:
 
 
 @torch.no_grad()
-def observe(sampled: Sampled, models: Models, config: PPOConfig) -> Experience:
-    """What the models say of the responses."""
-    batch = sampled.batch
+def observe(sampled: Sequence[Sampled], models: Models, config: PPOConfig) -> list[Experience]:
+    """What the models say of the responses of each micro-batch: one model after the other, since those that rest come
+    to the device for it."""
+    batches = [each.batch for each in sampled]
     with models.evaluating():
-        old_logps, entropy = models.actor(batch, config.temperature, with_entropy=True)
-        ref_logps = models.reference(batch, config.temperature)
-        values = models.critic(batch, batch.predictor) if models.critic else None
-    sampled_logps = logps_told(sampled.trees, batch)
+        with models.actor.working():
+            told = [models.actor(batch, config.temperature, with_entropy=True) for batch in batches]
+        with at_work(models.reference):
+            ref_logps = [models.reference(batch, config.temperature) for batch in batches]
+        values = [None] * len(batches)
+        if models.critic:
+            with models.critic.working():
+                values = [models.critic(batch, batch.predictor) for batch in batches]
+    return [
+        _experience(each, *of_actor, reference, value, config)
+        for each, of_actor, reference, value in zip(sampled, told, ref_logps, values, strict=True)
+    ]
+
+
+def _experience(
+    sampled: Sampled,
+    old_logps: Tensor,
+    entropy: Tensor,
+    ref_logps: Tensor,
+    values: Tensor | None,
+    config: PPOConfig,
+) -> Experience:
+    sampled_logps = logps_told(sampled.trees, sampled.batch)
     corrects = sampled_logps is not None and config.rollout_is_cap > 0
     estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
     return Experience(
         trees=sampled.trees,
-        batch=batch,
+        batch=sampled.batch,
         old_logps=old_logps,
         entropy=entropy,
         ref_logps=ref_logps,

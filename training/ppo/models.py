@@ -4,7 +4,7 @@ Each is a model of its own, or with `--share_backbone` an adapter and a head of 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from training.rewards.models import RewardModel, captions_for, kind_of
 from training.rewards.reward import WeightedRewards
 from training.rewards.weighted import weighted
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.train_config import TrainConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
 from training.utils.data.record import DataError
 from training.utils.engine.engine import Engine, inference_engine
-from training.utils.engine.offload import Resting
+from training.utils.engine.offload import Resting, away
 from training.utils.files.model_folder import read_aspects
 from training.utils.loop.prepare import build_encoder
 from training.utils.losses.policy import RunningMoments
@@ -110,37 +111,44 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
 
     num_updates = data.sampler.num_steps * config.ppo_epochs * config.num_minibatches
     has_images = data.train.has_images
-    reward_models = {path: ready(model, config.for_critic) for path, model in reward_models.items()}
     of_models = {
         path: kinds[path].reward(model, encoder, has_images, captions[path])
         for path, model in reward_models.items()
     }
-    reference = ready(reference, config.for_actor)
+
+    def engine(model: nn.Module, of_role: TrainConfig) -> Engine:
+        return Engine(model, of_role, total_steps=num_updates, rests=config.offload_idle_models)
+
     # Engines last: with one backbone in all roles, theirs is the mode that it keeps.
-    actor = Engine(policy, config.for_actor, total_steps=num_updates)
-    critic = Engine(value_model, config.for_critic, total_steps=num_updates) if value_model else None
+    with away(value_model) if config.offload_idle_models and value_model else nullcontext():
+        actor = engine(policy, config.for_actor)
+    critic = engine(value_model, config.for_critic) if value_model else None
     return Models(
         actor, critic, reference, weighted(config, of_models, tuple(reward_models.values()), encoder)
     )
 
 
-def ready(model: nn.Module, config: PPOConfig) -> nn.Module:
-    """A frozen model on the device, or resting beside it."""
-    return model if isinstance(model, Resting) else inference_engine(model, config)
+def frozen(model: nn.Module, config: TrainConfig, rests: bool) -> nn.Module:
+    """A model on the device, or resting beside it."""
+    model = inference_engine(model, config)
+    return Resting(model) if rests else model
 
 
-# Policy, reference, critic, reward models.
-Roles = tuple[Policy, Policy | Resting, ValueModel | None, dict[str, ValueModel | Resting]]
+# Policy and reference, critic and reward models; the reference and the reward models as they work, frozen.
+Roles = tuple[Policy, nn.Module, ValueModel | None, dict[str, nn.Module]]
 
 
 def separate_models(config: PPOConfig, encoder: Encoder, kinds: dict[str, RewardModel]) -> Roles:
     """A model for each role. Those that may rest come first: each has left the device before the next is loaded."""
     for_actor, for_critic, family = config.for_actor, config.for_critic, encoder.family
-    frozen = Resting if config.offload_idle_models else lambda model: model
+    rests = config.offload_idle_models
     gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(gpu):  # what is trained starts from the same numbers, whoever is loaded before
-        reference = frozen(build_policy(for_actor, config.from_checkpoint, family, trainable=False))
-        reward_models = {path: frozen(kind.build(for_critic)) for path, kind in kinds.items()}
+        reference = build_policy(for_actor, config.from_checkpoint, family, trainable=False)
+        reference = frozen(reference, for_actor, rests)
+        reward_models = {}
+        for path, kind in kinds.items():
+            reward_models[path] = frozen(kind.build(for_critic), for_critic, rests)
     policy = build_policy(for_actor, config.from_checkpoint, family)
     value_model = (
         build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None
@@ -168,10 +176,10 @@ def one_backbone(config: PPOConfig, encoder: Encoder, kinds: dict[str, RewardMod
         return model.requires_grad_(trainable)
 
     policy = Policy(Adapted(backbone, ADAPTER), encoder.family).requires_grad_(True)
-    reference = Policy(Adapted(backbone, None), encoder.family)
+    reference = frozen(Policy(Adapted(backbone, None), encoder.family), config.for_actor, rests=False)
     critic = value_model("critic", critic_start, trainable=True) if config.has_critic else None
     reward_models = {
-        path: value_model(f"reward{number}", folder, trainable=False)
+        path: frozen(value_model(f"reward{number}", folder, trainable=False), config.for_critic, rests=False)
         for number, (path, folder) in enumerate(folders.items())
     }
     return policy, reference, critic, reward_models

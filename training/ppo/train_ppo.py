@@ -18,7 +18,6 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError
-from training.utils.engine.offload import at_work
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -70,20 +69,15 @@ def main(config: PPOConfig) -> None:
         # 2. What the models say of them. A critic that starts as a reward model starts at normalised scores.
         if step == 1 and config.critic_is_reward_model and config.normalize_rewards:
             models.standardise_critic([each.parts[config.critic_checkpoint] for each in sampled])
-        with at_work(models.reference):
-            experiences = [observe(each, models, config) for each in sampled]
+        experiences = observe(sampled, models, config)
         gap = watch.look(step, experiences)
 
         # 3. Rewards, advantages, returns: fixed from here on.
         assign_credit(experiences, moments, kl_controller.coef, config)
 
         # 4. Clipped updates over the same responses. At first the critic learns alone.
-        tally = Tally()
-        critic_only = step <= critic_only_steps
-        for minibatch in minibatches(experiences, config, step):
-            moved = update(minibatch, models, tally, config, kl_controller.coef, critic_only)
-            if 0 < config.stop_at_kl < moved:
-                break
+        tally, drawn = Tally(), minibatches(experiences, config, step)
+        update(drawn, models, tally, config, kl_controller.coef, critic_only=step <= critic_only_steps)
 
         # 5. Report, adapt the KL coefficient, save.
         for experience in experiences:

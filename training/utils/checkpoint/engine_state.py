@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.engine import Counts, Engine
+from ..engine.counts import Counts
+from ..engine.engine import Engine
 from ..engine.shares import MOMENTS, loss_scale, refresh_weights, set_loss_scale, shares
 from ..process import dist
 

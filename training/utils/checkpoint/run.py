@@ -166,7 +166,7 @@ class Run:
         for name, engine in engines.items():
             has_masters = name == first and self.masters_in_model
             model = (self.resume_from, places(engine)) if has_masters else ()
-            with Fragments(folder, name, *model) as found:
+            with Fragments(folder, name, *model) as found, engine.working(steps=True):
                 restore(engine, facts["engines"][name], found.read)
         if facts["processes"] == dist.world_size():
             set_random_state(json.loads((folder / RANDOM.format(dist.rank())).read_text()))

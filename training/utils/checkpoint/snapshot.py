@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Container, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +25,7 @@ from .states import STATE
 class State:
     """The state of some engines."""
 
+    engines: dict[str, Engine]  # whose tensors these are; none of copies
     tensors: dict[
         str, dict[str, Tensor]
     ]  # of this process, by engine; views of what training goes on changing
@@ -39,9 +41,14 @@ class State:
             elsewhere: by engine, names of weights whose masters are kept elsewhere.
             about: what else to remember, plain values, the same on every process.
         """
-        tensors = {name: fragments(engine, elsewhere.get(name, ())) for name, engine in engines.items()}
+        tensors = {}
+        for name, engine in engines.items():
+            with engine.working(steps=True):
+                tensors[name] = fragments(engine, elsewhere.get(name, ()))
         known = {name: facts(engine) for name, engine in engines.items()}
-        return cls(tensors, random_state(), {"processes": dist.world_size(), "engines": known} | about)
+        return cls(
+            engines, tensors, random_state(), {"processes": dist.world_size(), "engines": known} | about
+        )
 
     @property
     def num_bytes(self) -> int:
@@ -49,11 +56,15 @@ class State:
 
     def copy(self) -> Self:
         """The same on the CPU, and not changed any more."""
-        tensors = {
-            name: {key: tensor.to("cpu", copy=True) for key, tensor in part.items()}
-            for name, part in self.tensors.items()
-        }
-        return type(self)(tensors, self.numbers, self.facts)
+        tensors = {}
+        for name, part in self.tensors.items():
+            with self._working(name):
+                tensors[name] = {key: tensor.to("cpu", copy=True) for key, tensor in part.items()}
+        return type(self)({}, tensors, self.numbers, self.facts)
+
+    def _working(self, name: str) -> AbstractContextManager[None]:
+        """Where the tensors of an engine can be read: it may rest. One engine at a time."""
+        return self.engines[name].working(steps=True) if name in self.engines else nullcontext()
 
     def write(self, checkpoint: Path) -> list[str]:
         """Writes the files of this process into the folder of a checkpoint, and returns their names there."""
@@ -62,7 +73,8 @@ class State:
         written = [folder / RANDOM.format(dist.rank())]
         written[0].write_text(json.dumps(self.numbers))
         for name, tensors in self.tensors.items():
-            written += write_fragments(tensors, folder, name)
+            with self._working(name):
+                written += write_fragments(tensors, folder, name)
         if dist.is_main():
             write_facts(self.facts, folder)
         return [file.relative_to(checkpoint).as_posix() for file in written]

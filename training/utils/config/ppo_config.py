@@ -47,7 +47,7 @@ class PPOConfig(
     )
     offload_idle_models: bool = flag(
         False,
-        "Keep reference and reward models in CPU memory while they do not work; each comes once a step.",
+        "Keep each model in CPU memory while others work: policy, critic, reference and reward models.",
         may=May.CHANGE,
     )
 
@@ -100,11 +100,6 @@ class PPOConfig(
         require(
             not self.share_backbone or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
             "--share_backbone: needs --actor_zero_stage and --critic_zero_stage 2 or less",
-        )
-        require(
-            not self.offload_idle_models or max(self.actor_zero_stage, self.critic_zero_stage) < 3,
-            "--offload_idle_models: needs --actor_zero_stage and --critic_zero_stage 2 or less; ZeRO-3 shares "
-            "weights out, and keeps its share in CPU memory with --offload_params",
         )
         require(
             not self.offload_idle_models or not self.share_backbone,

@@ -1,10 +1,8 @@
 """A model in training, with DeepSpeed ZeRO behind a small interface."""
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -12,36 +10,11 @@ from torch import Tensor, nn
 from ..config.train_config import TrainConfig
 from ..data.tree import Batch
 from ..process import dist
-from ..process.told import Told
-from .offload import activations_on_cpu
+from .counts import Counts
+from .offload import RestOfTrained, activations_on_cpu
 from .optimizer import build_optimizer
 from .shares import begin_anew
 from .zero import deepspeed, deepspeed_config, hidden_size
-
-log = logging.getLogger(__name__)
-NAMED = 32  # records that a message names
-
-
-@dataclass
-class Counts:
-    """What became of the optimizer steps so far."""
-
-    steps: int = 0
-    bad_steps: int = 0  # that moved nothing, because loss or gradient were not finite
-    bad_in_a_row: int = 0
-    overflows: int = 0  # that fp16's loss scaler gave up for a smaller scale, as it should
-
-    @property
-    def shown(self) -> dict[str, int]:
-        """How many steps moved nothing, by reason; only what has happened."""
-        counts = {"bad_steps": self.bad_steps, "overflows": self.overflows}
-        return {name: count for name, count in counts.items() if count}
-
-
-class NonFiniteLoss(Told):
-    """Loss or gradient of an optimizer step are not finite, once too often. The weights have not moved."""
-
-    status = 2
 
 
 class Engine:
@@ -54,10 +27,11 @@ class Engine:
     what it is told to, except within `evaluating`.
     """
 
-    def __init__(self, module: nn.Module, config: TrainConfig, total_steps: int) -> None:
+    def __init__(self, module: nn.Module, config: TrainConfig, total_steps: int, rests: bool = False) -> None:
         """
         Args:
             total_steps: optimizer steps of the whole run, for the learning-rate schedule.
+            rests: in CPU memory, and is on the device only within `working`.
         """
         self.zero_stage = config.zero_stage
         self.max_bad_steps = config.max_bad_steps
@@ -75,6 +49,7 @@ class Engine:
         self.accumulation = config.gradient_accumulation_steps  # micro-batches of an optimizer step
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
         self.counts = Counts()
+        self.rest = RestOfTrained(self.ds, self.adamw) if rests else None
 
     @property
     def module(self) -> nn.Module:
@@ -94,16 +69,26 @@ class Engine:
         finally:
             self.module.train(before)
 
+    def working(self, steps: bool = False) -> AbstractContextManager[None]:
+        """Where a model that rests otherwise is on the device: once for many calls. What takes no gradient sees to it
+        by itself, too.
+
+        Args:
+            steps: with what moves the weights. From a forward pass with gradients to the step.
+        """
+        return self.rest.working(steps) if self.rest else nullcontext()
+
     @property
     def learning_rate(self) -> float:
         return self.ds.get_lr()[0]
 
     def __call__(self, *args, **kwargs) -> Tensor:
-        with self._keeping():
+        with self.working(), self._keeping():
             return self.ds(*args, **kwargs)
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of one micro-batch's share of the loss. A step takes `accumulation` of them."""
+        self._require_all_of_it()
         self._losses.append(loss.detach().double())
         self.ds.set_gradient_accumulation_boundary(len(self._losses) == self.accumulation)
         # DeepSpeed averages over processes; the loss is already divided by the global count. One that is not finite
@@ -124,6 +109,7 @@ class Engine:
         Raises:
             NonFiniteLoss: more than `max_bad_steps` in a row moved nothing; it names the records.
         """
+        self._require_all_of_it()
         loss = float(dist.sum_over_ranks(sum(self._losses)))
         learning_rate = self.learning_rate
         grad_norm = self._grad_norm() if self.zero_stage == 0 else None  # DeepSpeed does not tell it there
@@ -138,38 +124,18 @@ class Engine:
         elif self.scales_loss and math.isfinite(loss):
             self.counts.overflows += 1
         else:
-            self._pass_over(loss, batches)
+            self.counts.pass_over(loss, self._losses, batches, self.max_bad_steps)
         self._losses = []
         figures = {"loss": loss, "grad_norm": float(grad_norm), "lr": learning_rate}
         return figures | self.counts.shown
 
+    def _require_all_of_it(self) -> None:
+        if self.rest and not self.rest.state.works:
+            raise RuntimeError("the engine rests; expected backward and step within its working(steps=True)")
+
     def _grad_norm(self) -> float:
         gradients = [p.grad.float() for p in self.module.parameters() if p.grad is not None]
         return float(torch.nn.utils.get_total_norm(gradients))
-
-    def _pass_over(self, loss: float, batches: Sequence[Batch]) -> None:
-        """Counts a bad step, and says of which records it was: those whose own loss is not finite, or else all."""
-        self.counts.bad_steps += 1
-        self.counts.bad_in_a_row += 1
-        known = not math.isfinite(loss)  # then some of the micro-batches are to blame, and others are not
-        blamed = [
-            batch
-            for batch, loss in zip(batches, self._losses, strict=True)
-            if not (known and loss.isfinite())
-        ]
-        everyone = dist.gather_objects([name for batch in blamed for name in batch.ids])
-        ids = list(dict.fromkeys(name for names in everyone for name in names))
-        names = ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
-        found = f"the loss of optimizer step {self.counts.steps} is {loss}"
-        if not known:
-            found = f"the gradient of optimizer step {self.counts.steps} is not finite"
-        message = f"{found}; its records: {names}"
-        if self.counts.bad_in_a_row > self.max_bad_steps:
-            raise NonFiniteLoss(
-                f"{message}; the weights have not moved and nothing was saved; look at these records, lower the "
-                "learning rate, or pass over such steps with --max_bad_steps"
-            )
-        log.warning("%s; passed over, %d in a row", message, self.counts.bad_in_a_row)
 
     # -- generation ---------------------------------------------------------------------------------
 
@@ -181,10 +147,11 @@ class Engine:
         off: processes may then make different numbers of forward passes, as in generation.
         """
         if self.zero_stage < 3:
-            yield self.module
+            with self.working():
+                yield self.module
             return
         offload = self.ds.optimizer.parameter_offload
-        with deepspeed().zero.GatheredParameters(list(self.module.parameters())):
+        with self.working(), deepspeed().zero.GatheredParameters(list(self.module.parameters())):
             for hook in [*offload.forward_hooks, *offload.backward_hooks]:
                 hook.remove()
             offload.forward_hooks, offload.backward_hooks = [], []
@@ -199,27 +166,29 @@ class Engine:
         """Whole weights on the CPU, on the main process; empty elsewhere. All processes must call it.
 
         Args:
-            copies: of what training changes, so that it stays as it is now. ZeRO-3 gives copies always.
+            copies: of what training changes, so that it stays as it is now. ZeRO-3 gives copies always, and so does
+                an engine that rests.
         """
 
         def on_cpu(tensor: Tensor) -> Tensor:
             is_frozen = isinstance(tensor, nn.Parameter) and not tensor.requires_grad
-            return tensor.detach().to("cpu", copy=copies and not is_frozen)
+            return tensor.detach().to("cpu", copy=bool(self.rest) or copies and not is_frozen)
 
-        if self.zero_stage < 3:
-            state = self.module.state_dict(keep_vars=True) if dist.is_main() else {}
-            once = {id(tensor): on_cpu(tensor) for tensor in state.values()}
-            return {name: once[id(tensor)] for name, tensor in state.items()}  # tied weights stay one
-        once = {}
-        for parameter in self.module.parameters():
-            with deepspeed().zero.GatheredParameters([parameter]):
-                once[id(parameter)] = parameter.detach().cpu().clone() if dist.is_main() else None
-        state = {}
-        if dist.is_main():
-            named = self.module.named_parameters(remove_duplicate=False)
-            state = {name: once[id(parameter)] for name, parameter in named}
-            state |= {name: on_cpu(tensor) for name, tensor in self.buffers().items()}
-        return state
+        with self.working():
+            if self.zero_stage < 3:
+                state = self.module.state_dict(keep_vars=True) if dist.is_main() else {}
+                once = {id(tensor): on_cpu(tensor) for tensor in state.values()}
+                return {name: once[id(tensor)] for name, tensor in state.items()}  # tied weights stay one
+            once = {}
+            for parameter in self.module.parameters():
+                with deepspeed().zero.GatheredParameters([parameter]):
+                    once[id(parameter)] = parameter.detach().cpu().clone() if dist.is_main() else None
+            state = {}
+            if dist.is_main():
+                named = self.module.named_parameters(remove_duplicate=False)
+                state = {name: once[id(parameter)] for name, parameter in named}
+                state |= {name: on_cpu(tensor) for name, tensor in self.buffers().items()}
+            return state
 
     @property
     def trained_bytes(self) -> int:

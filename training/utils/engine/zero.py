@@ -113,3 +113,10 @@ def made_whole(module: nn.Module) -> nn.Module:
                     whole = parameter.detach().clone()
                 setattr(part, name, nn.Parameter(whole, requires_grad=parameter.requires_grad))
     return module
+
+
+def let_go(engine: nn.Module) -> None:
+    """Shares out again what ZeRO-3 has gathered of a model, as it does with some weights for as long as it can."""
+    optimizer = getattr(engine, "optimizer", None)
+    if hasattr(optimizer, "empty_partition_cache"):
+        optimizer.empty_partition_cache()

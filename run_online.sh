@@ -95,7 +95,7 @@ case $PROMPTS/$REFERENCE in
   parts/previous | parts/start | all/previous | all/start) ;;
   *) echo "error: PROMPTS=$PROMPTS REFERENCE=$REFERENCE: expected parts or all, and previous or start" >&2; exit 2 ;;
 esac
-python -m training.online.ready --stage "$TRAIN" --model "$MODEL" --rounds "$ROUNDS" --samples "$SAMPLES" \
+python -m training.online.ready --stage "$TRAIN" --model "$MODEL" --data "$DATA" --images "$IMAGES" --rounds "$ROUNDS" --samples "$SAMPLES" \
   --flags " $MODEL_FLAGS $(quoted "$@")" --sample_flags " $MODEL_FLAGS $SAMPLE_FLAGS" \
   --score_flags " $MODEL_FLAGS $(quoted "${rewards[@]}")" \
   --pair_flags " --pick $PICK $PAIR_FLAGS"

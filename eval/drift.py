@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from eval.predictions import begin, with_content
+from training.rewards.functions import try_rewards
 from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
@@ -41,7 +42,8 @@ def main(config: DriftConfig) -> None:
         if dist.is_main():
             print(f"{output}: measured before; nothing to do", flush=True)
         return
-    records = load_ranked(config, encoder, min_responses=0)
+    records = load_ranked(config, encoder, min_responses=0, needs_answer=config.needs_answers)
+    try_rewards(config, records)
     has_images = have_images(records)
     policy, reference = (
         build_policy(config, path, encoder.family, trainable=False).to(dist.device())

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from eval.drift import main as drift
 from tests.conftest import SAMPLES
 from training.utils.config.sampled_config import DriftConfig
+from training.utils.data.record import DataError
 from training.utils.files import jsonl
 
 
@@ -47,3 +48,10 @@ def test_another_one_is_at_a_positive_distance_and_its_answers_get_scores(sharpe
     found = measured(sharper, tiny_llava, tmp_path, judge=sharper)
     assert found["kl"]["mean"] > 3 * found["kl"]["standard_error"] > 0
     assert found["reward"]["standard_error"] > 0
+
+
+def test_a_missing_label_is_told_before_a_model_is_loaded(tiny_llava, tmp_path):
+    more = {"reward_functions": ["exact"], "output_path": str(tmp_path / "drift.json")}
+    data = str(SAMPLES / "ppo.json")
+    with pytest.raises(DataError, match="has no label"):
+        drift(DriftConfig(from_checkpoint=str(tiny_llava), data_path=data, reference=str(tiny_llava), **more))

@@ -10,6 +10,7 @@ from training.online.score import main
 from training.reward_model.score import main as score_by_model
 from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.config.sampled_config import SampleScoreConfig
+from training.utils.data.record import DataError
 from training.utils.files import jsonl
 from training.utils.process.stop import Stopped, requests
 
@@ -93,3 +94,27 @@ def test_a_run_that_was_stopped_goes_on_and_changed_answers_are_scored_anew(tiny
     main(config)
     assert len(calls) == 9
     assert [line["scores"] for line in jsonl.read(sampled / "scores.jsonl")] == [[1, 2], [1], [1, 1, 1]]
+
+
+def test_a_missing_label_is_told_before_a_model_is_loaded(tiny_llava, sampled):
+    lines = jsonl.read(sampled / "samples.jsonl")
+    given = [line | {"label": "One."} for line in lines[:2]] + lines[2:]
+    (sampled / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in given))
+    with pytest.raises(DataError, match="has no label"):
+        main(settings(tiny_llava, sampled, reward_functions=["exact"]))
+    assert not list(sampled.glob("scores*"))
+
+
+def test_a_function_whose_code_has_changed_does_not_go_on_with_the_scores_of_the_one_before(
+    tiny_llava, sampled, tmp_path, monkeypatch
+):
+    module = tmp_path / "some_reward.py"
+    module.write_text("def one(record, responses):\n    return [1.0 for _ in responses]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = settings(tiny_llava, sampled, reward_functions=["some_reward:one"])
+    main(config)
+    module.write_text(module.read_text().replace("1.0", "2.0"))
+    with pytest.raises(
+        DataError, match="code of --reward_functions some_reward:one [0-9a-f]{12}, and this run"
+    ):
+        main(config)

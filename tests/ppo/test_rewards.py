@@ -17,7 +17,6 @@ from tests.conftest import RECORDS, SAMPLES, TINY_SHAPES
 from tests.stages.conftest import log
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
-from training.rewards.functions import load_function
 from training.rewards.rendering import rendered_reward
 from training.rewards.reward import WeightedRewards, each
 from training.rewards.weighted import endpoint_reward, function_reward
@@ -28,6 +27,7 @@ from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.model.build_model import build_value_model
 from training.utils.model.same_reading import reads_the_same
+from training.utils.run.code import load_function
 
 
 def num_characters(record, responses):
@@ -57,7 +57,7 @@ def batch(encoder, trees):
 
 
 def by_name(name, encoder):
-    return function_reward(name, load_function(name), encoder)
+    return function_reward(name, load_function("--reward_functions", name), encoder)
 
 
 def test_a_function_scores_the_words_of_each_answer(encoder, trees, batch):

@@ -5,6 +5,7 @@ import logging
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import SAMPLES
@@ -32,13 +33,13 @@ def blind_llava(tiny_llava, tmp_path_factory):
     return folder
 
 
-def effect(stage, model, output, max_steps=1, **more):
+def effect(stage, model, output, max_steps=1, learning_rate=1e-12, **more):
     main, config_class, data = STAGES[stage]
     config = config_class(
         from_checkpoint=str(model),
         data_path=str(SAMPLES / data),
         output_dir=str(output),
-        learning_rate=1e-12,
+        learning_rate=learning_rate,
         max_steps=max_steps,
         max_seq_len=512,
         **more,
@@ -65,3 +66,14 @@ def test_exchanged_pictures_move_what_is_said_and_a_blind_model_is_named(
         assert "image_effect" not in caplog.text
         assert effect(stage, blind_llava, tmp_path / "blind", data_train_split_ratio=1.0) < 1e-6
         assert "it does not look at them" in caplog.text
+
+
+def test_adapters_whose_model_is_their_reference_are_heard_alone(tiny_llava, tmp_path):
+    """As where the reference's words come from a cache, and nobody but the policy speaks."""
+    more = {"lang_lora_dim": 4, "only_optimize_lora": True, "learning_rate": 0.3, "max_steps": 4}
+    more |= {"dataset_samples": "8", "data_train_split_ratio": 1.0}
+    found = []
+    for name, cache in (("beside", ""), ("cached", str(tmp_path / "cache"))):
+        torch.manual_seed(0)
+        found.append(effect("dpo", tiny_llava, tmp_path / name, reference_cache=cache, **more))
+    assert found[0] == pytest.approx(found[1], rel=1e-3)

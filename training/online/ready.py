@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.online.pair import PairConfig
+from training.rewards.functions import try_rewards
 from training.rewards.models import kind_of
 from training.utils.config.arguments import parse_args
 from training.utils.config.flags import flag, require
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.config.stage_config import DPOConfig, PredictConfig, SFTConfig
+from training.utils.data.check import load_records
+from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
 from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.process.command import run_command
@@ -26,6 +29,8 @@ STAGES = {"dpo": DPOConfig, "sft": SFTConfig}
 class ReadyConfig:
     stage: str = flag("dpo", f"What trains: {' or '.join(STAGES)}.")
     model: str = flag("", "The model that the first round starts from.")
+    data: str = flag("", "The prompts.")
+    images: str = flag("", "Folder that their pictures start from.")
     rounds: int = flag(1, "Rounds.")
     samples: int = flag(1, "Answers to each prompt.")
     flags: str = flag("", "Flags of what trains, as a shell has them, with a blank in front.")
@@ -47,13 +52,16 @@ def main(config: ReadyConfig) -> None:
     resolve_checkpoint(config.model)
     given = {"from_checkpoint": config.model, "data_path": "later"}
     parse_args(STAGES[config.stage], with_given(config.flags, output_dir="later", **given))
-    parse_args(PredictConfig, with_given(config.sample_flags, output_path="later.jsonl", **given))
+    prompts = given | {"data_path": config.data or "later", "image_folder": config.images}
+    asking = parse_args(PredictConfig, with_given(config.sample_flags, output_path="later.jsonl", **prompts))
     scoring = parse_args(
         SampleScoreConfig, with_given(config.score_flags, output_path="later.jsonl", **given)
     )
     pairing = parse_args(PairConfig, with_given(config.pair_flags, samples="a", scores="b", output="c"))
     for path in scoring.reward_model_ckpt_path:
         kind_of(path)
+    if config.data and needs_truth(scoring):
+        require_truth(asking, scoring)
     if config.samples < 2 and pairing.pick != "best":
         raise DataError(
             f"--samples {config.samples}: --pick {pairing.pick} ranks answers; expected 2 or more"
@@ -64,6 +72,32 @@ def main(config: ReadyConfig) -> None:
             "(--pick best), preference losses rank two or more"
         )
     print(f"{Path(config.model)}: settings of all phases are in order", flush=True)
+
+
+def needs_truth(scoring: SampleScoreConfig) -> bool:
+    return bool(scoring.shipped or scoring.captions or scoring.judges)
+
+
+def require_truth(asking: PredictConfig, scoring: SampleScoreConfig) -> None:
+    """
+    Raises:
+        DataError: a prompt lacks what the rewards check its answers against.
+    """
+    reader = Reader(
+        0,
+        image_folder=asking.image_folder or None,
+        columns=asking.renamed_columns,
+        needs_answer=scoring.needs_answers,
+    )
+    records = load_records(
+        asking.data_path,
+        reader,
+        on_bad_record=asking.on_bad_record,
+        verify_images="none",
+        samples=asking.num_samples,
+        seed=asking.seed,
+    )
+    try_rewards(scoring, records)
 
 
 def with_given(flags: str, **given: str) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from eval.predictions import Lines, begin, prompt_digest, with_content
+from training.rewards.functions import try_rewards
 from training.rewards.models import kind_of
 from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import SampleScoreConfig
@@ -34,7 +35,8 @@ def main(config: SampleScoreConfig) -> None:
     for path in config.reward_model_ckpt_path:
         kind_of(path)
     encoder = build_encoder(config, config.from_checkpoint)
-    records = load_ranked(config, encoder, min_responses=1)
+    records = load_ranked(config, encoder, min_responses=1, needs_answer=config.needs_answers)
+    try_rewards(config, records)
     output = Path(config.output_path)
     dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
     lines = Lines(output, records, digest)

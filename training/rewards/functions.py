@@ -1,6 +1,5 @@
 """Rewards as functions of a record and the responses to it: those that ship, and a user's own."""
 
-import importlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from training.rewards.table import OfRecord, shipped
 from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.captions import captioned
 from training.utils.data.record import DataError, Record
+from training.utils.run.code import load_function
 
 RewardFunction = Callable[[Record, list[str]], list[float]]
 NUM_TRIED = 10_000  # records, spread evenly
@@ -25,7 +25,9 @@ def reward_functions(config: RewardsConfig) -> dict[str, RewardFunction]:
     """
     ships = {name: as_function(of_record) for name, of_record in shipped(config).items()}
     return {
-        name: within(config.reward_timeout_s, name, ships.get(name) or load_function(name))
+        name: within(
+            config.reward_timeout_s, name, ships.get(name) or load_function("--reward_functions", name)
+        )
         for name in config.reward_functions
     }
 
@@ -36,21 +38,6 @@ def as_function(of_record: OfRecord) -> RewardFunction:
         return [score(text) for text in responses]
 
     return scores
-
-
-def load_function(name: str) -> RewardFunction:
-    """A Python function given as `module:function`.
-
-    Raises:
-        DataError: there is none.
-    """
-    module_name, _, function_name = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"--reward_functions {name}: {error}; expected module:function, importable from here"
-        ) from None
 
 
 def within(seconds: float, name: str, function: RewardFunction) -> RewardFunction:

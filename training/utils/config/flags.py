@@ -19,6 +19,7 @@ class May(Enum):
     )  # files, with spaces between: they must stay the same, also where each record counts for itself
     MOVE_MODEL = auto()  # model folders: their weights and what they read with must stay the same
     MOVE_PICTURES = auto()  # a folder: the pictures of the records must stay the same
+    KEEP_CODE = auto()  # functions as module:function: they must stay, and their code too
     DIFFER_IN_RECORDS = auto()  # which records are used: they must stay the same in training
 
 

@@ -83,6 +83,7 @@ class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
     reward_functions: list[str] = flag(
         [],
         "Functions that score answers: Python's, as module:function, or of those that ship, as with --rewards.",
+        may=May.KEEP_CODE,
     )
     reward_endpoints: list[str] = flag(
         [],

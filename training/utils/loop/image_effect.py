@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.loader import Data, eval_batches
 from ..data.record import DataError, Record
 from ..data.records import Records
 from ..engine.engine import Engine
+from ..model.lora import adapters_act
 from ..process import dist
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,12 @@ def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: in
     if len(records) < 2:
         return {}
     said: list[Tensor] = []
-    hook = engine.module.register_forward_hook(lambda module, inputs, output: said.append(output.float()))
+
+    def hear(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if adapters_act(module):  # else it is the reference that speaks
+            said.append(output.float())
+
+    hook = engine.module.register_forward_hook(hear)
     try:
         with engine.evaluating():
             for view in (records, with_others_images(records)):

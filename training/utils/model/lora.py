@@ -118,6 +118,11 @@ def without_adapters(model: nn.Module) -> Iterator[None]:
         use_adapter(layers, ADAPTER)
 
 
+def adapters_act(model: nn.Module) -> bool:
+    """Whether the adapters of a model, if it has any, are at work."""
+    return not any(layer._disable_adapters for layer in lora_layers(model).values())
+
+
 @torch.no_grad()
 def merged(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state dict `weights` of a model with adapters as that of a model without: W + alpha / dim B A."""

@@ -23,6 +23,7 @@ from ..data.record import Record
 from ..files.fingerprint import files_fingerprint
 from ..files.model_folder import reading_files, resolve_checkpoint, weights_digest
 from ..process import dist
+from .code import code_fingerprint
 
 BATCH = "global batch size"
 STAGE = "stage of training"  # two may have the same flags where one has no more than the other
@@ -80,6 +81,13 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
         match field.metadata.get("may"):
             case None:
                 settings[name] = value
+            case May.KEEP_CODE:
+                settings[name] = value
+                settings |= {
+                    f"code of --{name} {each}": code_fingerprint(f"--{name}", each)
+                    for each in value
+                    if ":" in each
+                }
             case May.DIFFER_IN_RECORDS if data is not None:
                 settings[name] = value
             case May.MOVE_MODEL:

@@ -9,6 +9,7 @@ measured again.
 """
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean, stdev
 from zlib import crc32
@@ -26,10 +27,11 @@ from training.utils.files.whole import write_whole
 from training.utils.loop.prepare import build_encoder, build_sampling, load_ranked
 from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
-from training.utils.model.generate import generate
 from training.utils.model.tower import share_towers
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
+from training.utils.rollouts.build import build_rollout_engine
+from training.utils.rollouts.gap import require_same_prompts
 from training.utils.run.identity import identify
 
 
@@ -53,24 +55,27 @@ def main(config: DriftConfig) -> None:
     share_towers(policy, reference, *rewards.models)
 
     figures = {"kl": [], "reward": [], "answers": []}
+    longest = config.max_seq_len + config.max_new_tokens
+    engine = build_rollout_engine(config, lambda: nullcontext(policy), encoder, config.batch_size, longest)
     sampling = build_sampling(config, encoder, config.max_new_tokens)
     collate = Collator(encoder, has_images)
     shares = list(eval_shares(records, config.batch_size))
-    for share, counts in tqdm(shares, unit="batch", disable=not dist.is_main()):
-        prompts = encoder.encode_all(share)
-        pad_id = encoder.tokenizer.pad_token_id
-        seeds = [crc32(f"{config.seed} {record.id}".encode()) for record in share]
-        sampled = generate(policy, prompts, sampling, config.num_return_sequences, seeds, pad_id)
-        pairs = zip(prompts, sampled, strict=True)
-        trees = [prompt.with_responses(ids, encoder.stop_ids) for prompt, ids in pairs]
-        batch = collate(trees).to(dist.device())
-        log_ratios = segment_sum(policy(batch) - reference(batch), batch.response, batch.num_responses)
-        if counts:
-            figures["kl"] += log_ratios.tolist()
-            texts = ([encoder.decode(response.ids) for response in tree.responses] for tree in trees)
-            figures["answers"] += zip(batch.ids, texts, strict=True)
-        if counts and rewards.weights:
-            figures["reward"] += rewards(trees, batch)[0].tolist()
+    with engine.awake():
+        for share, counts in tqdm(shares, unit="batch", disable=not dist.is_main()):
+            prompts = encoder.encode_all(share)
+            seeds = [crc32(f"{config.seed} {record.id}".encode()) for record in share]
+            sampled = engine.respond(prompts, sampling, config.num_return_sequences, seeds)
+            require_same_prompts(prompts, sampled)
+            pairs = zip(prompts, sampled, strict=True)
+            trees = [prompt.with_responses(answers.ids, encoder.stop_ids) for prompt, answers in pairs]
+            batch = collate(trees).to(dist.device())
+            log_ratios = segment_sum(policy(batch) - reference(batch), batch.response, batch.num_responses)
+            if counts:
+                figures["kl"] += log_ratios.tolist()
+                texts = ([encoder.decode(response.ids) for response in tree.responses] for tree in trees)
+                figures["answers"] += zip(batch.ids, texts, strict=True)
+            if counts and rewards.weights:
+                figures["reward"] += rewards(trees, batch)[0].tolist()
     shares = dist.gather_objects(figures)
     if dist.is_main():
         values = {name: [v for share in shares for v in share[name]] for name in figures}

@@ -17,7 +17,7 @@ class EngineConfig:
     )
     rollout_gpu_share: float = flag(
         0.0,
-        "Share of a GPU's memory that vLLM takes, weights included; 0: 0.3 beside a trainer, 0.85 in prediction.",
+        "Share of a GPU's memory that vLLM takes, weights included; 0: 0.85 in prediction, else 0.3.",
         may=May.CHANGE,
     )
 

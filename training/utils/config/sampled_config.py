@@ -9,6 +9,7 @@ from .flags import May, flag, require, require_other_file
 from .legacy_flags import OF_GENERATION, OF_TRAINING
 from .model_config import ModelConfig
 from .rewards_config import RewardsConfig
+from .rollout_config import EngineConfig
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class SampleScoreConfig(RewardsConfig, DataConfig, ModelConfig):
 
 
 @dataclass(frozen=True)
-class DriftConfig(RewardsConfig, DataConfig, ModelConfig):
+class DriftConfig(EngineConfig, RewardsConfig, DataConfig, ModelConfig):
     """KL to a reference, and reward, on answers that a policy samples."""
 
     needs_reward: ClassVar[bool] = False  # without one there are no scores
+    default_gpu_share: ClassVar[float] = 0.3  # beside both models and the rewards
 
     reference: str = flag("", "The model that the policy is compared with.", may=May.MOVE_MODEL)
     output_path: str = flag("", "JSON file to write.", may=May.CHANGE, writes="file")

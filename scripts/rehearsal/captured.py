@@ -29,7 +29,7 @@ def captured_fit(stage: str, config: object, family: Family) -> tuple[Engine, Ca
     run = MagicMock()
     run.return_value.load_checkpoint.return_value = (0, None)
     data = SimpleNamespace(
-        sampler=SimpleNamespace(num_steps=1), encoder=SimpleNamespace(family=family), encode=None
+        sampler=SimpleNamespace(num_steps=1), encoder=SimpleNamespace(family=family), encode=None, train=()
     )
     stand_ins = {
         "build_encoder": lambda *_: data.encoder,

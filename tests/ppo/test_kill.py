@@ -28,7 +28,7 @@ run_stage(main, PPOConfig)
 # Two micro-batches a step: each is sampled, then scored, and each is an update of its own.
 PLACES = {
     "rollout": {"module": "training.rewards.sampler", "owner": "module.Sampler", "name": "score"},
-    "update": {"module": "training.ppo.train_ppo", "owner": "module", "name": "update"},
+    "update": {"module": "training.ppo.update", "owner": "module", "name": "move_actor"},
 }
 
 

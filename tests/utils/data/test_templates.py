@@ -207,7 +207,8 @@ def test_a_chat_template_that_never_ends_or_fails_is_one_message(
     template, message, in_thread, chat, monkeypatch
 ):
     """Also in a thread that is not the main one, as where several records are encoded at a time."""
-    monkeypatch.setattr("training.utils.data.chat_template.LONGEST_S", 0.2)
+    if message.startswith("takes longer"):  # the others end by themselves, on a busy machine not within that
+        monkeypatch.setattr("training.utils.data.chat_template.LONGEST_S", 0.2)
     with pytest.raises(DataError, match=f"^--template auto: the chat template .*{message}"):
         if in_thread:
             with ThreadPoolExecutor(1) as pool:

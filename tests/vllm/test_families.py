@@ -4,13 +4,15 @@ from contextlib import nullcontext
 
 import pytest
 
+from demo.model import TinyConfig, build_tiny_llava
 from tests import tiny_families
-from tests.conftest import RECORDS
+from tests.conftest import RECORDS, SAMPLES, TINY_SHAPES
 from tests.ppo.test_gap import move
 from tests.tiny_families import build_tiny
 from tests.vllm.test_vllm_engine import gap_of
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import without_responses
+from training.utils.data.record import DataError
 from training.utils.loop.prepare import build_encoder, build_sampling
 from training.utils.model.build_model import build_policy
 from training.utils.rollouts.build import build_rollout_engine
@@ -36,6 +38,19 @@ def test_log_probabilities_are_the_trainers(name, tmp_path, monkeypatch):
     for _ in range(2):
         assert gap_of(engine, policy, encoder, trees, sampling)[1] < 1e-4
         move(policy.requires_grad_(True))
+
+
+def test_a_model_that_vllm_does_not_know_is_told_in_one_sentence(tmp_path):
+    """A tower of open_clip, as the demo's models have."""
+    build_tiny_llava(TinyConfig(str(tmp_path), str(SAMPLES), picture_px=64, resnet_width=8, **TINY_SHAPES))
+    paths = {"from_checkpoint": str(tmp_path), "data_path": "unused", "output_path": "unused.jsonl"}
+    config = PredictConfig(**paths, rollout_engine="vllm", max_seq_len=256)
+    encoder = build_encoder(config, config.from_checkpoint)
+    policy = build_policy(config, config.from_checkpoint, encoder.family, trainable=False)
+    with pytest.raises(
+        DataError, match="--rollout_engine vllm: it does not start: Unsupported vision config"
+    ):
+        build_rollout_engine(config, lambda: nullcontext(policy), encoder, at_a_time=8, longest=256)
 
 
 def test_a_family_whose_prompts_vllm_writes_otherwise_is_refused(tmp_path, monkeypatch):

@@ -84,25 +84,31 @@ class VLLMEngine:
             encoder.processor.save_pretrained(folder)
             PolicyLoader.weights = published_weights(policy).items()
             longest = min(longest, getattr(model.get_text_config(), "max_position_embeddings", longest))
-            self.llm = LLM(
-                model=folder,
-                load_format="policy",
-                dtype=str(policy.model.dtype).removeprefix("torch."),
-                max_model_len=longest,
-                gpu_memory_utilization=config.gpu_share,
-                enable_sleep_mode=self.sleeps,
-                **({} if self.sleeps else on_cpu(longest)),
-                tensor_parallel_size=self.shared_by,
-                distributed_executor_backend="external_launcher" if dist.world_size() > 1 else None,
-                generation_config="vllm",
-                seed=0,  # requests have seeds of their own
-                disable_log_stats=True,
-                logits_processors=["training.utils.rollouts.vllm_parts:Forbidden"],
-                additional_config={
-                    "forbidden_ids": sorted(encoder.forbidden_ids),
-                    "num_tokens": encoder.vocabulary.num_tokens,
-                },
-            )
+            try:
+                self.llm = LLM(
+                    model=folder,
+                    load_format="policy",
+                    dtype=str(policy.model.dtype).removeprefix("torch."),
+                    max_model_len=longest,
+                    gpu_memory_utilization=config.gpu_share,
+                    enable_sleep_mode=self.sleeps,
+                    **({} if self.sleeps else on_cpu(longest)),
+                    tensor_parallel_size=self.shared_by,
+                    distributed_executor_backend="external_launcher" if dist.world_size() > 1 else None,
+                    generation_config="vllm",
+                    seed=0,  # requests have seeds of their own
+                    disable_log_stats=True,
+                    logits_processors=["training.utils.rollouts.vllm_parts:Forbidden"],
+                    additional_config={
+                        "forbidden_ids": sorted(encoder.forbidden_ids),
+                        "num_tokens": encoder.vocabulary.num_tokens,
+                    },
+                )
+            except (NotImplementedError, ValueError) as error:  # what it says of models, settings and memory
+                raise DataError(
+                    f"--rollout_engine vllm: it does not start: {error}; docs/vllm.md names the models that were "
+                    "tried, --rollout_gpu_share sets its memory, and without the flag the model samples by itself"
+                ) from None
         PolicyLoader.weights = ()
         dist.closing.callback(self.llm.llm_engine.engine_core.shutdown)
         self._rest()

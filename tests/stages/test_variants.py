@@ -10,7 +10,7 @@ from tests.conftest import SAMPLES
 from tests.stages.conftest import log, weights
 from training.dpo.loss_types import LOSS_TYPES
 from training.dpo.train_dpo import main as train_dpo
-from training.ppo import train_ppo as train_ppo_module
+from training.ppo import update as ppo_update
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.train_rm import main as train_rm
 from training.sft.train_sft import main as train_sft
@@ -124,15 +124,18 @@ def test_what_entropy_is_worth_keeps_it_up(tiny_llava, taste, tmp_path):
 
 
 def test_updates_of_a_step_stop_where_the_policy_has_moved_too_far(tiny_llava, taste, tmp_path, monkeypatch):
-    """Four passes: the first finds the policy where it sampled, the second finds it moved, and is the last."""
-    taken = []
-    update = train_ppo_module.update
-    monkeypatch.setattr(train_ppo_module, "update", lambda *args: taken.append(update(*args)) or taken[-1])
+    """Four passes: the first finds the policy where it sampled, the second finds it moved, and is the last, for the
+    critic too."""
+    taken, of_critic = [], []
+    move_actor, move_critic = ppo_update.move_actor, ppo_update.move_critic
+    monkeypatch.setattr(ppo_update, "move_actor", lambda *args: taken.append(move_actor(*args)) or taken[-1])
+    monkeypatch.setattr(ppo_update, "move_critic", lambda *args: of_critic.append(move_critic(*args)))
     for limit, expected in ((1e-6, 2), (1e3, 4)):
-        taken.clear()
+        taken.clear(), of_critic.clear()
         more = {"reward_model_ckpt_path": [str(taste)], "ppo_epochs": 4, "max_steps": 2}
+        more |= {"advantage_estimator": "gae"}
         ppo(tiny_llava, tmp_path / str(limit), stop_at_kl=limit, num_warmup_steps=0.0, **more)
-        assert len(taken) == 2 * expected
+        assert len(taken) == len(of_critic) == 2 * expected
         assert abs(taken[0]) < 1e-6 < taken[1]
 
 

@@ -126,9 +126,9 @@ def in_groups(items: Mapping[str, Items], rate: Mapping[str, float]) -> dict[str
 def draw(runs: Mapping[str, Sequence[dict[str, float]]], picture: Path) -> None:
     """Reward against KL: a point for each seed, a colour and shape for each algorithm."""
     with drawn(picture, figsize=(10, 6)) as axis:
-        for look, (name, seeds) in zip(LOOKS, runs.items(), strict=False):
+        for number, (name, seeds) in enumerate(runs.items()):
             points = [seed["kl"] for seed in seeds], [seed["reward"] for seed in seeds]
-            axis.scatter(*points, s=34, alpha=0.85, label=NAMES[name], **look)
+            axis.scatter(*points, s=34, alpha=0.85, label=NAMES[name], **LOOKS[number])
         axis.set_xscale("symlog", linthresh=0.1)
         axis.set_xlabel("KL to the SFT model, nats")
         axis.set_ylabel("reward model's score")

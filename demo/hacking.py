@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean, pstdev
 
 from demo.table import row
+from eval.benches import descriptions
 from eval.best_of_n import curve
-from training.utils.answers.mentions import objects_in
 from training.utils.config.flags import flag
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
@@ -65,17 +65,13 @@ class Truth:
     """What is in the pictures of a world."""
 
     def __init__(self, world: Path) -> None:
-        files = [read_json(world / f"truth_{split}.json", "objects", "scenes") for split in ("train", "test")]
-        self.names = files[0]["objects"]
-        self.objects = {scene["id"]: set(scene["objects"]) for file in files for scene in file["scenes"]}
+        questions = descriptions.load([world / f"truth_{split}.json" for split in ("train", "test")])
+        self.scenes = {question.id: question.truth for question in questions}
 
-    def invents(self, name: str, text: str) -> float:
-        """100 where an answer names what is not there."""
-        return 100.0 * bool(set(objects_in(text, self.names)) - self.objects[name])
-
-    def covers(self, name: str, text: str) -> float:
-        """Percent of what is there that an answer names."""
-        return 100 * len(self.objects[name] & set(objects_in(text, self.names))) / len(self.objects[name])
+    def rates(self, name: str, text: str) -> tuple[float, float]:
+        """100 where an answer names what is not there, and the percent of what is there that it names."""
+        found = descriptions.named(text, self.scenes[name])
+        return 100.0 * bool(found["invented"]), 100 * len(found["covered"]) / found["num_objects"]
 
     def point(
         self, kl: Sequence[float], scores: Sequence[float], answers: Sequence[tuple[str, str]]
@@ -84,8 +80,8 @@ class Truth:
         Args:
             answers: (id of the scene, text).
         """
-        rates = (fmean(rate(*answer) for answer in answers) for rate in (self.invents, self.covers))
-        return Point(fmean(kl), fmean(scores), *rates)
+        rates = zip(*(self.rates(*answer) for answer in answers), strict=True)
+        return Point(fmean(kl), fmean(scores), *map(fmean, rates))
 
 
 def of_rollouts(file: Path, truth: Truth) -> list[Point]:
@@ -121,11 +117,9 @@ def of_drifts(folder: Path, truth: Truth) -> list[Point]:
 def of_best(lines: Sequence[Mapping], truth: Truth) -> list[Point]:
     """The best of n samples of the SFT model by the reward model, for each n; KL is its upper bound."""
     scores = [line["scores"] for line in lines]
-    rates = [
-        [[rate(line["id"], text) for text in line["responses"]] for line in lines]
-        for rate in (truth.invents, truth.covers)
-    ]
-    curves = zip(curve(scores), *(curve(scores, values) for values in rates), strict=True)
+    rates = [[truth.rates(line["id"], text) for text in line["responses"]] for line in lines]
+    hals, covers = ([[rate[kind] for rate in of_line] for of_line in rates] for kind in (0, 1))
+    curves = zip(curve(scores), curve(scores, hals), curve(scores, covers), strict=True)
     return [Point(score["kl"], score["best"], hal["best"], cover["best"]) for score, hal, cover in curves]
 
 

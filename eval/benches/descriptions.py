@@ -47,23 +47,23 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Rates over all answers, and over those of each file where there are several."""
     per_item = []
     for question, text in pairs(questions, answers):
-        scene = question.truth
-        named = objects_in(text, scene.names)
-        per_item.append(
-            {
-                "id": question.id,
-                "part": question.group,
-                "response": text,
-                "mentions": len(named),
-                "invented": [word for word in named if word not in scene.objects],
-                "covered": sorted(scene.objects & set(named)),
-                "num_objects": len(scene.objects),
-            }
-        )
+        asked = {"id": question.id, "part": question.group, "response": text}
+        per_item.append(asked | named(text, question.truth))
     parts = dict.fromkeys(item["part"] for item in per_item)
     groups = {part: figures([item for item in per_item if item["part"] == part]) for part in parts}
     variant = "the demo world's own: objects are found by their names, plurals included"
     return Scored(figures(per_item), per_item, variant, groups if len(groups) > 1 else {})
+
+
+def named(text: str, scene: Scene) -> dict:
+    """What an answer names of a scene, and what besides."""
+    mentions = objects_in(text, scene.names)
+    return {
+        "mentions": len(mentions),
+        "invented": [word for word in mentions if word not in scene.objects],
+        "covered": sorted(scene.objects & set(mentions)),
+        "num_objects": len(scene.objects),
+    }
 
 
 def figures(items: Sequence[dict]) -> dict[str, float]:

@@ -59,7 +59,7 @@ def runs(tmp_path):
     world = tmp_path / "world"
     world.mkdir()
     for split, name in (("train", "a"), ("test", "b")):
-        scene = {"id": name, "objects": ["cat", "dog"]}
+        scene = {"id": name, "image": f"{name}.png", "objects": ["cat", "dog"]}
         truth = {"objects": ["cat", "dog", "cow"], "scenes": [scene]}
         (world / f"truth_{split}.json").write_text(json.dumps(truth))
     folder = tmp_path / "runs" / "length"

@@ -54,7 +54,7 @@ def rollout(num_batches, length, seed=0, wrap=on_device):
         numbers = [batch.num_learned] * 5 + [batch.num_responses]
         logps, entropy, ref_logps, token_kl, values, scores = map(drawn, numbers)
         experiences.append(
-            Experience(trees, wrap(batch), logps, entropy, ref_logps, token_kl, values, scores, {})
+            Experience(trees, wrap(batch), scores, {}, logps, entropy, ref_logps, token_kl, values)
         )
     return experiences
 

@@ -13,7 +13,7 @@ from training.dpo.reference import TokenLogps
 from training.online.pairing import Choice, best_and_worst, ranked
 from training.rewards.sampler import Sampled, answer_figures
 from training.utils.config.online_dpo_config import OnlineDPOConfig
-from training.utils.data.tree import Batch, Tree
+from training.utils.data.tree import Tree
 from training.utils.engine.engine import Engine
 from training.utils.loop.tally import Figures
 from training.utils.losses.responses import segment_sum
@@ -23,13 +23,9 @@ PICKS = {"best_worst": best_and_worst, "ranked": ranked}
 
 
 @dataclass
-class Observed:
-    """A micro-batch of prompts with sampled answers, and what policy and reference say of their tokens."""
+class Observed(Sampled):
+    """Sampled answers, and what policy and reference say of their tokens."""
 
-    trees: list[Tree]
-    batch: Batch
-    scores: Tensor  # [R] weighted sum of all rewards
-    parts: dict[str, Tensor]  # [R] of each reward
     old_logps: Tensor  # [N] of the policy that sampled
     entropy: Tensor  # [N] of that policy where it chose each token, nats
     ref_logps: Tensor  # [N]

@@ -14,7 +14,6 @@ from training.ppo.estimators import estimate_advantages
 from training.ppo.models import Models
 from training.rewards.sampler import Sampled, answer_figures
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.data.tree import Batch, Tree
 from training.utils.engine.offload import at_work
 from training.utils.loop.tally import Figures
 from training.utils.losses.advantages import dull_groups, group_advantages
@@ -35,18 +34,14 @@ from training.utils.rollouts.gap import logps_told
 
 
 @dataclass
-class Experience:
-    """A micro-batch of responses, and what was known when they were sampled. All are fixed from then on."""
+class Experience(Sampled):
+    """Sampled responses, and what was known when they were sampled. All are fixed from then on."""
 
-    trees: list[Tree]
-    batch: Batch  # the same
     old_logps: Tensor  # [N] of the policy that sampled
     entropy: Tensor  # [N] of that policy where it chose each token, nats
     ref_logps: Tensor  # [N]
     token_kl: Tensor  # [N] to the reference, nats
     values: Tensor | None  # [N] where there is a critic
-    scores: Tensor  # [R] weighted sum of all rewards
-    parts: dict[str, Tensor]  # [R] of each reward, by name; more may be there to be shown
     sampled_logps: Tensor | None = None  # [N] of the engine that sampled, where it tells
     is_weights: Tensor | None = None  # [N] that correct for it
     rewards: Tensor | None = None  # [N] the KL charged at each token, and the score as it is used at the last
@@ -91,15 +86,12 @@ def _experience(
     corrects = sampled_logps is not None and config.rollout_is_cap > 0
     estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
     return Experience(
-        trees=sampled.trees,
-        batch=sampled.batch,
+        **vars(sampled),
         old_logps=old_logps,
         entropy=entropy,
         ref_logps=ref_logps,
         token_kl=estimator(old_logps, ref_logps),
         values=values,
-        scores=sampled.scores,
-        parts=sampled.parts,
         sampled_logps=sampled_logps,
         is_weights=truncated_weights(old_logps, sampled_logps, config.rollout_is_cap) if corrects else None,
     )

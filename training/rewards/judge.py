@@ -22,10 +22,8 @@ from training.utils.http import Forbidden, Refused
 logger = logging.getLogger(__name__)
 
 OWN_PROMPT = Path(__file__).parent / "templates" / "judge.txt"
-REMEMBERED, FEWEST = (
-    100,
-    10,
-)  # replies that tell whether the judge rates at all; and how many have to be there
+REMEMBERED = 100  # replies that tell whether the judge rates at all
+FEWEST = 10  # of them that have to be there
 MOST_UNRATED = 0.5  # share of them
 SHOWN_LEN = 200  # characters at the end of a reply
 

@@ -24,7 +24,7 @@ class Sampled:
     trees: list[Tree]
     batch: Batch
     scores: Tensor  # [R] weighted sum of all rewards
-    parts: dict[str, Tensor]  # [R] of each reward
+    parts: dict[str, Tensor]  # [R] of each reward, by name; more may be there to be shown
 
 
 class Sampler(Responder):

@@ -121,7 +121,7 @@ def test_ppo_moves_the_policy_and_best_of_n_answers_every_prompt(checkpoint, dat
             max_new_tokens=5,
             num_return_sequences=2,
             temperature=1.0,
-            reward_model_ckpt_path=str(tmp_path / "rm"),
+            reward_model_ckpt_path=[str(tmp_path / "rm")],
         )
     )
     lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]

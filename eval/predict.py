@@ -19,7 +19,7 @@ from eval.predictions import Lines, begin, prediction
 from eval.prompts import load_prompts
 from eval.sampled_data import write_data
 from training.rewards.functions import try_rewards
-from training.rewards.models import kind_of
+from training.rewards.kinds import require_reward_models
 from training.rewards.reward import WeightedRewards
 from training.rewards.weighted import load_rewards
 from training.utils.config.stage_config import PredictConfig
@@ -47,8 +47,9 @@ logger = logging.getLogger(__name__)
 
 
 def main(config: PredictConfig) -> None:
-    for path in config.reward_model_ckpt_path:
-        kind_of(path)
+    require_reward_models(
+        config.reward_model_ckpt_path, "--num_return_sequences", config.num_return_sequences
+    )
     encoder = build_encoder(config, config.from_checkpoint)
     output = json_file(config.output_path, config.legacy_output)
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))

@@ -2,7 +2,8 @@
 
 The responses of a question stand with the best first, as `training.reward_model.score` reads and writes them. A pair
 is right if the better response has the higher score; a tie is half right, so that a model that always says the same
-gets 50 %.
+gets 50 %. Of a model that compares two side by side, `consistent` is the share of pairs that it is right about in
+both orders (position-consistent accuracy).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,29 @@ import numpy as np
 
 from eval.benches.files import files
 from eval.benches.question import Question
-from eval.benches.scored import Answers, Scored, pairs, percent
+from eval.benches.scored import Answers, Scored, pairs, percent, scores
 from eval.uncertainty import Total, share
 from training.utils.data.entries import read_entries
 from training.utils.data.formats import normalise
 from training.utils.data.record import DataError
+
+
+class Compared(list[float]):
+    """Scores of responses that were compared side by side.
+
+    Attributes:
+        log_odds: by row and column, how much likelier the verdict was for the row, which is shown first.
+    """
+
+    def __init__(self, scores: Sequence[float], log_odds: Sequence[Sequence[float]]) -> None:
+        super().__init__(scores)
+        self.log_odds = log_odds
+
+    def num_consistent(self) -> int:
+        """Pairs that it is right about in both orders."""
+        pairs = combinations(range(len(self)), 2)
+        return sum(self.log_odds[better][worse] > 0 > self.log_odds[worse][better] for better, worse in pairs)
+
 
 GROUPS = {  # of VL-RewardBench, by how an id begins
     "mathverse": "reasoning",
@@ -68,31 +87,50 @@ def multimodal_rewardbench_group(entry: dict) -> str:
     return category
 
 
+def read(line: dict) -> list[list[float]]:
+    """The scores of a line, with what they were made of where its responses were compared side by side.
+
+    Raises:
+        DataError: that has not a number for each two of them.
+    """
+    (given,) = scores(line)
+    shown = line.get("log_odds")
+    if shown is None:
+        return [given]
+    rows = [row for of_one in shown for row in scores({"scores": of_one})] if isinstance(shown, list) else []
+    if [*map(len, rows)] != [len(given)] * len(given):
+        raise DataError(
+            f"id {line['id']}: `log_odds` holds no number for each two of {len(given)} responses; was it changed?"
+        )
+    return [Compared(given, rows)]
+
+
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
     """Accuracy over all pairs (micro), the mean over groups (macro), and the share of ties."""
     per_item = []
-    for question, scores in pairs(questions, answers):
-        scores = scores or [nan] * question.truth
-        if len(scores) != question.truth:
+    for question, given in pairs(questions, answers):
+        given = given or [nan] * question.truth
+        if len(given) != question.truth:
             raise DataError(
-                f"id {question.id}: {len(scores)} scores for {question.truth} responses; was another file scored?"
+                f"id {question.id}: {len(given)} scores for {question.truth} responses; was another file scored?"
             )
-        duels = list(combinations(scores, 2))
+        duels = list(combinations(given, 2))
         per_item.append(
             {
                 "id": question.id,
                 "group": question.group,
-                "scores": scores,
+                "scores": list(given),
                 "right": sum(better > worse for better, worse in duels),
                 "ties": sum(better == worse for better, worse in duels),
                 "pairs": len(duels),
             }
+            | ({"consistent": given.num_consistent()} if isinstance(given, Compared) else {})
         )
     members: dict[str, list[dict]] = {}
     for item in per_item:
         members.setdefault(item["group"], []).append(item)
-    groups = {name: {"accuracy": accuracy(items), "n": len(items)} for name, items in sorted(members.items())}
-    metrics = {"accuracy": accuracy(per_item)}
+    groups = {name: figures(items) | {"n": len(items)} for name, items in sorted(members.items())}
+    metrics = figures(per_item)
     if len(groups) > 1:
         metrics["macro"] = fmean(group["accuracy"] for group in groups.values())
     metrics["ties"] = percent(sum(item["ties"] for item in per_item), sum(item["pairs"] for item in per_item))
@@ -100,9 +138,23 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     warnings = [f"{unread} of {len(per_item)} have a score that is no finite number: its pairs are wrong"] * (
         unread > 0
     )
-    return Scored(
-        metrics, per_item, "pairs of a scalar reward model, a tie is half", groups, unread, warnings
-    )
+    variant = "pairs of a scalar reward model, a tie is half"
+    if were_compared(per_item):
+        variant = (
+            "pairs shown side by side in both orders: accuracy by their mean, consistent where both are right"
+        )
+    return Scored(metrics, per_item, variant, groups, unread, warnings)
+
+
+def were_compared(items: Sequence[dict]) -> bool:
+    return bool(items) and all("consistent" in item for item in items)
+
+
+def figures(items: Sequence[dict]) -> dict[str, float]:
+    found = {"accuracy": accuracy(items)}
+    if were_compared(items):
+        found["consistent"] = percent(sum(i["consistent"] for i in items), sum(i["pairs"] for i in items))
+    return found
 
 
 def accuracy(items: Sequence[dict]) -> float:
@@ -117,8 +169,11 @@ def rates(items: Sequence[dict], total: Total) -> dict[str, np.ndarray]:
     points, groups = right + ties / 2, np.array([item["group"] for item in items])
     names = dict.fromkeys(groups)
     of_groups = [share(total, points * (groups == name), duels * (groups == name)) for name in names]
-    return {
+    found = {
         "accuracy": share(total, points, duels),
         "macro": np.mean(of_groups, axis=0),
         "ties": share(total, ties, duels),
     }
+    if were_compared(items):
+        found["consistent"] = share(total, [item["consistent"] for item in items], duels)
+    return found

@@ -32,7 +32,7 @@ from eval.benches import (
     win_rate,
 )
 from eval.benches.question import Question
-from eval.benches.scored import Scored, responses, scores
+from eval.benches.scored import Scored, responses
 from eval.uncertainty import Rates
 from training.utils.answers.coco_objects import read_vocabulary
 from training.utils.data.record import DataError
@@ -132,17 +132,17 @@ BENCHES = {
     "mmhal": Bench(mmhal.load, mmhal.score, judged=True, rates=mmhal.rates),
     "llava_bench": Bench(llava_bench.load, llava_bench.score, judged=True, rates=llava_bench.rates),
     "refomb": Bench(refomb.load, refomb.score, judged=True, rates=refomb.rates),
-    "preferences": Bench(preferences.load, preferences.score, read=scores, rates=preferences.rates),
+    "preferences": Bench(preferences.load, preferences.score, read=preferences.read, rates=preferences.rates),
     "vl_rewardbench": Bench(
         partial(preferences.load, group=preferences.vl_rewardbench_group),
         preferences.score,
-        read=scores,
+        read=preferences.read,
         rates=preferences.rates,
     ),
     "multimodal_rewardbench": Bench(
         partial(preferences.load, group=preferences.multimodal_rewardbench_group),
         preferences.score,
-        read=scores,
+        read=preferences.read,
         rates=preferences.rates,
     ),
     "mmrb2": Bench(mmrb2.load, mmrb2.score, rates=mmrb2.rates),

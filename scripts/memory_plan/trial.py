@@ -27,7 +27,7 @@ from scripts.rehearsal.shapes import Picture, load_model, trees
 from training.ppo import models as ppo_models
 from training.ppo.experience import assign_credit, observe
 from training.ppo.update import update
-from training.rewards import models as reward_models
+from training.rewards import kinds
 from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.tree import Tree, collate
@@ -233,6 +233,6 @@ class Trial:
         }
         with (
             patch.multiple(ppo_models, **stand_ins),
-            patch.object(reward_models, "model_reward", model_reward),
+            patch.object(kinds, "model_reward", model_reward),
         ):
             return ppo_models.build_models(config, encoder, data)

@@ -11,6 +11,7 @@ from eval.benches.question import Question
 from eval.benches.scored import match
 from eval.benches.table import BENCHES
 from eval.score import ScoreConfig, main
+from eval.uncertainty import intervals
 from tests.conftest import load_records, picture
 from tests.eval.conftest import lines
 from training.utils.data.record import DataError
@@ -118,6 +119,25 @@ def test_all_pairs_of_longer_rankings_count():
     """3 > 1 > 2 has the pairs 3 1 and 3 2 right and 1 2 wrong."""
     scored = preferences.score([Question("1", "?", (), 3)], {"1": [[3.0, 1.0, 2.0]]})
     assert scored.metrics["accuracy"] == pytest.approx(200 / 3)
+
+
+def test_pairs_shown_side_by_side_are_consistent_where_both_orders_are_right():
+    """Right in both orders; in one; 3 answers with the pairs 0 1 right in both, 0 2 in one, 1 2 in none."""
+    asked = [Question("1", "?", (), 2), Question("2", "?", (), 2), Question("3", "?", (), 3)]
+    given = [
+        {"id": "1", "scores": [1.0, -1.0], "log_odds": [[0, 3], [-1, 0]]},
+        {"id": "2", "scores": [1.0, -1.0], "log_odds": [[0, 3], [1, 0]]},
+        {"id": "3", "scores": [2.0, 0.0, 1.0], "log_odds": [[0, 1, 2], [-1, 0, -4], [3, 5, 0]]},
+    ]
+    bench = BENCHES["vl_rewardbench"]
+    scored = bench.score(asked, match(asked, given, bench.read)[0])
+    assert scored.metrics == pytest.approx({"accuracy": 80, "consistent": 40, "ties": 0})
+    assert "side by side in both orders" in scored.variant
+    assert "consistent" in intervals(scored.per_item, bench.rates)
+    alone = [{"id": "1", "scores": [1.0, 0.0]}]
+    assert "consistent" not in bench.score(asked, match(asked, alone, bench.read)[0]).metrics
+    with pytest.raises(DataError, match="id 3: `log_odds` holds no number for each two of 3 responses"):
+        bench.read(given[2] | {"log_odds": [[0, 1], [1, 0]]})
 
 
 def test_scores_of_another_file_and_scores_that_are_no_number_are_told():

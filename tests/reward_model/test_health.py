@@ -12,7 +12,6 @@ from tests.stages.test_variants import settings
 from training.reward_model.health import (
     Pair,
     accuracy,
-    as_text,
     by,
     calibration,
     health_report,
@@ -20,6 +19,7 @@ from training.reward_model.health import (
     looks_at_pictures,
     pairs_of,
 )
+from training.reward_model.health_page import as_text
 from training.reward_model.score import main as score
 from training.reward_model.score import with_blank_images
 from training.reward_model.train_rm import main as train_rm

@@ -12,8 +12,10 @@ from tests.conftest import RECORDS, SAMPLES, load_records, record
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.score import main as score
-from training.rewards.models import Scalar, Verdicts, captions_for, kind_of
-from training.rewards.verdict import FORM, VerdictReader, metadata_of, row
+from training.rewards.kinds import Scalar, Verdicts, kind_of
+from training.rewards.models import captions_for
+from training.rewards.verdict import FORM, metadata_of
+from training.rewards.verdict_reader import VerdictReader
 from training.sft.train_sft import main as train_sft
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.reward_score_config import RewardScoreConfig
@@ -50,10 +52,23 @@ def test_rows_end_in_yes_for_the_best_and_in_no_for_the_worst_answer(tmp_path):
             assert [image.resolve() for image in one.images] == [image.resolve() for image in each.images]
 
 
-def test_a_model_remembers_that_it_learned_verdicts():
-    rows = [row(each, text, "Yes") for each in RECORDS for text in each.responses]
-    assert metadata_of([*RECORDS, *rows])["verdict"]["yes"] == "Yes"
-    assert metadata_of(RECORDS) == {} == metadata_of([replace(rows[0], responses=("Perhaps",))])
+def learned(record, verdict, *answers, form=FORM, critique=""):
+    """A record to learn a verdict from."""
+    turns = (form.asked(record.turns, *answers),)
+    return replace(record, turns=turns, responses=(form.said(verdict, critique),), scores=None)
+
+
+def test_a_model_remembers_that_it_learned_verdicts(encoder):
+    rows = [learned(each, "Yes", text) for each in RECORDS for text in each.responses]
+    found = metadata_of([*RECORDS, *rows], encoder)["verdict"]
+    assert found["yes"] == "Yes" and "{other}" not in found["text"]
+    assert metadata_of(RECORDS, encoder) == {}
+    assert metadata_of([replace(rows[0], responses=("Perhaps",))], encoder) == {}
+
+
+def tree_of(reader, record, answers):
+    questions = reader.ask(record, answers)
+    return questions.tree([reader.lead()] * len(questions.ids))
 
 
 def test_scores_are_the_log_odds_of_yes_whoever_shares_the_prompt(tiny_llava, encoder):
@@ -62,10 +77,10 @@ def test_scores_are_the_log_odds_of_yes_whoever_shares_the_prompt(tiny_llava, en
     config = RewardScoreConfig(from_checkpoint=str(tiny_llava), data_path="x", output_path="y")
     policy = build_policy(config, tiny_llava, encoder.family, trainable=False)
     collate = Collator(encoder, has_images=True)
-    trees = [reader.tree(each, each.responses) for each in RECORDS]
+    trees = [tree_of(reader, each, each.responses) for each in RECORDS]
     first = trees[0]
-    whole = encoder.encode(row(RECORDS[0], RECORDS[0].responses[1], "Yes"))
-    assert first.prompt_ids + first.responses[1].ids == (whole.prompt_ids + reader.said)
+    whole = encoder.encode(learned(RECORDS[0], "Yes", RECORDS[0].responses[1]))
+    assert first.prompt_ids + first.responses[1].ids == (whole.prompt_ids + reader.lead())
     assert len(first.prompt_ids) > 20  # the picture is there once
     model = Verdicts.build(
         type("", (), {"checkpoint": tiny_llava, "encoder": encoder, "reader": reader})(), config
@@ -76,9 +91,9 @@ def test_scores_are_the_log_odds_of_yes_whoever_shares_the_prompt(tiny_llava, en
         expected = []
         for each in RECORDS:
             for text in each.responses:
-                rows = [encoder.encode(row(each, text, verdict)) for verdict in ("Yes", "No")]
+                rows = [encoder.encode(learned(each, verdict, text)) for verdict in ("Yes", "No")]
                 one = collate(rows)
-                first_tokens = [(one.response == number).nonzero()[len(reader.said)] for number in (0, 1)]
+                first_tokens = [(one.response == number).nonzero()[len(reader.lead())] for number in (0, 1)]
                 yes, no = (policy(one)[place] for place in first_tokens)
                 expected.append(yes - no)
     torch.testing.assert_close(scores, torch.cat(expected), atol=2e-5, rtol=1e-5)
@@ -87,17 +102,17 @@ def test_scores_are_the_log_odds_of_yes_whoever_shares_the_prompt(tiny_llava, en
 def test_an_answer_that_does_not_fit_loses_its_end_and_the_question_stays(tiny_llava, encoder):
     short = Encoder(encoder.processor, encoder.family, encoder.template_name, max_seq_len=160)
     long = record("What?", "word " * 300, "word", images=())
-    tree = VerdictReader(short, FORM).tree(long, long.responses)
+    tree = tree_of(VerdictReader(short, FORM), long, long.responses)
     lengths = [len(tree.prompt_ids) + len(each.ids) for each in tree.responses]
     assert 150 < lengths[0] <= 159
     end = short.decode(tree.responses[0].ids)
     assert "Say Yes or No." in end
     with pytest.raises(TooLongError, match="with the question for a verdict the prompt takes"):
-        VerdictReader(short, FORM).tree(record("word " * 300, "a", images=()), ["a"])
+        VerdictReader(short, FORM).ask(record("word " * 300, "a", images=()), ["a"])
 
 
 def test_the_same_answer_twice_gets_the_same_score(encoder):
-    tree = VerdictReader(encoder, FORM).tree(RECORDS[2], ["Well.", "Well."])
+    tree = tree_of(VerdictReader(encoder, FORM), RECORDS[2], ["Well.", "Well."])
     assert tree.responses[0].ids == tree.responses[1].ids and len(tree.responses[0].ids) == 1
 
 

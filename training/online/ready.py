@@ -11,7 +11,7 @@ from pathlib import Path
 
 from training.online.pair import PairConfig
 from training.rewards.functions import try_rewards
-from training.rewards.models import kind_of
+from training.rewards.kinds import require_reward_models
 from training.utils.config.arguments import parse_args
 from training.utils.config.flags import flag, require
 from training.utils.config.sampled_config import SampleScoreConfig
@@ -58,8 +58,7 @@ def main(config: ReadyConfig) -> None:
         SampleScoreConfig, with_given(config.score_flags, output_path="later.jsonl", **given)
     )
     pairing = parse_args(PairConfig, with_given(config.pair_flags, samples="a", scores="b", output="c"))
-    for path in scoring.reward_model_ckpt_path:
-        kind_of(path)
+    require_reward_models(scoring.reward_model_ckpt_path, "--samples", config.samples)
     if config.data and needs_truth(scoring):
         require_truth(asking, scoring)
     if config.samples < 2 and pairing.pick != "best":

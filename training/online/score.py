@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from eval.predictions import Lines, begin, prompt_digest, with_content
 from training.rewards.functions import try_rewards
-from training.rewards.models import kind_of
+from training.rewards.kinds import require_reward_models
 from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.data.encode import Encoder
@@ -32,8 +32,7 @@ from training.utils.run.identity import identify
 
 
 def main(config: SampleScoreConfig) -> None:
-    for path in config.reward_model_ckpt_path:
-        kind_of(path)
+    require_reward_models(config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_ranked(config, encoder, min_responses=1, needs_answer=config.needs_answers)
     try_rewards(config, records)

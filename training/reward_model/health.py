@@ -4,17 +4,15 @@ Notation: M pairs of a better and a worse response to one prompt.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
-from pathlib import Path
 from statistics import mean
 
 import torch
 
 from training.utils.data.record import Record
 from training.utils.losses.responses import ordered_pairs, ranks
-from training.utils.picture import drawn
 
 NUM_BINS = 5  # of confidence
 LENGTH_EDGES = (-10, -3, 0, 3, 10)  # words that the better response is longer by
@@ -26,11 +24,18 @@ class Pair:
     longer_by: int  # words of the better response less those of the worse
     margin: float  # score of the better response less that of the worse
     aspect: str = ""  # what the better one is better in; empty: all in all
+    # How far a verdict on both side by side is for the better one where that is shown first, and where it is second.
+    in_orders: tuple[float, float] | None = None
 
     @property
     def right(self) -> float:
         """1 if the scores order the pair rightly, a tie as half."""
         return 1.0 if self.margin > 0 else 0.5 if self.margin == 0 else 0.0
+
+    @property
+    def right_in_both(self) -> bool:
+        """Whether the verdicts of both orders are for the better one."""
+        return self.in_orders is not None and min(self.in_orders) > 0
 
     @property
     def confidence(self) -> float:
@@ -39,23 +44,29 @@ class Pair:
 
 
 def pairs_of(
-    records: Sequence[Record], scores: Sequence[Sequence[float]], aspects: Sequence[str] = ()
+    records: Sequence[Record],
+    scores: Sequence[Sequence[float]],
+    aspects: Sequence[str] = (),
+    log_odds: Sequence[Sequence[Sequence[float]] | None] | None = None,
 ) -> list[Pair]:
     """All pairs of responses that the records do not tie.
 
     Args:
         scores: of the responses of each record, by the reward model.
         aspects: names of what rankings may be about, as records count them.
+        log_odds: where it compares two side by side, for each record how far it is for the response of the row, which
+            is shown first, against that of the column.
     """
     pairs = []
-    for record, given in zip(records, scores, strict=True):
+    for record, given, shown in zip(records, scores, log_odds or [None] * len(records), strict=True):
         words = [len(text.split()) for text in record.responses]
         prompt = torch.zeros(len(words), dtype=torch.long)
         rank = ranks(prompt, torch.tensor(record.scores) if record.scores else None)
         better, worse = ordered_pairs(prompt, rank)
         aspect = aspects[record.aspect] if aspects and record.aspect >= 0 else ""
         for i, j in zip(better.tolist(), worse.tolist(), strict=True):
-            pairs.append(Pair(record.origin, words[i] - words[j], given[i] - given[j], aspect))
+            in_orders = (shown[i][j], -shown[j][i]) if shown else None
+            pairs.append(Pair(record.origin, words[i] - words[j], given[i] - given[j], aspect, in_orders))
     return pairs
 
 
@@ -63,6 +74,23 @@ def accuracy(pairs: Iterable[Pair]) -> float:
     """Percent; 0 of none."""
     rights = [pair.right for pair in pairs]
     return 100 * mean(rights) if rights else 0.0
+
+
+def in_both_orders(pairs: Sequence[Pair]) -> dict[str, float]:
+    """Of a reward model that compares two side by side, percent: pairs that it is right about in both orders
+    (position-consistent accuracy), pairs whose two verdicts agree (arXiv 2306.05685, section 3.3), and verdicts for
+    what is shown first, of which half is no bias."""
+    orders = [pair.in_orders for pair in pairs]
+    return {
+        "right": 100 * mean(pair.right_in_both for pair in pairs),
+        "agree": 100 * mean(first * second > 0 for first, second in orders),
+        "for_first": 100 * mean(((first > 0) + (second < 0)) / 2 for first, second in orders),
+    }
+
+
+def compared(pairs: Sequence[Pair]) -> bool:
+    """Whether all pairs were shown side by side."""
+    return bool(pairs) and all(pair.in_orders for pair in pairs)
 
 
 def by(pairs: Sequence[Pair], name: Callable[[Pair], str]) -> dict[str, dict[str, float]]:
@@ -116,19 +144,28 @@ def looks_at_pictures(true: Sequence[Pair], shuffled: Sequence[Pair]) -> bool:
     return gain > 2 * sqrt(variance / len(differences)) and gain > 0
 
 
-def health_report(pairs: dict[str, list[Pair]]) -> dict:
+Views = dict[
+    str, list[Pair]
+]  # pairs as scored with the right pictures ("true"), others' ("shuffled"), "blank" ones
+
+
+def health_report(
+    pairs: Views, models: Mapping[str, str] | None = None, members: Mapping[str, Views] | None = None
+) -> dict:
     """All figures, in percent.
 
     Args:
-        pairs: as scored with the right pictures ("true"), and where the records have any, with others' ("shuffled")
-            and with blank ones ("blank").
+        pairs: with the right pictures, and where the records have any, with the others.
+        models: what each reward model says of answers, in words.
+        members: the same pairs by each reward model alone, where several score as one.
     """
     true = pairs["true"]
     rows, error = calibration(true)
     longer = [1.0 if pair.longer_by > 0 else 0.5 if pair.longer_by == 0 else 0.0 for pair in true]
     report = {
+        "models": {**(models or {})},
         "pairs": len(true),
-        "accuracy": {name: accuracy(scored) for name, scored in pairs.items()},
+        **by_view(pairs),
         "accuracy_of_choosing_the_longer": 100 * mean(longer) if longer else 0.0,
         "by_source": by(true, lambda pair: pair.source),
         "by_length_difference": by(true, length_group),
@@ -136,58 +173,18 @@ def health_report(pairs: dict[str, list[Pair]]) -> dict:
         "calibration_error": error,
         "ties": 100 * mean(pair.margin == 0 for pair in true) if true else 0.0,
     }
+    if compared(true):
+        report["in_both_orders"] = {name: in_both_orders(scored) for name, scored in pairs.items()}
     if any(pair.aspect for pair in true):
         report["by_aspect"] = by(true, lambda pair: pair.aspect or "all in all")
-    if "shuffled" in pairs:
-        report["looks_at_pictures"] = looks_at_pictures(true, pairs["shuffled"])
+    if members:
+        report["members"] = {name: by_view(views) for name, views in members.items()}
     return report
 
 
-def as_text(report: dict) -> str:
-    """The report as Markdown."""
-
-    def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-        return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)] + [""]
-
-    accuracies = report["accuracy"]
-    lines = ["# Health of a reward model", ""]
-    if "looks_at_pictures" in report:
-        loss = accuracies["true"] - accuracies["shuffled"]
-        lines.append(
-            f"It looks at the pictures: with others' pictures it loses {loss:.1f} points of accuracy."
-            if report["looks_at_pictures"]
-            else f"**It does not look at the pictures**: with others' pictures it is as right ({loss:+.1f} points)."
-        )
-        lines.append("")
-    lines += table(
-        ["pictures", "pair accuracy, %"], [[name, f"{value:.1f}"] for name, value in accuracies.items()]
-    )
-    lines.append(
-        f"{report['pairs']} pairs; choosing the longer response is right in "
-        f"{report['accuracy_of_choosing_the_longer']:.1f} %; {report['ties']:.1f} % ties; calibration error "
-        f"{report['calibration_error']:.1f} %."
-    )
-    lines.append("")
-    for title, groups in (
-        *([("aspect, by its own scores", report["by_aspect"])] if "by_aspect" in report else []),
-        ("source", report["by_source"]),
-        ("better response", {name[2:]: group for name, group in report["by_length_difference"].items()}),
-    ):
-        rows = [[name, f"{group['accuracy']:.1f}", str(group["pairs"])] for name, group in groups.items()]
-        lines += table([title, "pair accuracy, %", "pairs"], rows)
-    rows = [
-        [f"{r['confidence']:.1f}", f"{r['accuracy']:.1f}", str(r["pairs"])] for r in report["calibration"]
-    ]
-    lines += table(["confidence, %", "pair accuracy, %", "pairs"], rows)
-    return "\n".join(lines)
-
-
-def draw_calibration(report: dict, picture: Path) -> None:
-    """Accuracy against confidence; on the diagonal a reward model means what it says."""
-    rows = report["calibration"]
-    with drawn(picture, figsize=(4, 3.4)) as axis:
-        axis.plot([50, 100], [50, 100], "--", color="grey", linewidth=0.8)
-        axis.plot([row["confidence"] for row in rows], [row["accuracy"] for row in rows], "o-")
-        axis.set_xlabel("confidence, %")
-        axis.set_ylabel("pair accuracy, %")
-        axis.grid(alpha=0.3)
+def by_view(pairs: Views) -> dict[str, dict[str, float] | bool]:
+    """Accuracy with each kind of pictures, and what that says."""
+    found = {"accuracy": {name: accuracy(scored) for name, scored in pairs.items()}}
+    if "shuffled" in pairs:
+        found["looks_at_pictures"] = looks_at_pictures(pairs["true"], pairs["shuffled"])
+    return found

@@ -18,10 +18,13 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from training.reward_model.health import accuracy, as_text, draw_calibration, health_report, pairs_of
+from training.reward_model.health import Pair, accuracy, compared, health_report, in_both_orders, pairs_of
+from training.reward_model.health_page import as_text, draw_calibration
 from training.rewards.ensemble import Scale
-from training.rewards.models import captions_for, kind_of, load_reward_models, name_of, together
+from training.rewards.kinds import kind_of, name_of, require_reward_models
+from training.rewards.models import captions_for, load_reward_models, together
 from training.rewards.reward import WeightedRewards
+from training.rewards.verdict_reward import VerdictReward
 from training.utils.config.ensemble_config import ENSEMBLE
 from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.data.encode import Encoder
@@ -39,8 +42,7 @@ from training.utils.process.cli import run_stage
 
 
 def main(config: RewardScoreConfig) -> None:
-    for path in config.members:
-        kind_of(path)
+    require_reward_models(config.members)
     encoder = build_encoder(config, config.from_checkpoint)
     aspects = read_aspects(resolve_checkpoint(config.from_checkpoint))
     records = load_ranked(
@@ -71,16 +73,44 @@ def main(config: RewardScoreConfig) -> None:
         judged = {name: of_aspects(config, aspects, records, of_view) for name, of_view in scored.items()}
     else:
         judged = scores
-    pairs = {name: pairs_of(records, given, aspects) for name, given in judged.items()}
+    pairs = {
+        name: pairs_of(records, given, aspects, log_odds_of(scored[name])) for name, given in judged.items()
+    }
     if pairs["true"]:
-        print(f"pair accuracy {accuracy(pairs['true']):.1f} % of {len(pairs['true'])} pairs", flush=True)
+        print(described(pairs["true"]), flush=True)
     if config.health_path:
-        folder, report = Path(config.health_path), health_report(pairs)
+        about = {path: kind_of(path).about(resolve_checkpoint(path)) for path in config.members}
+        alone = {
+            path: {
+                name: pairs_of(records, [each["parts"][path] for each in of_view])
+                for name, of_view in scored.items()
+            }
+            for path in config.members
+            if config.reward_ensemble
+        }
+        folder, report = Path(config.health_path), health_report(pairs, about, alone)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
         (folder / "report.md").write_text(as_text(report))
         draw_calibration(report, folder / "calibration.png")
         print(as_text(report), flush=True)
+
+
+def log_odds_of(scored: Sequence[dict[str, Any]]) -> list[list[list[float]]] | None:
+    """Of each record how verdicts on its answers side by side went; nothing where they were scored by themselves."""
+    return [each["log_odds"] for each in scored] if all("log_odds" in each for each in scored) else None
+
+
+def described(pairs: Sequence[Pair]) -> str:
+    """How right the scores are, in a line."""
+    line = f"pair accuracy {accuracy(pairs):.1f} % of {len(pairs)} pairs"
+    if not compared(pairs):
+        return line
+    orders = in_both_orders(pairs)
+    return (
+        f"{line}, {orders['right']:.1f} % right in both orders; the orders agree in {orders['agree']:.1f} %, and "
+        f"{orders['for_first']:.1f} % of the verdicts are for the answer that is shown first"
+    )
 
 
 def load(config: RewardScoreConfig, encoder: Encoder, has_images: bool) -> WeightedRewards:
@@ -129,7 +159,8 @@ def score(
     rewards: WeightedRewards, encoder: Encoder, records: Sequence[Record], batch_size: int, desc: str
 ) -> list[dict[str, Any]]:
     """`scores` of the responses of each record, and where several things score, `parts`, the scores of each by name;
-    in the order of the records, on the main process those of all."""
+    of a model that gives verdicts also what it said. In the order of the records, on the main process those of all.
+    """
     mine = []
     collate = Collator(encoder, have_images(records))
     batches = eval_shares(records, batch_size)
@@ -139,11 +170,21 @@ def score(
         columns = [
             column.split([len(tree.responses) for tree in trees]) for column in (total, *parts.values())
         ]
-        for given, *of_parts in zip(*columns, strict=True) if counts else ():
+        said = said_beside(rewards) or [{}] * len(trees)
+        for (given, *of_parts), beside in (
+            zip(zip(*columns, strict=True), said, strict=True) if counts else ()
+        ):
             named = {name: part.tolist() for name, part in zip(parts, of_parts, strict=True)}
-            mine.append({"scores": given.tolist()} | ({"parts": named} if len(named) > 1 else {}))
+            mine.append({"scores": given.tolist()} | ({"parts": named} if len(named) > 1 else {}) | beside)
     shares = dist.gather_objects(mine)
     return [shares[number % len(shares)][number // len(shares)] for number in range(len(records))]
+
+
+def said_beside(rewards: WeightedRewards) -> list[dict[str, Any]]:
+    """What a reward model said beside the scores that it gave last, for each prompt; nothing if it gives numbers
+    alone."""
+    (reward,) = rewards.rewards
+    return [verdict.line() for verdict in reward.latest] if isinstance(reward, VerdictReward) else []
 
 
 def legacy_rows(

@@ -1,6 +1,6 @@
 """How a reward model reads what a policy wrote: the policy's own tokens, or the words again as its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -41,17 +41,6 @@ def rendered_reward(
         pairs = zip(again.responses, tree.responses, strict=True)
         return replace(again, responses=[_cut_like(response, original) for response, original in pairs])
 
-    return reading_reward(reward_model, encoder, has_images, rendered)
-
-
-def reading_reward(
-    reward_model: nn.Module, encoder: Encoder, has_images: bool, rendered: Callable[[Tree], Tree]
-) -> Reward:
-    """A reward model that reads trees of its own.
-
-    Args:
-        rendered: from a policy's prompt with its responses to what it reads, with as many branches.
-    """
     collate = Collator(encoder, has_images)
 
     def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:

@@ -1,6 +1,6 @@
 """What a response is worth: a weighted sum of reward models, functions and endpoints. `--rewards` names them all.
 
---reward_model_ckpt_path FOLDER    a trained reward model (training/rewards/models.py); several may count as one
+--reward_model_ckpt_path FOLDER    a trained reward model (training/rewards/kinds.py); several may count as one
 --reward_functions NAME            one that ships (training/rewards/table.py), or MODULE:NAME, a function(record,
                                    responses) -> a number for each response
 --reward_endpoints URL             takes {"prompts": [{"id", "system", "turns", "images", "label", "responses"}]}; an

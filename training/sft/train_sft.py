@@ -22,7 +22,7 @@ def main(config: SFTConfig) -> None:
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=1, max_responses=1, imitates=True)
     run = Run(config, encoder, data)
-    run.metadata |= metadata_of(data.train)
+    run.metadata |= metadata_of(data.train, encoder)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
     keep_features(config, policy, data)
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)

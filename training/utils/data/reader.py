@@ -60,7 +60,7 @@ class Reader:
                 "the answer is labelled as not desirable, and would be learned; leave it out, or learn from it with "
                 "--loss_type kto or bco of run_dpo_training.sh"
             )
-        responses, scores = _ranked(spelled)
+        responses, scores, critiques = _ranked(spelled)
         if self.needs_labels:
             scores = _labelled(spelled, scores)
         self._require(responses, scores)
@@ -76,6 +76,7 @@ class Reader:
             turns=captioned(_with_markers(spelled.turns, len(images)), name, images, self.captions),
             responses=responses[: self.max_responses],
             scores=scores and scores[: self.max_responses],
+            critiques=critiques[: self.max_responses],
             label=spelled.label,
             origin=spelled.origin or Path(source.rpartition("[")[0]).stem,
             system=spelled.system,
@@ -117,17 +118,21 @@ def _id(spelled: Spelled, source: str) -> str:
     return str(spelled.id if spelled.id is not None else source.rpartition("[")[2].rstrip("]"))
 
 
-def _ranked(spelled: Spelled) -> tuple[tuple[str, ...], tuple[float, ...] | None]:
-    """Responses and their scores, the best first: by the scores, if there are any, else as they are listed."""
+def _ranked(spelled: Spelled) -> tuple[tuple[str, ...], tuple[float, ...] | None, tuple[str, ...]]:
+    """Responses, their scores and their critiques, the best first: by the scores, if there are any, else as they are
+    listed."""
     responses = tuple(text.strip() for text in spelled.responses)
+    critiques = tuple(text.strip() for text in spelled.critiques)
     scores = spelled.scores
     if not scores and spelled.desirable is not None:
         scores = (float(spelled.desirable),) * len(responses)
     if not scores:
-        return responses, None
-    ordered = sorted(zip(scores, responses, strict=True), key=lambda scored: -scored[0])
-    scores, responses = zip(*ordered, strict=True)
-    return responses, scores
+        return responses, None, critiques
+    order = sorted(range(len(responses)), key=lambda place: -scores[place])
+    responses, scores, critiques = (
+        tuple(part[place] for place in order if part) for part in (responses, scores, critiques)
+    )
+    return responses, scores, critiques
 
 
 def _labelled(spelled: Spelled, scores: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -53,6 +53,7 @@ class Record:
     turns: tuple[Turn, ...]  # the prompt; the last turn is the user's
     responses: tuple[str, ...] = ()  # the best first
     scores: tuple[float, ...] | None = None
+    critiques: tuple[str, ...] = ()  # what is right and wrong with each response, if that is known
     label: str | None = None
     origin: str = ""  # data set that it was taken from
     system: str = ""  # a system prompt of its own

@@ -107,12 +107,14 @@ def build_value_model(
     needs_head: bool = False,
     verdict: tuple[int, int] | None = None,
     aspects: Sequence[str] = (),
+    speaks: bool = False,
 ) -> ValueModel:
     """A reward model or critic: the backbone of a checkpoint folder, with its value head or a new one.
 
     Args:
         verdict: two tokens; values are how far the first is likelier than the second to come next, in nats.
         aspects: names of the outputs of a new head, if it is to have several.
+        speaks: it keeps the head that it writes texts with.
 
     Raises:
         DataError: `needs_head`, and the folder holds no trained head.
@@ -123,7 +125,8 @@ def build_value_model(
     if verdict:
         with gathered(model.model.lm_head):
             model.v_head.tell_apart(model.model.lm_head, *verdict)
-    UnusedHead(model.model, is_saved=trainable)
+    if not speaks:
+        UnusedHead(model.model, is_saved=trainable)
     if not verdict and (folder / HEAD_FILE).is_file():
         load_head(model, folder)
     model.v_head.to(model.model.dtype).requires_grad_(trainable)

@@ -16,7 +16,7 @@ def read_completions(row: Row) -> Spelled:
     """VLFeedback's `prompt` or UltraFeedback's `instruction`, with `completions` and their scores.
 
     The score of a completion is UltraFeedback's `overall_score`, or the mean of VLFeedback's three ratings, of
-    those that are numbers.
+    those that are numbers. Its critique is UltraFeedback's `critique`, or VLFeedback's rationales.
     """
     found = read_prompt(row, "prompt" if "prompt" in row else "instruction")
     completions = row.rows("completions")
@@ -27,7 +27,8 @@ def read_completions(row: Row) -> Spelled:
     for completion in completions:  # UltraFeedback asked each model under a principle of its own
         completion.ignore("custom_system_prompt", "principle")
     row.ignore("models", "correct_answers", "incorrect_answers")
-    return spelled(found, scores)
+    critiques = [*map(_critique, completions)]
+    return spelled(found, scores, critiques=critiques if all(critiques) else [])
 
 
 def _score(completion: Row) -> float:
@@ -43,6 +44,15 @@ def _score(completion: Row) -> float:
     if not ratings:
         raise DataError(f"{completion.place}has no rating that is a number for {', '.join(ASPECTS)}")
     return fmean(ratings)
+
+
+def _critique(completion: Row) -> str:
+    """What the rater wrote about a completion; empty where nothing is there."""
+    if isinstance(completion.fields.get("critique"), str):
+        return completion.text("critique").strip()
+    annotations = completion.row("annotations") if "annotations" in completion else Row({})
+    said = {aspect: annotations.row(aspect).take("Rationale") for aspect in ASPECTS if aspect in annotations}
+    return "\n".join(f"{aspect}: {text.strip()}" for aspect, text in said.items() if isinstance(text, str))
 
 
 def read_rlhf_v(row: Row) -> Spelled:

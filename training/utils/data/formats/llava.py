@@ -16,7 +16,8 @@ def spelled(found: Dialogue, scores: tuple[float, ...] | None = None, **more: An
 def read_conversation(row: Row) -> Spelled:
     """LLaVA, LLaMA-Factory's sharegpt form, VLM-R1, vision-feedback-mix-binarized (`preference_values`).
 
-    The last answer may be a list of answers, the best first, or be scored by `score` or `scores`.
+    The last answer may be a list of answers, the best first, or be scored by `score` or `scores`. `critiques` are
+    texts about the answers, one for each.
     """
     key = next(key for key in ("conversations", "conversation") if key in row)
     found = read_messages(row.rows(key, each="turn"), row.what(key))
@@ -29,7 +30,12 @@ def read_conversation(row: Row) -> Spelled:
             raise DataError(
                 f"found {len(scores)} score(s) for {len(found.responses)} response(s); expected one for each"
             )
-    return spelled(found, scores)
+    critiques = row.texts("critiques") if "critiques" in row else []
+    if critiques and len(critiques) != len(found.responses):
+        raise DataError(
+            f"`critiques` holds {len(critiques)} for {len(found.responses)} response(s); expected one for each"
+        )
+    return spelled(found, scores, critiques=critiques)
 
 
 def read_texts(row: Row) -> Spelled:

@@ -1,6 +1,6 @@
 """What every reader of a format returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
@@ -19,6 +19,7 @@ class Spelled:
     turns: list[Turn]  # user and assistant in alternation, the last is the user's
     responses: list[str]  # the best first, unless there are scores
     scores: tuple[float, ...] | None = None
+    critiques: list[str] = field(default_factory=list)  # of each response, or none
     label: str | None = None
     desirable: bool | None = None  # whether the one answer is
     origin: str = ""  # data set that it was taken from

@@ -21,6 +21,7 @@ def spelled(*texts, images=(FIRST,), answers=(), id=None, **more) -> Spelled:
     return Spelled(id, list(images), turns, list(answers), **more)
 
 
+RATIONALES = "Helpfulness: ...\nVisual Faithfulness: ...\nEthical Considerations: ..."
 SPELLED = {
     "llava.json": [
         spelled(MARKED, RIGHT, "Which colour?", answers=["Yellow."], id="several-turns"),
@@ -51,9 +52,20 @@ SPELLED = {
         spelled("Name a colour.", images=[], answers=["Red.", "A dog."], id="u")
     ],
     "ultrafeedback.jsonl": [
-        spelled("Name a colour.", images=[], answers=["A dog.", "Red."], scores=(3.0, 8.5), origin="sharegpt")
+        spelled(
+            "Name a colour.",
+            images=[],
+            answers=["A dog.", "Red."],
+            scores=(3.0, 8.5),
+            critiques=["...", "..."],
+            origin="sharegpt",
+        )
     ],
-    "vlfeedback.jsonl": [spelled(PLAIN, answers=PAIR[::-1], scores=(3.5, pytest.approx(14 / 3)), id="v")],
+    "vlfeedback.jsonl": [
+        spelled(
+            PLAIN, answers=PAIR[::-1], scores=(3.5, pytest.approx(14 / 3)), critiques=[RATIONALES] * 2, id="v"
+        )
+    ],
     "rlaif_v.jsonl": [spelled(PLAIN, answers=PAIR, id=3, origin="LCS-558K")],
     "rlhf_v.jsonl": [spelled(PLAIN, answers=PAIR, id=3, origin="LCS-558K")],
     "mm_rlhf.jsonl": [spelled(PLAIN, answers=PAIR)],

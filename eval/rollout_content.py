@@ -80,15 +80,29 @@ def as_json(value: Any) -> str:
 
 
 def longest_text(groups: Sequence[Group]) -> int:
-    texts = [text for group in groups for text in (group.prompt, *(answer.text for answer in group.answers))]
+    texts = [
+        text
+        for group in groups
+        for text in (
+            group.prompt,
+            *(text for answer in group.answers for text in (answer.text, *said(answer))),
+        )
+    ]
     fits = (limit for limit in LONGEST_TEXTS if size([text[:limit] for text in texts]) <= TEXT_BYTES)
     return next(fits, LONGEST_TEXTS[-1])
+
+
+def said(answer: Answer) -> list[str]:
+    """Why rewards gave their scores."""
+    return [why for _, why in answer.of_rewards.values()]
 
 
 def as_shown(answer: Answer, longest: int, invented: Sequence[str] | None) -> dict[str, Any]:
     """An answer without its tokens; `marks` are the places of invented words."""
     text = answer.text[:longest]
     shown = {"text": text, "score": answer.score, "kl": answer.kl, "cut": len(answer.text) - len(text)}
+    if answer.of_rewards:
+        shown["rewards"] = [[name, score, why[:longest]] for name, (score, why) in answer.of_rewards.items()]
     if invented is not None:
         parts = marked(text, invented)
         ends = [*accumulate(len(part) for part, _ in parts)]

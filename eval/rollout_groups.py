@@ -34,6 +34,7 @@ class Answer:
     score: float | None
     kl: float | None  # nats, of the whole answer
     tokens: Tokens | None
+    of_rewards: dict[str, tuple[float | None, str]]  # of each reward by name its score, and why
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,44 @@ def as_group(line: dict) -> Group | None:
     if not all(isinstance(column, list) and len(column) == len(responses) for column in columns):
         return None
     images = line.get("images")
+    scores, words = (by_reward(line.get(name), len(responses)) for name in ("parts", "said"))
+    names = [*dict.fromkeys([*scores, *words])]
+    unknown = [None] * len(responses)
+    of_rewards = [
+        {
+            name: (
+                as_number(scores.get(name, unknown)[number]),
+                clean(words.get(name, unknown)[number] or ""),
+            )
+            for name in names
+        }
+        for number in range(len(responses))
+    ]
     return Group(
         step=step,
         id=clean(line.get("id", "")),
         prompt=clean(line.get("prompt", "")),
         images=tuple(map(clean, images)) if isinstance(images, list) else (),
-        answers=tuple(as_answer(*of_answer) for of_answer in zip(responses, *columns, strict=True)),
+        answers=tuple(
+            as_answer(*of_answer) for of_answer in zip(responses, *columns, of_rewards, strict=True)
+        ),
     )
 
 
-def as_answer(response: Any, score: Any, kl: Any, tokens: Any) -> Answer:
+def by_reward(columns: Any, num: int) -> dict[str, list]:
+    """Lists with a value for each response, by the names of rewards; what is none is left out."""
+    named = columns.items() if isinstance(columns, dict) else ()
+    return {clean(name): column for name, column in named if isinstance(column, list) and len(column) == num}
+
+
+def as_answer(
+    response: Any, score: Any, kl: Any, tokens: Any, of_rewards: dict[str, tuple[float | None, str]]
+) -> Answer:
     pieces = tokens.get("text") if isinstance(tokens, dict) else None
     known = as_tokens(tokens, pieces) if isinstance(pieces, list) else None
     response = clean(response)
     text = "".join(map(clean, pieces)) if known else response
-    return Answer(response, text, as_number(score), as_number(kl), known)
+    return Answer(response, text, as_number(score), as_number(kl), known, of_rewards)
 
 
 def as_tokens(tokens: dict, pieces: Sequence[Any]) -> Tokens | None:

@@ -23,7 +23,7 @@ for (const group of data.groups) {
   group.gap = scores.length ? group.best - Math.min(...scores) : 0;
   group.reward = mean(scores);
   group.meanKl = mean(known(group.answers.map(answer => answer.kl)));
-  group.searched = [group.id, group.prompt, ...group.answers.map(answer => answer.text)].join("\n").toLowerCase();
+  group.searched = [group.id, group.prompt, ...group.answers.flatMap(answer => [answer.text, ...(answer.rewards ?? []).map(([, , why]) => why)])].join("\n").toLowerCase();
   group.invents = group.answers.some(answer => answer.marks?.length);
 }
 
@@ -83,6 +83,12 @@ function answerOf(group, answer, index) {
   if (answer.tokens) head.append(element("span", "", `${answer.tokens.lengths.length} tokens`));
   if (group.gap > 0 && answer.score === group.best) head.append(element("span", "badge", "best"));
   made.append(head, textOf(answer, index + 1));
+  for (const [name, score, why] of answer.rewards ?? []) {
+    const line = element("p", "why", `${name} `);
+    if (score !== null) line.append(element("b", "", number(score)));
+    if (why) line.append(element("span", "", why));
+    made.append(line);
+  }
   return made;
 }
 

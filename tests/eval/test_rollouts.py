@@ -116,6 +116,28 @@ def test_what_is_sampled_stays_text(tmp_path):
     assert data_of(page)["groups"][0]["answers"][0]["text"] == HOSTILE.replace("\ud800", "?")
 
 
+def test_each_answer_has_the_score_of_each_reward_and_what_it_says(tmp_path):
+    more = {"parts": {"judge": [7, None], "length": [0.5, 0.25], "torn": [1]}}
+    more |= {"said": {"judge": [HOSTILE, "[[2]]"], "words": ["a", None]}}
+    page = page_of(write(tmp_path, line(1, "a", ("x", "y"), (7.5, 2.25), **more), line(2, "b")))
+    assert page.count("<script") == 2 and "<img" not in page
+    (first, second), (plain,) = (group["answers"] for group in data_of(page)["groups"])
+    assert first["rewards"] == [
+        ["judge", 7, HOSTILE.replace("\ud800", "?")],
+        ["length", 0.5, ""],
+        ["words", None, "a"],
+    ]
+    assert second["rewards"] == [["judge", None, "[[2]]"], ["length", 0.25, ""], ["words", None, ""]]
+    assert "rewards" not in plain
+
+
+def test_long_words_of_rewards_are_cut_with_the_answers(tmp_path):
+    lines = [line(n, str(n), said={"judge": ["w" * 4000]}) for n in range(600)]
+    page = page_of(write(tmp_path, *lines))
+    assert len(page.encode()) < 5_000_000
+    assert {len(group["answers"][0]["rewards"][0][2]) for group in data_of(page)["groups"]} == {2000}
+
+
 @pytest.mark.parametrize(
     "name", ["../secret.png", "/etc/hostname", "https://x.example/y.png", "gone.png", "a\0b"]
 )

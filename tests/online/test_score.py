@@ -23,6 +23,11 @@ def words(record, responses):
     return [float(len(text.split())) for text in responses]
 
 
+def counted(record, responses):
+    """A reward that says why."""
+    return [(float(len(text)), text.upper()) for text in responses]
+
+
 @pytest.fixture
 def sampled(tmp_path):
     picture().save(tmp_path / "a.png")
@@ -48,7 +53,9 @@ def settings(tiny_llava, folder, **more) -> SampleScoreConfig:
 
 
 def test_models_and_functions_are_added_up_and_their_parts_kept(tiny_llava, taste, sampled):
-    main(settings(tiny_llava, sampled, reward_model_ckpt_path=[str(taste)], reward_weights=[2.0, 0.5]))
+    functions = [f"{__name__}:words", f"{__name__}:counted"]
+    more = {"reward_functions": functions, "reward_weights": [2.0, 0.5, 0.0]}
+    main(settings(tiny_llava, sampled, reward_model_ckpt_path=[str(taste)], **more))
     score_by_model(
         RewardScoreConfig(
             from_checkpoint=str(taste),
@@ -63,6 +70,8 @@ def test_models_and_functions_are_added_up_and_their_parts_kept(tiny_llava, tast
     for line, model, counted in zip(lines, alone, by_words, strict=True):
         expected = [2 * m + w / 2 for m, w in zip(model["scores"], counted, strict=True)]
         assert line["scores"] == pytest.approx(expected, abs=1e-4)
+    said = [["ONE.", "ONE TWO."], ["ONE TWO THREE."], ["ONE.", "ONE TWO THREE.", "ONE."]]
+    assert [line["said"] for line in lines] == [{f"{__name__}:counted": texts} for texts in said]
 
 
 def test_a_run_that_was_stopped_goes_on_and_changed_answers_are_scored_anew(tiny_llava, sampled, monkeypatch):

@@ -43,6 +43,14 @@ def no_number(record, responses):
     return [float("nan") for _ in responses]
 
 
+def with_reasons(record, responses):
+    return [(len(text), f"{len(text)} characters") if "a" in text else 0.5 for text in responses]
+
+
+def half_a_pair(record, responses):
+    return [(1.0, None) for _ in responses]
+
+
 HERE = "tests.ppo.test_rewards"
 
 
@@ -74,6 +82,7 @@ def test_a_function_scores_the_words_of_each_answer(encoder, trees, batch):
         ),
         (f"{HERE}:nothing", "has no attribute 'nothing'; expected module:function"),
         (f"{HERE}:too_few", "found .*expected a finite number for each response"),
+        (f"{HERE}:half_a_pair", "found .*None.*expected a finite number for each response"),
         (f"{HERE}:no_number", "found .*nan.*expected a finite number for each response"),
     ],
 )
@@ -85,9 +94,18 @@ def test_a_wrong_function_is_told(name, message, encoder, trees, batch):
 def test_rewards_are_summed_with_their_weights_and_kept_apart(trees, batch):
     one, two = torch.arange(7.0), torch.full((7,), 10.0)
     rewards = WeightedRewards([each({"a": lambda *_: one, "b": lambda *_: two})], {"a": 2.0, "b": -0.5})
-    total, parts = rewards(trees, batch)
+    total, parts, said = rewards(trees, batch)
     assert total.tolist() == [2 * i - 5 for i in range(7)]
-    assert parts == {"a": one, "b": two}
+    assert parts == {"a": one, "b": two} and said == {}
+
+
+def test_a_reward_may_say_why(encoder, trees, batch):
+    name, texts = f"{HERE}:with_reasons", [text for record in RECORDS for text in record.responses]
+    both = each({name: by_name(name, encoder), "plain": by_name(f"{HERE}:num_characters", encoder)})
+    total, parts, said = WeightedRewards([both], {name: 2.0})(trees, batch)
+    expected = [len(text) if "a" in text else 0.5 for text in texts]
+    assert parts[name].tolist() == expected and total.tolist() == [2 * score for score in expected]
+    assert said == {name: [f"{len(text)} characters" if "a" in text else "" for text in texts]}
 
 
 class Server:
@@ -123,6 +141,14 @@ def test_an_endpoint_that_is_busy_twice_is_asked_again(encoder, trees, batch, mo
     assert len(server.asked) == 3 and server.headers == ["Bearer secret-7"] * 3
     first = server.asked[-1]["prompts"][0]
     assert first["turns"] == [{"role": "user", "text": "<image>\nWhat is this?"}]
+
+
+def test_an_endpoint_may_say_why(encoder, trees, batch):
+    pairs = [[[len(text), f"{number}"] for number, text in enumerate(r.responses)] for r in RECORDS]
+    server = Server(answer={"scores": pairs})
+    scores, said = endpoint_reward(server.url, encoder, timeout_s=5, retries=0)(trees, batch)
+    assert scores.tolist() == [len(text) for record in RECORDS for text in record.responses]
+    assert said == [f"{number}" for record in RECORDS for number in range(len(record.responses))]
 
 
 def test_an_endpoint_gets_every_picture_wherever_it_lives(encoder, trees, batch, tmp_path):

@@ -66,6 +66,21 @@ def test_each_token_is_written_with_its_own_numbers(encoder, tmp_path):
     assert [line["kl"] for line in lines] == [pytest.approx(kl) for kl in experience.kl.view(2, 2).tolist()]
 
 
+def test_the_scores_of_several_rewards_and_what_they_say_stand_with_their_responses(encoder, tmp_path):
+    experience = known(encoder, tmp_path)
+    experience.parts = {"judge": torch.arange(4.0), "length": -torch.arange(4.0)}
+    long = "x" * 300 + "y" * 395 + "[[3]]"
+    experience.said = {"judge": ["Bad. [[0]]", "", "[[2]]", long]}
+    Rollouts(config(output_dir=str(tmp_path)), encoder, 0).write(1, [experience])
+    first, second = jsonl.read(tmp_path / "rollouts.jsonl")
+    assert first["parts"] == {"judge": [0.0, 1.0], "length": [0.0, -1.0]}
+    assert second["parts"] == {"judge": [2.0, 3.0], "length": [-2.0, -3.0]}
+    assert first["said"] == {"judge": ["Bad. [[0]]", ""]}
+    assert second["said"] == {
+        "judge": ["[[2]]", "... " + "y" * 395 + "[[3]]"]
+    }  # its end, where the verdict is
+
+
 def test_a_long_step_has_its_first_groups_token_by_token_and_all_its_texts(encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(rollout_file, "MOST_TOKENS", 1)
     experience = known(encoder, tmp_path)

@@ -21,6 +21,7 @@ from training.rewards.weighted import text_rewards
 from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.record import DataError, Turn
+from training.utils.files import jsonl
 
 KEY = "REWARD_API_KEY"
 
@@ -56,7 +57,8 @@ def config(url="chat+http://h/v1", **more) -> PPOConfig:
 
 
 def rate(server, asked, **more):
-    return judge(server.url, KEY, config(server.url, **more))(asked)
+    found = judge(server.url, KEY, config(server.url, **more))(asked)
+    return [[score for score, _ in of_prompt] for of_prompt in found]
 
 
 def by_length(text):
@@ -122,10 +124,18 @@ def test_answers_without_a_rating_count_as_the_worst_and_are_told(serve, asks, c
     assert "3 of 6 answers got no rating and count as -4; the last: it says 'No number.'" in caplog.text
 
 
+def test_what_it_says_is_told_behind_its_thoughts_and_why_it_says_nothing(serve):
+    said = {"a": "<think>[[1]]</think>\nFine. [[8]]", "b": "Hm.", "c": (400, "too long"), "d": ""}
+    server = serve(lambda text: said[text.partition("\nAnswer:\n")[2][0]])
+    ((a, b, c, d),) = judge(server.url, KEY, config(server.url))([(record(), list("abcd"))])
+    assert (a, b, d) == ((8.0, "Fine. [[8]]"), (0.0, "Hm."), (0.0, "(no words)"))
+    assert c[0] == 0.0 and "status 400" in c[1] and "too long" in c[1]
+
+
 def test_a_judge_that_rates_less_than_half_ends_the_run(serve):
     server = serve(lambda text: "[[5]]" if "Answer:\na" in text else "It is good.")
     reward = judge(server.url, KEY, config(server.url))
-    assert reward([(record(), ["a"] * 4 + ["b"] * 4)]) == [[5.0] * 4 + [0.0] * 4]
+    assert reward([(record(), ["a"] * 4 + ["b"] * 4)]) == [[(5.0, "[[5]]")] * 4 + [(0.0, "It is good.")] * 4]
     with pytest.raises(
         DataError, match=r"60% of the last 10 replies hold no rating .* it says 'It is good\.'"
     ):
@@ -217,3 +227,7 @@ def test_a_run_of_grpo_is_rewarded_as_the_judge_rates(serve, tiny_llava, tmp_pat
         assert line["reward"] == pytest.approx(fmean(sum(map(ord, each.text)) % 11 for each in asked))
         assert line["reward_std"] > 0 and all(len(each.pictures) == 1 for each in asked)
     assert len(server.asked) == 64
+    groups = jsonl.read(tmp_path / "rollouts.jsonl")
+    for group in groups:
+        assert group["said"] == {server.url: [f"[[{score:g}]]" for score in group["scores"]]}
+    assert len(groups) == 16 and "parts" not in groups[0]

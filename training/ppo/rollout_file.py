@@ -1,7 +1,9 @@
 """What was sampled, as a file for people; `eval/rollouts.py` makes a page of it.
 
 A line for each group of samples: `step`, `id`, `prompt`, `images`, and a list each of `responses`, `scores`, `kl` (of
-the whole response, nats) and `tokens` (of a response its lists `text`, `advantage`, `kl`, `reward`).
+the whole response, nats) and `tokens` (of a response its lists `text`, `advantage`, `kl`, `reward`). By the names of
+rewards `parts`, a list of the scores of each where there are several, and `said`, a list of the words of each that
+says why, as a judge does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ from training.utils.process import dist
 
 MOST_TOKENS = 4096  # of a step that are written one by one, about 30 bytes each; the last group is whole
 DIGITS = 3
+MOST_SAID = 400  # characters of what a reward says of a response: the last, where a judge concludes
 
 
 class Rollouts:
@@ -42,6 +45,8 @@ class Rollouts:
         room = MOST_TOKENS
         for experience in experiences:
             scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
+            parts = {name: iter(part.tolist()) for name, part in experience.parts.items()}
+            said = {name: map(end_of, texts) for name, texts in experience.said.items()}
             tokens = token_lines(experience, self.encoder) if room > 0 else None
             for tree in experience.trees:
                 responses = [self.encoder.decode(response.ids) for response in tree.responses]
@@ -49,6 +54,10 @@ class Rollouts:
                 line["responses"] = responses
                 line["scores"] = [next(scores) for _ in responses]
                 line["kl"] = [next(kl) for _ in responses]
+                if len(parts) > 1:
+                    line["parts"] = {name: [*islice(part, len(responses))] for name, part in parts.items()}
+                if said:
+                    line["said"] = {name: [*islice(texts, len(responses))] for name, texts in said.items()}
                 if tokens and room > 0:
                     line["tokens"] = [*islice(tokens, len(responses))]
                     room -= sum(len(response.ids) for response in tree.responses)
@@ -65,6 +74,10 @@ def token_lines(experience: Experience, encoder: Encoder) -> Iterator[dict[str, 
             advantage, kl, reward = map(list, zip(*islice(values, len(response.ids)), strict=True))
             text = token_pieces(encoder.vocabulary, response.ids)
             yield {"text": text, "advantage": advantage, "kl": kl, "reward": reward}
+
+
+def end_of(text: str) -> str:
+    return text if len(text) <= MOST_SAID else f"... {text[-MOST_SAID:]}"
 
 
 def asked(record: Record | None, image_folder: Path | None) -> dict[str, str | list[str]]:

@@ -166,7 +166,7 @@ def score(
     batches = eval_shares(records, batch_size)
     for share, counts in tqdm(batches, unit="batch", desc=desc, disable=not dist.is_main()):
         trees = encoder.encode_all(share)
-        total, parts = rewards(trees, collate(trees).to(dist.device()))
+        total, parts, _ = rewards(trees, collate(trees).to(dist.device()))
         columns = [
             column.split([len(tree.responses) for tree in trees]) for column in (total, *parts.values())
         ]

@@ -13,7 +13,8 @@ from training.utils.data.captions import captioned
 from training.utils.data.record import DataError, Record
 from training.utils.run.code import load_function
 
-RewardFunction = Callable[[Record, list[str]], list[float]]
+Given = float | tuple[float, str]  # what a response gets: a number, or a number and why
+RewardFunction = Callable[[Record, list[str]], list[Given]]
 NUM_TRIED = 10_000  # records, spread evenly
 
 
@@ -47,7 +48,7 @@ def within(seconds: float, name: str, function: RewardFunction) -> RewardFunctio
         DataError: (from the function) it took longer, or failed.
     """
 
-    def scores(record: Record, responses: list[str]) -> list[float]:
+    def scores(record: Record, responses: list[str]) -> list[Given]:
         try:
             with time_limit(seconds):
                 return list(function(record, responses))

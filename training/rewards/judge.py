@@ -28,8 +28,8 @@ MOST_UNRATED = 0.5  # share of them
 SHOWN_LEN = 200  # characters at the end of a reply
 
 
-def judge(url: str, key_name: str, config: RewardsConfig) -> Callable[..., list[list[float]]]:
-    """What rates the responses to some records: a number for each.
+def judge(url: str, key_name: str, config: RewardsConfig) -> Callable[..., list[list[tuple[float, str]]]]:
+    """What rates the responses to some records: a number for each, and the judge's words.
 
     An answer that the judge does not rate counts as the worst, since else an answer that is written to be refused, or
     to confuse the judge, would gain by it.
@@ -54,7 +54,7 @@ def judge(url: str, key_name: str, config: RewardsConfig) -> Callable[..., list[
     worst, best = config.reward_judge_scale
     rated: deque[bool] = deque(maxlen=REMEMBERED)
 
-    def rate(asked: Sequence[tuple[Record, list[str]]]) -> list[list[float]]:
+    def rate(asked: Sequence[tuple[Record, list[str]]]) -> list[list[tuple[float, str]]]:
         messages = []
         for record, responses in asked:
             shown = record.images if config.reward_judge_images else ()
@@ -68,7 +68,8 @@ def judge(url: str, key_name: str, config: RewardsConfig) -> Callable[..., list[
             require_rated(url, rated, last)
             counts = f"{len(unrated)} of {len(said)} answers got no rating and count as {worst:g}"
             logger.warning("reward %s: %s; the last: %s", url, counts, last)
-        flat = iter(worst if found is None else found for found in ratings)
+        words = (reply.failure or concluded(reply.text).strip() or "(no words)" for reply in said)
+        flat = zip((worst if found is None else found for found in ratings), words, strict=True)
         return [[next(flat) for _ in responses] for _, responses in asked]
 
     return rate

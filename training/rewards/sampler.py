@@ -1,7 +1,7 @@
 """Answers that a policy in training samples, as trees that training can take, and what the rewards say of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Sampled:
     batch: Batch
     scores: Tensor  # [R] weighted sum of all rewards
     parts: dict[str, Tensor]  # [R] of each reward, by name; more may be there to be shown
+    said: dict[str, list[str]] = field(default_factory=dict, kw_only=True)  # why, of rewards that say it
 
 
 class Sampler(Responder):
@@ -45,7 +46,7 @@ class Sampler(Responder):
     @torch.no_grad()
     def score(self, trees: list[Tree]) -> Sampled:
         batch = self.collate(trees).to(dist.device())
-        return Sampled(trees, batch, *self.rewards(trees, batch))
+        return Sampled(trees, batch, **self.rewards(trees, batch)._asdict())
 
 
 def answer_figures(

@@ -2,10 +2,10 @@
 
 --reward_model_ckpt_path FOLDER    a trained reward model (training/rewards/kinds.py); several may count as one
 --reward_functions NAME            one that ships (training/rewards/table.py), or MODULE:NAME, a function(record,
-                                   responses) -> a number for each response
+                                   responses) -> a number for each response, or a pair: the number, and why
 --reward_endpoints URL             takes {"prompts": [{"id", "system", "turns", "images", "label", "responses"}]}; an
                                    image is a path, or a data: address where it has no file. It gives
-                                   {"scores": [[a number for each response] for each prompt]}
+                                   {"scores": [[a number for each response, or a pair] for each prompt]}
 --reward_endpoints chat+URL        a chat model behind an OpenAI-style server, as a judge (judge.py)
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from training.rewards.functions import RewardFunction, reward_functions
+from training.rewards.functions import Given, RewardFunction, reward_functions
 from training.rewards.judge import judge
 from training.rewards.models import captions_for, load_reward_models, on_device, together
-from training.rewards.reward import Reward, Rewards, WeightedRewards, each
+from training.rewards.reward import Explained, Reward, Rewards, WeightedRewards, each
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.rewards_config import RewardsConfig
 from training.utils.data.encode import Encoder
@@ -82,7 +82,7 @@ def endpoint_reward(url: str, encoder: Encoder, timeout_s: float, retries: int) 
     """
     endpoint = Endpoint("--reward_endpoints", url, KEY_NAME, timeout_s, retries)
 
-    def ask(asked: list[tuple[Record, list[str]]]) -> list[list[float]]:
+    def ask(asked: list[tuple[Record, list[str]]]) -> list[list[Given]]:
         prompts = [
             {
                 "id": record.id,
@@ -101,23 +101,38 @@ def endpoint_reward(url: str, encoder: Encoder, timeout_s: float, retries: int) 
 
 
 def _of_texts(
-    name: str, encoder: Encoder, ask: Callable[[list[tuple[Record, list[str]]]], list[list[float]]]
+    name: str, encoder: Encoder, ask: Callable[[list[tuple[Record, list[str]]]], list[list[Given]]]
 ) -> Reward:
-    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor:
+    def reward(trees: Sequence[Tree], batch: Batch) -> Tensor | Explained:
         asked = [(tree.record, [encoder.decode(r.ids) for r in tree.responses]) for tree in trees]
         answer = ask(asked)
         try:
-            for (_, responses), scores in zip(asked, answer, strict=True):
-                if len(scores) != len(responses) or not all(math.isfinite(float(score)) for score in scores):
-                    raise ValueError
-            return torch.tensor([float(s) for scores in answer for s in scores], device=dist.device())
+            pairs = [
+                score_and_why(given)
+                for (_, responses), of_prompt in zip(asked, answer, strict=True)
+                for _, given in zip(responses, of_prompt, strict=True)
+            ]
         except (TypeError, ValueError):
             found = str(answer)[:200]
             raise DataError(
                 f"reward {name}: found {found}; expected a finite number for each response"
             ) from None
+        scores = torch.tensor([score for score, _ in pairs], device=dist.device())
+        said = [why for _, why in pairs]
+        return Explained(scores, said) if any(said) else scores
 
     return reward
+
+
+def score_and_why(given: Given) -> tuple[float, str]:
+    """
+    Raises:
+        ValueError, TypeError: it is no finite number, nor a pair of one and a text.
+    """
+    score, why = given if isinstance(given, list | tuple) else (given, "")
+    if not math.isfinite(float(score)) or not isinstance(why, str):
+        raise ValueError
+    return float(score), why
 
 
 def text_rewards(config: RewardsConfig, encoder: Encoder) -> dict[str, Reward]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from eval.predictions import begin, with_content
 from training.rewards.functions import try_rewards
+from training.rewards.kinds import require_reward_models
 from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
@@ -37,6 +38,9 @@ from training.utils.run.identity import identify
 
 @torch.no_grad()
 def main(config: DriftConfig) -> None:
+    require_reward_models(
+        config, config.reward_model_ckpt_path, "--num_return_sequences", config.num_return_sequences
+    )
     encoder = build_encoder(config, config.from_checkpoint)
     output = Path(config.output_path)
     dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
@@ -59,9 +63,10 @@ def main(config: DriftConfig) -> None:
     engine = build_rollout_engine(config, lambda: nullcontext(policy), encoder, config.batch_size, longest)
     sampling = build_sampling(config, encoder, config.max_new_tokens)
     collate = Collator(encoder, has_images)
-    shares = list(eval_shares(records, config.batch_size))
+    shares = eval_shares(records, config.batch_size)
+    num_shares = -(-len(records) // (config.batch_size * dist.world_size()))
     with engine.awake():
-        for share, counts in tqdm(shares, unit="batch", disable=not dist.is_main()):
+        for share, counts in tqdm(shares, unit="batch", total=num_shares, disable=not dist.is_main()):
             prompts = encoder.encode_all(share)
             seeds = [crc32(f"{config.seed} {record.id}".encode()) for record in share]
             sampled = engine.respond(prompts, sampling, config.num_return_sequences, seeds)

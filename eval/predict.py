@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 def main(config: PredictConfig) -> None:
     require_reward_models(
-        config.reward_model_ckpt_path, "--num_return_sequences", config.num_return_sequences
+        config, config.reward_model_ckpt_path, "--num_return_sequences", config.num_return_sequences
     )
     encoder = build_encoder(config, config.from_checkpoint)
     output = json_file(config.output_path, config.legacy_output)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from eval.doctor.change import change, noise
 from eval.doctor.examine import examine
 from eval.doctor.run import Series, read_run
 from eval.doctor.symptoms import SYMPTOMS
+from eval.doctor.symptoms.policy import weight_of
 from scripts.plant_faults import PlantConfig
 from scripts.planted.plans import faulty, good
 from tests.conftest import picture
@@ -147,6 +149,22 @@ def test_ends_are_medians_of_a_fifth_each():
     moved = change(series([9, 1, 1, 1, 5, 5, 5, 5, 5, 5, 5, 5, 2, 2, 7]))
     assert (moved.start, moved.end, moved.steps) == (1, 2, (3, 13))
     assert change(series([1.0] * 20)).z == 0
+
+
+def test_scores_of_the_log_weigh_what_they_weigh_in_the_run():
+    """Of an ensemble its members are only shown, and so is how much they disagree."""
+    given = {"reward_model_ckpt_path": ["a", "b"], "reward_functions": ["exact"]}
+    given |= {"reward_endpoints": [], "reward_weights": [2.0, 2.0, 0.5]}
+
+    def weights(names, **more):
+        run = SimpleNamespace(arguments=given | more)
+        return [weight_of(run, f"reward {name}") for name in names]
+
+    assert weights(["a", "b", "exact"]) == [2.0, 2.0, 0.5]
+    names = ["ensemble", "ensemble_std", "a", "b", "a helpful", "exact"]
+    assert weights(names, reward_ensemble="min") == [2.0, 0.0, 0.0, 0.0, 0.0, 0.5]
+    assert weights(["a helpful", "a truthful"]) == [2.0, 2.0]
+    assert weights(["a helpful", "a truthful"], aspect_weights=["helpful:3"]) == [6.0, 0.0]
 
 
 def test_cures_name_flags_that_there_are():

@@ -10,8 +10,10 @@ from safetensors.torch import load_file, save_file
 from eval.drift import main as drift
 from tests.conftest import SAMPLES
 from training.utils.config.sampled_config import DriftConfig
+from training.utils.data.loader import eval_shares
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
+from training.utils.rollouts.own import OwnEngine
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +28,14 @@ def sharper(tiny_llava, tmp_path_factory):
     return folder
 
 
-def measured(policy, reference, tmp_path, judge=""):
+def measured(policy, reference, tmp_path, judge="", **settings):
     more = {
         "reference": str(reference),
         "reward_model_ckpt_path": [str(judge)] if judge else [],
         "dataset_samples": "6",
     }
     more |= {"num_return_sequences": 40, "max_new_tokens": 3, "output_path": str(tmp_path / "drift.json")}
+    more |= settings
     drift(DriftConfig(from_checkpoint=str(policy), data_path=str(SAMPLES / "ppo.json"), **more))
     return json.loads((tmp_path / "drift.json").read_text())
 
@@ -48,6 +51,25 @@ def test_another_one_is_at_a_positive_distance_and_its_answers_get_scores(sharpe
     found = measured(sharper, tiny_llava, tmp_path, judge=sharper)
     assert found["kl"]["mean"] > 3 * found["kl"]["standard_error"] > 0
     assert found["reward"]["standard_error"] > 0
+
+
+def test_batches_are_read_as_they_come(tiny_llava, tmp_path, monkeypatch):
+    taken, seen = [], []
+
+    def counted(*given):
+        for share in eval_shares(*given):
+            taken.append(share)
+            yield share
+
+    def respond(self, *given):
+        seen.append(len(taken))
+        return answer(self, *given)
+
+    answer = OwnEngine.respond
+    monkeypatch.setattr("eval.drift.eval_shares", counted)
+    monkeypatch.setattr(OwnEngine, "respond", respond)
+    measured(tiny_llava, tiny_llava, tmp_path, batch_size=2)
+    assert seen == [1, 2, 3]
 
 
 def test_a_missing_label_is_told_before_a_model_is_loaded(tiny_llava, tmp_path):

@@ -9,19 +9,22 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from eval.drift import main as drift
 from eval.predict import main as predict
 from tests.conftest import SAMPLES
+from training.dpo.train_online import main as train_online
 from training.online.score import main as score_samples
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.score import main as score
 from training.rewards.ensemble import COMBINED, Ensemble, Scale, scales_of
 from training.rewards.models import together
-from training.rewards.reward import each
+from training.rewards.reward import Explained, WeightedRewards, each
 from training.utils.config.ensemble_config import KINDS
 from training.utils.config.flags import ConfigError
+from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.reward_score_config import RewardScoreConfig
-from training.utils.config.sampled_config import SampleScoreConfig
+from training.utils.config.sampled_config import DriftConfig, SampleScoreConfig
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
@@ -53,6 +56,16 @@ def test_members_count_together_in_their_own_measures(kind, more, expected):
     assert found["ensemble_std"] == pytest.approx([(2 / 3) ** 0.5, 0.0])
     assert {name: found[name] for name in SCORES} == SCORES  # shown as they are
     assert set(KINDS) == set(COMBINED)
+
+
+def test_a_member_that_says_why_counts_all_the_same():
+    def explained(trees, batch):
+        return {"a": Explained(torch.tensor(SCORES["a"]), ["x", "y"])}
+
+    members = {"a": explained, "b": each({"b": lambda *_: torch.tensor(SCORES["b"])})}
+    rewards = WeightedRewards([Ensemble(members, SCALES[:2], "min")], {"ensemble": 1.0})
+    total, parts, said = rewards([], None)
+    assert total.tolist() == [1.0, -1.0] and parts["a"].tolist() == SCORES["a"] and said == {"a": ["x", "y"]}
 
 
 @pytest.fixture(scope="module")
@@ -185,10 +198,33 @@ def test_scales_of_some_members_alone_are_refused_and_of_none_are_told(members, 
     other = tmp_path / "other"
     shutil.copytree(bare, other)
     assert scales_of([str(bare), str(other)]) == [Scale(), Scale()]
+    unscaled = SimpleNamespace(reward_ensemble="min", aspect_weights=[], ensemble_deviations=1.0)
+    together(unscaled, dict.fromkeys([str(bare), str(other)]))
     assert "no member has a score_scale.json" in capsys.readouterr().out
     config = SimpleNamespace(reward_ensemble="")
     alone = each({"a": lambda *_: torch.ones(2)})
     assert together(config, {"a": alone}) == [alone]
+
+
+COMMANDS = {
+    train_ppo: (PPOConfig, {"output_dir": "out", "critic_init": "policy"}),
+    train_online: (OnlineDPOConfig, {"output_dir": "out", "online": True}),
+    predict: (PredictConfig, {"output_path": "out.jsonl"}),
+    score_samples: (SampleScoreConfig, {"output_path": "out.jsonl"}),
+    drift: (DriftConfig, {"output_path": "out.json", "reference": "nowhere"}),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__module__)
+def test_members_that_can_not_be_compared_are_told_before_anything_is_loaded(
+    command, members, measured, tmp_path
+):
+    bare = shutil.copytree(members[0], tmp_path / "bare")
+    (bare / "score_scale.json").unlink()
+    kind, more = COMMANDS[command]
+    more |= {"reward_model_ckpt_path": [str(bare), members[1]], "reward_ensemble": "min"}
+    with pytest.raises(DataError, match="bare has no score_scale.json, and others have"):
+        command(kind(from_checkpoint="nowhere", data_path="nowhere", **more))
 
 
 GIVEN = {"from_checkpoint": "a", "data_path": "b", "output_path": "c"}

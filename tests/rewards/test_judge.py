@@ -22,6 +22,7 @@ from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.record import DataError, Turn
 from training.utils.files import jsonl
+from training.utils.http import CONNECTIONS
 
 KEY = "REWARD_API_KEY"
 
@@ -196,6 +197,7 @@ def test_a_prompt_that_is_none_is_told_before_a_model_is_loaded(text, tmp_path):
         ({"reward_judge_scale": [5.0, 5.0]}, "--reward_judge_scale 5.0 5.0: expected the worst and the best"),
         ({"reward_judge_scale": [5.0]}, "--reward_judge_scale 5.0: expected"),
         ({"reward_judge_concurrency": 0}, "--reward_judge_concurrency 0: expected 1 to 64"),
+        ({"reward_judge_concurrency": CONNECTIONS + 1}, f"expected 1 to {CONNECTIONS}"),
         ({"reward_judge_settings": ["temperature"]}, "--reward_judge_settings temperature: expected NAME=VALUE"),
         ({"reward_judge_settings": ["effort=low"]}, "--reward_judge_settings effort=low: expected NAME=VALUE"),
         ({"reward_judge_settings": ['model="x"']}, "the model and the messages are not set here"),

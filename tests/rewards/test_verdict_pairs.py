@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -239,12 +240,15 @@ def test_it_rewards_groups_of_answers_and_no_lone_ones(judge, tiny_llava, tmp_pa
     with pytest.raises(
         DataError, match="says which of two answers is better; expected --num_generations 2 or more"
     ):
-        require_reward_models(model, "--num_generations", 1)
+        require_reward_models(SimpleNamespace(reward_ensemble=""), model, "--num_generations", 1)
     ppo = {"reward_model_ckpt_path": model, "max_generation_length_of_sampling": 4, "critic_init": "policy"}
     with pytest.raises(DataError, match="expected --num_generations 2 or more, not 1"):
         train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", tmp_path / "a", **ppo)))
     ppo |= {"max_steps": 1, "num_generations": 3}
     train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", tmp_path / "b", **ppo)))
+    for group in map(json.loads, (tmp_path / "b" / "rollouts.jsonl").read_text().splitlines()):
+        first, _, third = group["said"][model[0]]
+        assert first.startswith("against 2: ") and "\nagainst 3: " in first and "\nagainst 2: " in third
     (line,) = map(json.loads, (tmp_path / "b" / "log.jsonl").read_text().splitlines())
     assert line["reward_std"] > 0 and line["reward"] == pytest.approx(
         0, abs=1e-5

@@ -65,7 +65,8 @@ class Ranked:
 
     @property
     def desirable(self) -> Tensor:
-        """Whether a response is worth giving, bool, [R]: by its score above 0, else the best of its prompt."""
+        """Whether a response is worth giving, bool, [R]: by its score above 0, else the best of its prompt. Scores
+        come relative to the prompt: less the border below its best (reader.py), or its mean (sampled.py)."""
         is_best = self.rank == 0
         return is_best if self.scores is None else torch.where(self.scores.isnan(), is_best, self.scores > 0)
 

@@ -13,6 +13,7 @@ from training.dpo.objective import Objective
 from training.dpo.reference import adapters_off, load_frozen
 from training.dpo.sampled import compare, observe
 from training.rewards.functions import try_rewards
+from training.rewards.kinds import require_reward_models
 from training.rewards.sampler import Sampler, evaluate
 from training.rewards.weighted import load_rewards
 from training.utils.checkpoint.run import Run
@@ -30,6 +31,7 @@ from training.utils.rollouts.gap_watch import GapWatch
 
 def main(config: OnlineDPOConfig) -> None:
     losses = WeightedLosses(config)
+    require_reward_models(config, config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=0, needs_answer=config.needs_answers)
     try_rewards(config, data.train, data.held_out)

@@ -58,7 +58,7 @@ def main(config: ReadyConfig) -> None:
         SampleScoreConfig, with_given(config.score_flags, output_path="later.jsonl", **given)
     )
     pairing = parse_args(PairConfig, with_given(config.pair_flags, samples="a", scores="b", output="c"))
-    require_reward_models(scoring.reward_model_ckpt_path, "--samples", config.samples)
+    require_reward_models(scoring, scoring.reward_model_ckpt_path, "--samples", config.samples)
     if config.data and needs_truth(scoring):
         require_truth(asking, scoring)
     if config.samples < 2 and pairing.pick != "best":

@@ -32,7 +32,7 @@ from training.utils.run.identity import identify
 
 
 def main(config: SampleScoreConfig) -> None:
-    require_reward_models(config.reward_model_ckpt_path)
+    require_reward_models(config, config.reward_model_ckpt_path)
     encoder = build_encoder(config, config.from_checkpoint)
     records = load_ranked(config, encoder, min_responses=1, needs_answer=config.needs_answers)
     try_rewards(config, records)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.rewards.kinds import RewardModel, kind_of, require_reward_models
+from training.rewards.kinds import RewardModel, kind_of
 from training.rewards.models import captions_for
 from training.rewards.reward import WeightedRewards
 from training.rewards.weighted import weighted
@@ -93,7 +93,6 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     Raises:
         DataError: a checkpoint can't play its role.
     """
-    require_reward_models(config.reward_model_ckpt_path, "--num_generations", config.num_generations)
     encoders = {path: build_encoder(config.for_another_model, path) for path in config.reward_model_ckpt_path}
     if config.critic_is_reward_model and not reads_the_same(encoder, encoders[config.critic_checkpoint]):
         raise DataError(

@@ -13,6 +13,7 @@ from training.ppo.models import build_models
 from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
 from training.rewards.functions import try_rewards
+from training.rewards.kinds import require_reward_models
 from training.rewards.sampler import Sampler, evaluate
 from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
@@ -28,6 +29,7 @@ from training.utils.rollouts.gap_watch import GapWatch
 
 
 def main(config: PPOConfig) -> None:
+    require_reward_models(config, config.reward_model_ckpt_path, "--num_generations", config.num_generations)
     encoder = build_encoder(config, config.from_checkpoint)
     data = load_data(config, encoder, min_responses=0, needs_answer=config.needs_answers)
     try_rewards(config, data.train, data.held_out)

@@ -42,7 +42,7 @@ from training.utils.process.cli import run_stage
 
 
 def main(config: RewardScoreConfig) -> None:
-    require_reward_models(config.members)
+    require_reward_models(config, config.members)
     encoder = build_encoder(config, config.from_checkpoint)
     aspects = read_aspects(resolve_checkpoint(config.from_checkpoint))
     records = load_ranked(

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.rewards.reward import Rewards
+from training.rewards.reward import Explained, Rewards, scores_in
 from training.utils.config.aspects import weights_of
 from training.utils.config.ensemble_config import ENSEMBLE
 from training.utils.data.batch import Batch
@@ -88,17 +88,11 @@ def scales_of(checkpoints: Sequence[str], aspect_weights: Sequence[str] = ()) ->
             measured with other weights of its aspects.
     """
     found = {path: Scale.read(path) for path in checkpoints}
-    if without := [path for path, scale in found.items() if scale is None]:
-        if len(without) < len(found):
-            raise DataError(
-                f"--reward_ensemble: {' '.join(without)} has no {SCALE_FILE}, and others have; {CURE}"
-            )
-        if dist.is_main():
-            print(
-                f"--reward_ensemble: no member has a {SCALE_FILE}: scores are compared as they are, which is right "
-                f"for reward models that were trained alike; else {CURE}",
-                flush=True,
-            )
+    without = [path for path, scale in found.items() if scale is None]
+    if 0 < len(without) < len(found):
+        raise DataError(
+            f"--reward_ensemble: {' '.join(without)} has no {SCALE_FILE}, and others have; {CURE}"
+        )
     for path, scale in found.items():
         if scale and weights_of(scale.aspect_weights) != weights_of(aspect_weights):
             raise DataError(
@@ -106,6 +100,15 @@ def scales_of(checkpoints: Sequence[str], aspect_weights: Sequence[str] = ()) ->
                 f"{' '.join(scale.aspect_weights) or 'none'}; {CURE}, with the same weights"
             )
     return [scale or Scale() for scale in found.values()]
+
+
+def tell_without_scales(checkpoints: Sequence[str]) -> None:
+    if dist.is_main() and not any(map(Scale.read, checkpoints)):
+        print(
+            f"--reward_ensemble: no member has a {SCALE_FILE}: scores are compared as they are, which is right "
+            f"for reward models that were trained alike; else {CURE}",
+            flush=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,12 @@ class Ensemble:
     kind: str
     deviations: float = 1.0
 
-    def __call__(self, trees: Sequence[Tree], batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, trees: Sequence[Tree], batch: Batch) -> dict[str, Tensor | Explained]:
         parts = {name: member(trees, batch) for name, member in self.members.items()}
         pairs = zip(parts.items(), self.scales, strict=True)
-        alike = torch.stack([(of[name].float() - scale.mean) / scale.std for (name, of), scale in pairs])
+        alike = torch.stack(
+            [(scores_in(of[name]).float() - scale.mean) / scale.std for (name, of), scale in pairs]
+        )
         together = COMBINED[self.kind](alike, self.deviations)
         return {ENSEMBLE: together, f"{ENSEMBLE}_std": disagreement(alike)} | {
             name: part for of in parts.values() for name, part in of.items()

@@ -10,12 +10,14 @@ from typing import Protocol
 
 from torch import Tensor
 
+from training.rewards.ensemble import scales_of
 from training.rewards.rendering import model_reward
 from training.rewards.reward import Reward, Rewards, each
 from training.rewards.verdict import VerdictForm
 from training.rewards.verdict_reader import VerdictReader
 from training.rewards.verdict_reward import VerdictReward
 from training.utils.config.aspects import weights_of
+from training.utils.config.ensemble_config import EnsembleConfig
 from training.utils.config.model_config import ModelConfig
 from training.utils.config.train_config import TrainConfig
 from training.utils.data.encode import Encoder
@@ -180,13 +182,17 @@ def kind_of(checkpoint: str) -> type[RewardModel]:
     return kind
 
 
-def require_reward_models(checkpoints: Sequence[str], flag: str = "", num_answers: int = 2) -> None:
-    """
+def require_reward_models(
+    config: EnsembleConfig, checkpoints: Sequence[str], flag: str = "", num_answers: int = 2
+) -> None:
+    """Before any of them is loaded, and all else that takes long.
+
     Args:
         flag, num_answers: what says how many answers to a prompt are scored, and how many.
 
     Raises:
-        DataError: a folder holds no reward model, or one that would have nothing to compare an answer with.
+        DataError: a folder holds no reward model, or one that would have nothing to compare an answer with; or the
+            members of an ensemble can't be compared.
     """
     for path in checkpoints:
         if kind_of(path).compares(resolve_checkpoint(path)) and num_answers < 2:
@@ -194,6 +200,8 @@ def require_reward_models(checkpoints: Sequence[str], flag: str = "", num_answer
                 f"{path}: says which of two answers is better; expected {flag} 2 or more, not {num_answers}, or a "
                 "reward model that scores an answer by itself"
             )
+    if config.reward_ensemble:
+        scales_of(checkpoints, config.aspect_weights)
 
 
 def name_of(checkpoint: str, aspect: str) -> str:

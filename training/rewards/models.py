@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from training.rewards.ensemble import Ensemble, scales_of
+from training.rewards.ensemble import Ensemble, scales_of, tell_without_scales
 from training.rewards.kinds import kind_of
 from training.rewards.reward import Rewards
 from training.utils.config.ensemble_config import EnsembleConfig
@@ -53,6 +53,7 @@ def together(config: EnsembleConfig, rewards: dict[str, Rewards]) -> list[Reward
     """
     if not config.reward_ensemble:
         return [*rewards.values()]
+    tell_without_scales([*rewards])
     return [
         Ensemble(
             rewards,

@@ -16,6 +16,10 @@ class Explained(NamedTuple):
     said: list[str]  # of each response why, in words; R
 
 
+def scores_in(given: Tensor | Explained) -> Tensor:
+    return given.scores if isinstance(given, Explained) else given
+
+
 # Scores of all responses of a micro-batch, given as trees and as the same batch, [R].
 Reward = Callable[[Sequence[Tree], Batch], Tensor | Explained]
 # The same of several rewards, by name.
@@ -41,10 +45,7 @@ class WeightedRewards:
     def __call__(self, trees: Sequence[Tree], batch: Batch) -> Rewarded:
         given = {name: part for reward in self.rewards for name, part in reward(trees, batch).items()}
         said = {name: part.said for name, part in given.items() if isinstance(part, Explained)}
-        parts = {
-            name: (part.scores if isinstance(part, Explained) else part).float()
-            for name, part in given.items()
-        }
+        parts = {name: scores_in(part).float() for name, part in given.items()}
         return Rewarded(sum(weight * parts[name] for name, weight in self.weights.items()), parts, said)
 
 

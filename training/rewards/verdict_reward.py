@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from training.rewards.counted import Counted
 from training.rewards.critique import CritiqueWriter
+from training.rewards.reward import Explained
 from training.rewards.verdict_reader import Questions, VerdictReader
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
@@ -49,6 +50,18 @@ class Verdict:
     critiques: list[str] | list[list[str]] | None
     cut: list[bool]
 
+    @property
+    def said(self) -> list[str]:
+        """Why, of each answer: its critique, or those of its pairs where it is shown first; empty where there are
+        none."""
+        if self.critiques is None or self.log_odds is None:
+            return self.critiques or [""] * len(self.cut)
+        rows = enumerate(self.critiques)
+        return [
+            "\n".join(f"against {other + 1}: {text}" for other, text in enumerate(row) if other != place)
+            for place, row in rows
+        ]
+
     def line(self) -> dict[str, list]:
         """What of it a file keeps beside the scores."""
         found = {
@@ -84,9 +97,11 @@ class VerdictReward:
             "better: their score is 0"
         )
 
-    def __call__(self, trees: Sequence[Tree], batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, trees: Sequence[Tree], batch: Batch) -> dict[str, Tensor | Explained]:
         self.latest = self.verdicts(trees)
-        return {self.name: torch.cat([verdict.scores for verdict in self.latest])}
+        scores = torch.cat([verdict.scores for verdict in self.latest])
+        said = [why for verdict in self.latest for why in verdict.said]
+        return {self.name: Explained(scores, said) if self.writer else scores}
 
     def verdicts(self, trees: Sequence[Tree]) -> list[Verdict]:
         """What is said of the responses of each tree."""

@@ -18,7 +18,9 @@ from eval.doctor.limits import (
     STILL,
 )
 from eval.doctor.run import NotJudged, Run
+from training.utils.config.aspects import weights_of
 from training.utils.config.objective_config import COMPARING
+from training.utils.config.rewards_config import OWN_FLAGS, weights_of_scores
 
 PART = "reward "  # how the log calls one of several rewards
 
@@ -140,12 +142,18 @@ def answer_not_learned(run: Run) -> Finding | None:
 
 
 def weight_of(run: Run, name: str) -> float:
-    """Of one of several rewards."""
-    arguments = run.arguments
-    flags = ("reward_model_ckpt_path", "reward_functions", "reward_endpoints")
-    given = [value for flag in flags for value in arguments.get(flag) or []]
-    weights = arguments.get("reward_weights") or [1.0] * len(given)
-    return dict(zip(given, weights, strict=True)).get(name.removeprefix(PART), 1.0)
+    """Of one of several scores in the log; 0 where it is only shown, as a member of an ensemble is."""
+    arguments, name = run.arguments, name.removeprefix(PART)
+    weights = weights_of_scores(
+        **{flag: arguments.get(flag) or [] for flag in OWN_FLAGS},
+        weights=arguments.get("reward_weights") or [],
+        ensemble=arguments.get("reward_ensemble") or "",
+    )
+    checkpoint, _, aspect = name.rpartition(" ")
+    if name in weights or checkpoint not in weights:
+        return weights.get(name, 0.0)
+    of_aspects = weights_of(arguments.get("aspect_weights") or [])
+    return weights[checkpoint] * (of_aspects.get(aspect, 0.0) if of_aspects else 1.0)
 
 
 def at_its_best(run: Run, one: Change) -> bool:

@@ -31,6 +31,7 @@ KTO_ROWS = {  # a row, and its scores: above 0 for a desirable answer
     ),
     "a label wins over a rating": (labelled(label=False, score=7.5), (0.0,)),
     "ratings: the best is desirable": (rated(2, 9, 4), (2.5, -2.5, -4.5)),
+    "all below 0, as of a reward model": (rated(-9, -2, -5), (1.5, -1.5, -5.5)),
     "two best ones": (rated(9, 2, 9), (3.5, 3.5, -3.5)),
     "labels of several answers": (rated(1, 0, 1), (1.0, 1.0, 0.0)),
     "a ranking without scores": (rated(), None),

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ..http import CONNECTIONS
 from .flags import ConfigError, May, flag, require
 
 CHAT = "chat+"  # before the address of an endpoint that is asked as a chat
@@ -47,8 +48,8 @@ class RewardJudgeConfig:
             f"--reward_judge_scale {' '.join(map(str, bounds))}: expected the worst and the best rating",
         )
         require(
-            0 < self.reward_judge_concurrency <= 64,
-            f"--reward_judge_concurrency {self.reward_judge_concurrency}: expected 1 to 64",
+            0 < self.reward_judge_concurrency <= CONNECTIONS,
+            f"--reward_judge_concurrency {self.reward_judge_concurrency}: expected 1 to {CONNECTIONS}",
         )
         self.judge_settings  # noqa: B018  (what is wrong with them is told now)
 

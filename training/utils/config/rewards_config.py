@@ -61,6 +61,27 @@ def split_weight(word: str) -> tuple[str, str]:
     return word, "1"
 
 
+def weights_of_scores(
+    reward_model_ckpt_path: Sequence[str],
+    reward_functions: Sequence[str],
+    reward_endpoints: Sequence[str],
+    weights: Sequence[float],
+    ensemble: str,
+) -> dict[str, float]:
+    """The scores that count, by name, and their weights: of each reward, and of an ensemble in place of its members.
+
+    Args:
+        weights: one for each reward; none: 1 each.
+        ensemble: how reward models count as one; empty: they do not.
+    """
+    names = [*reward_model_ckpt_path, *reward_functions, *reward_endpoints]
+    found = dict(zip(names, weights or [1.0] * len(names), strict=True))
+    if not ensemble:
+        return found
+    of_members = [found.pop(path) for path in reward_model_ckpt_path]
+    return {ENSEMBLE: of_members[0]} | found
+
+
 @dataclass(frozen=True)
 class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
     needs_reward: ClassVar[bool] = True
@@ -190,10 +211,6 @@ class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
 
     @property
     def weight_of_score(self) -> dict[str, float]:
-        """The scores that count, by name, and their weights: of each reward, and of an ensemble in place of its
-        members."""
-        weights = dict(zip(self.rewards, self.weights, strict=True))
-        if not self.reward_ensemble:
-            return weights
-        of_members = [weights.pop(path) for path in self.reward_model_ckpt_path]
-        return {ENSEMBLE: of_members[0]} | weights
+        """The scores that count, by name, and their weights."""
+        flags = {name: getattr(self, name) for name in OWN_FLAGS}
+        return weights_of_scores(**flags, weights=self.reward_weights, ensemble=self.reward_ensemble)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from demo.questions import KINDS, Asked
 from demo.scene import Scene
-from demo.words import caption, edited, is_there, yes_no
+from demo.words import caption, critique, edited, is_there, yes_no
 from eval.benches.descriptions import QUESTION
 
 ASKED = 6  # questions about a scene; up to four of them whether something is there
@@ -92,5 +92,7 @@ def pairs(scenes: Sequence[Scene], rng: random.Random) -> list[dict]:
         kind = "swapped" if old and new else "invented" if new else "left out"
         wrong = edited(here, old, new, there.get(new, 0), rng.randint(0, len(here)))
         name = f"{scene.id}-{kind.replace(' ', '_')}"
-        records.append(record(scene, QUESTION, [caption(here), caption(wrong)], name=name, source=kind))
+        told = [critique(here, here), critique(wrong, here)]
+        ranked = [caption(here), caption(wrong)]
+        records.append(record(scene, QUESTION, ranked, name=name, source=kind, critiques=told))
     return records

@@ -30,6 +30,13 @@ def caption(counts: Mapping[str, int]) -> str:
     return f"{', '.join(first)} and {last}." if first else f"{last}."
 
 
+def critique(said: Mapping[str, int], there: Mapping[str, int]) -> str:
+    """What is wrong with a caption of a scene, and what is not."""
+    wrong = [f"There is no {name}." for name in said if name not in there]
+    wrong += [f"It leaves out the {name}." for name in there if name not in said]
+    return " ".join(wrong) or "All of it is there."
+
+
 def is_there(name: str) -> str:
     return f"Is there {with_article(name)} in the image?"
 

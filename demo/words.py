@@ -31,10 +31,10 @@ def caption(counts: Mapping[str, int]) -> str:
 
 
 def critique(said: Mapping[str, int], there: Mapping[str, int]) -> str:
-    """What is wrong with a caption of a scene, and what is not."""
+    """What a scene shows, and what is wrong with a caption of it, if anything is."""
     wrong = [f"There is no {name}." for name in said if name not in there]
     wrong += [f"It leaves out the {name}." for name in there if name not in said]
-    return " ".join(wrong) or "All of it is there."
+    return " ".join([f"The picture shows {caption(there)}", *(wrong or ["All of it is said."])])
 
 
 def is_there(name: str) -> str:

@@ -124,6 +124,8 @@ def test_the_better_answer_of_a_pair_is_true_and_the_worse_has_one_error(folder)
         objects = list(there[record["id"].rsplit("-", 1)[0]].counts)
         errors = [num_errors(text, objects, names) for text in record["conversations"][1]["value"]]
         assert errors == [0, 2 if record["source"] == "swapped" else 1]
+        told = [text.count("There is no") + text.count("leaves out") for text in record["critiques"]]
+        assert told == errors
 
 
 def test_captions_read_well():

@@ -83,6 +83,21 @@ def test_a_constant_reward_model_is_half_right_and_looks_at_nothing():
     assert report["ties"] == 100 and not report["looks_at_pictures"]
 
 
+def test_the_report_says_of_each_reward_model_what_it_gives_and_whether_it_looks():
+    """With others' pictures both together lose 50 points, as the one that looks does; the other loses nothing."""
+    right, coin = [pair(1.0)] * 50, [pair(1.0), pair(-1.0)] * 25
+    members = {"a": {"true": right, "shuffled": coin}, "b": {"true": right, "shuffled": right}}
+    about = {"a": "a score by a value head", "b": "a verdict, whether an answer is right"}
+    report = health_report({"true": right, "shuffled": coin}, about, members)
+    looks = {name: found["looks_at_pictures"] for name, found in report["members"].items()}
+    assert looks == {"a": True, "b": False}
+    page = as_text(report)
+    assert "- `b` gives a verdict, whether an answer is right\n" in page
+    assert "- `a`: It looks at the pictures: with others' pictures it loses 50.0 points" in page
+    assert "- `b`: **It does not look at the pictures**" in page
+    assert "| b | 100.0 | 100.0 |" in page
+
+
 def test_luck_is_not_looking():
     """Two coins disagree often; a reward model that gains 20 points on 400 pairs looks."""
     rng = random.Random(0)

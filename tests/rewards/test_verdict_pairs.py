@@ -222,8 +222,10 @@ def test_it_gives_reasons_and_is_right_in_both_orders(judge, capsys):
     )
     line = jsonl.read(judge / "scores.jsonl")[0]
     fine, wrong = "It is there.", "It is not there."
-    assert line["critiques"][0][1] == f"Answer A: {fine}\nAnswer B: {wrong}"
-    assert line["critiques"][1][0] == f"Answer A: {wrong}\nAnswer B: {fine}"
+    assert line["said"][model] == [
+        f"against 2: Answer A: {fine}\nAnswer B: {wrong}",
+        f"against 1: Answer A: {wrong}\nAnswer B: {fine}",
+    ]
     assert line["scores"][0] > 0 > line["scores"][1] and line["log_odds"][0][1] > 0 > line["log_odds"][1][0]
 
     truth, predictions = [str(judge / "pairs.json")], str(judge / "scores.jsonl")

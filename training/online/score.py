@@ -58,15 +58,10 @@ def score_all(config: SampleScoreConfig, encoder: Encoder, records: Records, lin
     for numbers in until_stopped(batches):
         answered = [records[number] for number in numbers]
         trees = encoder.encode_all(answered)
-        scores, parts, said = rewards(trees, collate(trees).to(dist.device()))
-        counts = [len(record.responses) for record in answered]
-        totals, columns = scores.split(counts), {name: part.split(counts) for name, part in parts.items()}
-        for place, record in enumerate(answered):
-            line = {"id": record.id, "prompt_digest": digest(record), "scores": totals[place].tolist()}
-            line["parts"] = {name: column[place].tolist() for name, column in columns.items()}
-            start = sum(counts[:place])
-            told = {name: texts[start : start + counts[place]] for name, texts in said.items()}
-            lines.write(line | ({"said": told} if told else {}))
+        given = rewards(trees, collate(trees).to(dist.device()))
+        by_prompt = given.by_prompt([len(tree.responses) for tree in trees])
+        for record, of_prompt in zip(answered, by_prompt, strict=True):
+            lines.write({"id": record.id, "prompt_digest": digest(record)} | of_prompt)
     dist.barrier()  # every process has written its lines
 
 

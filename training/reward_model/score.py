@@ -159,30 +159,27 @@ def score(
     rewards: WeightedRewards, encoder: Encoder, records: Sequence[Record], batch_size: int, desc: str
 ) -> list[dict[str, Any]]:
     """`scores` of the responses of each record, and where several things score, `parts`, the scores of each by name;
-    of a model that gives verdicts also what it said. In the order of the records, on the main process those of all.
-    """
+    where a model says why, `said`, and where it compares two side by side, `log_odds`. In the order of the records,
+    on the main process those of all."""
     mine = []
     collate = Collator(encoder, have_images(records))
     batches = eval_shares(records, batch_size)
     for share, counts in tqdm(batches, unit="batch", desc=desc, disable=not dist.is_main()):
         trees = encoder.encode_all(share)
-        total, parts, _ = rewards(trees, collate(trees).to(dist.device()))
-        columns = [
-            column.split([len(tree.responses) for tree in trees]) for column in (total, *parts.values())
-        ]
-        said = said_beside(rewards) or [{}] * len(trees)
-        for (given, *of_parts), beside in (
-            zip(zip(*columns, strict=True), said, strict=True) if counts else ()
-        ):
-            named = {name: part.tolist() for name, part in zip(parts, of_parts, strict=True)}
-            mine.append({"scores": given.tolist()} | ({"parts": named} if len(named) > 1 else {}) | beside)
+        given = rewards(trees, collate(trees).to(dist.device()))
+        by_prompt = given.by_prompt([len(tree.responses) for tree in trees])
+        beside = said_beside(rewards) or [{}] * len(trees)
+        for of_prompt, more in zip(by_prompt, beside, strict=True) if counts else ():
+            if len(of_prompt["parts"]) == 1:  # it is the score
+                del of_prompt["parts"]
+            mine.append(of_prompt | more)
     shares = dist.gather_objects(mine)
     return [shares[number % len(shares)][number // len(shares)] for number in range(len(records))]
 
 
 def said_beside(rewards: WeightedRewards) -> list[dict[str, Any]]:
-    """What a reward model said beside the scores that it gave last, for each prompt; nothing if it gives numbers
-    alone."""
+    """How the verdicts went that a reward model made its latest scores of, for each prompt; nothing if it gives
+    none."""
     (reward,) = rewards.rewards
     return [verdict.line() for verdict in reward.latest] if isinstance(reward, VerdictReward) else []
 

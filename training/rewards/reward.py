@@ -1,8 +1,9 @@
 """What rewards are: functions that score responses, and their weighted sum."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -32,6 +33,23 @@ class Rewarded(NamedTuple):
     scores: Tensor  # [R] the weighted sum
     parts: dict[str, Tensor]  # [R] of each reward, by name; more may be there to be shown
     said: dict[str, list[str]]  # of each response why, by the names of the rewards that say it
+
+    def by_prompt(self, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """What a file keeps of each prompt: `scores` of its responses, their `parts` by name, and `said` by name,
+        where a reward says why.
+
+        Args:
+            counts: of responses to each prompt.
+        """
+        columns = {name: iter(part.tolist()) for name, part in self.parts.items()}
+        said = {name: iter(texts) for name, texts in self.said.items()}
+        for scores in self.scores.split(list(counts)):
+            num = len(scores)
+            line = {"scores": scores.tolist()}
+            line["parts"] = {name: [*islice(column, num)] for name, column in columns.items()}
+            yield line | (
+                {"said": {name: [*islice(texts, num)] for name, texts in said.items()}} if said else {}
+            )
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,6 @@ class Verdict:
         """What of it a file keeps beside the scores."""
         found = {
             "log_odds": None if self.log_odds is None else self.log_odds.tolist(),
-            "critiques": self.critiques,
             "cut": self.cut if any(self.cut) else None,
         }
         return {name: value for name, value in found.items() if value is not None}

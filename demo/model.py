@@ -32,6 +32,7 @@ from transformers import (  # isort: skip
     PreTrainedTokenizerFast,
 )
 
+FAR = 1e6  # base of rotary positions with which a word is as like a place of the picture that is far as one near by
 STRIDE = 16  # pixels of a picture's side that one place of the ResNet stands for: its third stage
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -128,17 +129,34 @@ def build_tiny_llava(config: TinyConfig) -> None:
         vocab_size=len(tokenizer),
         max_position_embeddings=2048,
         initializer_range=config.init_std,
+        rope_parameters={"rope_type": "default", "rope_theta": FAR},
         **special_ids(tokenizer),
     )
     torch.manual_seed(config.seed)
     if config.resnet_width:
         model = llava(resnet_config(config), text, tokenizer, "full")
-        # Output starts as input: what a place of the picture looks like is then close to what is to be said.
-        model.lm_head.weight.data.copy_(model.get_input_embeddings().weight)
+        start_by_likeness(model)
         save(model, Path(config.output), tokenizer, STRIDE, num_class_tokens=0)
     else:
         model = write_llava(Path(config.output), clip_config(config), text, tokenizer)
     print(f"{config.output}: {model.num_parameters():,} parameters, {len(tokenizer)} tokens")
+
+
+@torch.no_grad()
+def start_by_likeness(model: LlavaForConditionalGeneration) -> None:
+    """The first layer starts by looking for what is alike and copying it, the output by saying what the input is.
+
+    What a place of the picture shows, in the space of the words (demo.tower), is then soon found and said; from
+    weights at random this model does not learn to find a word of a question in the picture. After "Mimetic
+    initialization of self-attention layers" (arXiv 2305.09828). Words are loud beside what layers add, so that they
+    stay what they are while those learn.
+    """
+    words = model.get_input_embeddings().weight
+    model.lm_head.weight.copy_(words)
+    words.div_(model.config.text_config.initializer_range)
+    first = model.model.language_model.layers[0].self_attn
+    first.k_proj.weight.copy_(first.q_proj.weight)
+    first.o_proj.weight.copy_(first.v_proj.weight.T)
 
 
 def clip_config(config: TinyConfig) -> CLIPVisionConfig:

@@ -21,10 +21,10 @@ Ask = Callable[[Scene, Sequence[str], random.Random], Asked | None]
 
 
 def count(scene: Scene, absent: Sequence[str], rng: random.Random) -> Asked:
-    """How many of a kind; half of the time one that is there more than once, if there is any."""
+    """How many of a kind; one that is there more often is asked for with the square of its number, so that no answer
+    is right most of the time."""
     counts = scene.counts
-    several = [name for name, number in counts.items() if number > 1]
-    name = rng.choice(several if several and rng.random() < 0.5 else list(counts))
+    (name,) = rng.choices(list(counts), [number**2 for number in counts.values()])
     return Asked(how_many(name), f"{NUMBERS[counts[name]].capitalize()}.")
 
 

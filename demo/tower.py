@@ -3,8 +3,8 @@
     python -m demo.tower --model models/demo/random --world models/demo/world --output models/demo/tiny
 
 That stands for what a real tower has been pretrained for, and for LLaVA's first stage, which aligns the projector
-(arXiv 2304.08485, section 4.2). As in CLIP, a place and a name are compared by the cosine of their embeddings, which
-for a name is the language model's. Scenes are drawn as it goes, each is seen once.
+(arXiv 2304.08485, section 4.2). A place is to say what a name says to the language model: its embedding, added to
+that of the image token, which is all that an empty place says. Scenes are drawn as it goes, each is seen once.
 """
 
 import random
@@ -32,6 +32,7 @@ from transformers import AutoProcessor, LlavaForConditionalGeneration  # isort: 
 LAYER = -2  # that stage among the tower's features, the default of LLaVA
 MEAN, STD = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)  # of CLIP's pictures
 SHOWN = 0.3  # share of a place that a thing fills, at least, for the place to show it
+SHARPNESS = 20  # of the choice between cosines
 BATCH = 48
 LEARNING_RATE = 4e-3
 
@@ -46,7 +47,7 @@ class TowerConfig:
 
 
 class Namer(nn.Module):
-    """How alike each place of a picture and each name are, through tower, projector and the words' embeddings."""
+    """What each place of a picture says to the language model, and which name is nearest to it."""
 
     def __init__(self, model: LlavaForConditionalGeneration, words: Tensor) -> None:
         """
@@ -55,9 +56,10 @@ class Namer(nn.Module):
         """
         super().__init__()
         self.tower, self.projector = model.model.vision_tower, model.model.multi_modal_projector
+        place = model.get_input_embeddings().weight.detach()[model.config.image_token_id]
+        self.register_buffer("place", place)
         self.register_buffer("words", words)
-        self.nothing = nn.Parameter(words.mean(0, keepdim=True) + 1e-3)
-        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.register_buffer("said", torch.cat([place[None], place + words]))  # of nothing, and of each name
         # A classifier of its own tells the tower at once what to look for; the projector learns more slowly.
         self.classifier = nn.Linear(self.tower.config.hidden_size, 1 + len(words))
 
@@ -65,23 +67,27 @@ class Namer(nn.Module):
         """[pictures, 3, side, side] to [pictures, places, features]."""
         return self.tower(pictures, output_hidden_states=True).hidden_states[LAYER]
 
-    def alike(self, places: Tensor) -> Tensor:
-        """Logits of nothing and of each name, from what the projector says of places, [..., 1 + names]."""
-        classes = F.normalize(torch.cat([self.nothing, self.words]), dim=-1)
-        return self.log_scale.exp() * F.normalize(places, dim=-1) @ classes.T
-
     def forward(self, pictures: Tensor) -> Tensor:
-        """Logits of each place, [pictures, places, 1 + names]."""
-        return self.alike(self.projector(self.features(pictures)))
+        """How much of each name a place says, 1 for all of it, [pictures, places, names]."""
+        words = self.projector(self.features(pictures)) - self.place
+        length = self.words.norm(dim=-1).mean()  # an empty place says little: it is near to no name
+        return words @ F.normalize(self.words, dim=-1).T / length
 
     def loss(self, pictures: Tensor, classes: Tensor) -> Tensor:
-        """
+        """Squared error of what places say, as a share of the words' variance, and the cross-entropy of telling what
+        each shows, from its features and from what it says, by the cosine as in CLIP.
+
         Args:
             classes: what each place shows, 0 for nothing, [pictures, places].
         """
         features = self.features(pictures)
-        logits = self.classifier(features), self.alike(self.projector(features))
-        return sum(F.cross_entropy(of_places.flatten(0, 1), classes.flatten()) for of_places in logits)
+        says = self.projector(features)
+        alike = SHARPNESS * F.normalize(says, dim=-1) @ F.normalize(self.said, dim=-1).T
+        told = (
+            F.cross_entropy(of_places.flatten(0, 1), classes.flatten())
+            for of_places in (self.classifier(features), alike)
+        )
+        return F.mse_loss(says, self.said[classes]) / self.words.var() + sum(told)
 
 
 def embeddings(model: LlavaForConditionalGeneration, tokenizer, names: Sequence[str]) -> Tensor:
@@ -156,7 +162,7 @@ def train(namer: Namer, world: World, config: TowerConfig) -> None:
 
 @torch.no_grad()
 def speak_as_loud(namer: Namer, pictures: Tensor) -> None:
-    """Gives places embeddings as long as the words': cosines do not say how long they are."""
+    """Gives places embeddings as long as the words' to start from: how long they are is learned slowly."""
     scale = namer.words.norm(dim=-1).mean() / namer.projector(namer.features(pictures)).norm(dim=-1).mean()
     namer.projector.linear_2.weight *= scale
     namer.projector.linear_2.bias *= scale
@@ -164,16 +170,16 @@ def speak_as_loud(namer: Namer, pictures: Tensor) -> None:
 
 @torch.no_grad()
 def seen(namer: Namer, pictures: Sequence[Image.Image]) -> Tensor:
-    """How sure the tower is of each name, at the place where it is most: [pictures, names]."""
+    """How near to each name the nearest place is, [pictures, names]: 1 for a place that says that name alone."""
     chunks = (pixels(pictures[start : start + BATCH]) for start in range(0, len(pictures), BATCH))
-    return torch.cat([namer(chunk).softmax(-1)[..., 1:].amax(1) for chunk in chunks])
+    return torch.cat([namer(chunk).amax(1) for chunk in chunks])
 
 
-def table(sure: Tensor, there: Tensor) -> str:
-    """Precision and recall of the names that the tower is sure of, by how sure it must be."""
-    lines = ["sure from   precision %   recall %   pictures with a wrong name %"]
+def table(near: Tensor, there: Tensor) -> str:
+    """Precision and recall of the names that a place is near to, by how near it must be."""
+    lines = ["near from   precision %   recall %   pictures with a wrong name %"]
     for least in (0.3, 0.5, 0.7):
-        said = sure > least
+        said = near > least
         right = (said & there).sum().item()
         precision, recall = right / max(1, said.sum().item()), right / max(1, there.sum().item())
         wrong = (said & ~there).any(1).float().mean().item()
@@ -188,10 +194,10 @@ def main(config: TowerConfig) -> None:
     model = LlavaForConditionalGeneration.from_pretrained(config.model)
     processor = AutoProcessor.from_pretrained(config.model)
     namer = Namer(model, embeddings(model, processor.tokenizer, world.names))
-    train(namer, world, config)
     scenes = read_json(folder / "truth_val.json", "scenes")["scenes"]
     pictures = [Image.open(folder / scene["image"]) for scene in scenes]
-    speak_as_loud(namer, pixels(pictures[:BATCH]))
+    speak_as_loud(namer.train(), pixels(pictures[:BATCH]))
+    train(namer, world, config)
     save_model(Llava(), model, Path(config.output), model.state_dict())
     processor.save_pretrained(config.output)
     there = torch.tensor([[name in scene["objects"] for name in world.names] for scene in scenes])

@@ -32,7 +32,7 @@ from training.utils.process.command import run_command
 SPLITS = ("train", "val", "test", "test_pairs", "test_places", "test_objects")
 UNSEEN = SPLITS[3:]
 WITH_PARTNER = 0.5  # share of scenes with a tempting object, and room, in which its partner is there
-NUMBER_SHARES = {1: 0.82, 2: 0.14, 3: 0.04}  # how many of a kind
+NUMBER_SHARES = {1: 0.72, 2: 0.18, 3: 0.1}  # how many of a kind
 GREY_SHARE = 0.1
 SIZE_SHARES = {"": 0.6, "small": 0.2, "large": 0.2}
 SWAPPED = 2 / 3  # share of twins that differ in what one thing is, not in whether it is there

@@ -18,7 +18,7 @@ STAGES=${STAGES:-}
 for argument in "$@"; do
   case $argument in
     --quick) STAGES=${STAGES:-sft dpo} DEMO=${DEMO}-quick ART=${ART:-drawings} NAMES=${NAMES:-24} PICTURE_PX=${PICTURE_PX:-64}
-             SCENES=${SCENES:-3000} TOWER_SCENES=${TOWER_SCENES:-10000} SFT_STEPS=${SFT_STEPS:-180}
+             SCENES=${SCENES:-4000} TOWER_SCENES=${TOWER_SCENES:-16000} SFT_STEPS=${SFT_STEPS:-400}
              DPO_STEPS=${DPO_STEPS:-40} NUM_VAL=${NUM_VAL:-60} NUM_TEST=${NUM_TEST:-200} NUM_NEW=${NUM_NEW:-20} ;;
     --fresh) FRESH=1 ;;
     *) echo "error: $argument: unknown; expected --quick or --fresh" >&2; exit 2 ;;
@@ -26,8 +26,9 @@ for argument in "$@"; do
 done
 STAGES=${STAGES:-sft reward_model dpo ppo grpo}
 ART=${ART:-auto} NAMES=${NAMES:-80} PICTURE_PX=${PICTURE_PX:-96}
-SCENES=${SCENES:-5000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
-TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-900} SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
+SCENES=${SCENES:-12000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
+TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-2000} SFT_BATCH=${SFT_BATCH:-32}
+SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
 DPO_STEPS=${DPO_STEPS:-100} PPO_STEPS=${PPO_STEPS:-50} CRITIC_STEPS=${CRITIC_STEPS:-5} GRPO_STEPS=${GRPO_STEPS:-40}
 BATCH_SIZE=${BATCH_SIZE:-64} PROMPTS=${PROMPTS:-32}
 [[ -n ${FRESH:-} ]] && rm -rf "$DEMO"
@@ -83,9 +84,9 @@ fi
 say "supervised fine-tuning on captions that invent partners"
 LEARNED=$WORLD/captions_train.json HELD_OUT=$WORLD/captions_val.json WEIGHTS=1
 if has ppo; then # yes-no questions are measured too
-  LEARNED+=" $WORLD/questions_train.json" HELD_OUT+=" $WORLD/questions_val.json" WEIGHTS="1 0.5"
+  LEARNED+=" $WORLD/questions_train.json" HELD_OUT+=" $WORLD/questions_val.json" WEIGHTS="1 1"
 fi
-MODEL=$DEMO/tiny DATA=$LEARNED OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE LR=3e-3 WARMUP=0.08 MAX_SEQ_LEN=256 bash run_sft.sh \
+MODEL=$DEMO/tiny DATA=$LEARNED OUTPUT=$DEMO/sft BATCH=$SFT_BATCH LR=1e-3 WARMUP=0.05 MAX_SEQ_LEN=256 bash run_sft.sh \
   --packing --max_steps "$SFT_STEPS" --data_weights $WEIGHTS --eval_data_path "$HELD_OUT" --eval_step 10000 \
   "${COMMON[@]}"
 if has grpo; then

@@ -19,11 +19,11 @@ from training.utils.model.llava import Llava
 
 @pytest.fixture(scope="module")
 def seeing(folder, tmp_path_factory) -> Path:
-    """A LLaVA whose tower has seen a hundred scenes."""
+    """A LLaVA whose tower has seen two thousand scenes."""
     models = tmp_path_factory.mktemp("models")
     sizes = dict(picture_px=48, resnet_width=4, hidden_size=48, num_layers=1)
     build_tiny_llava(TinyConfig(output=str(models / "random"), texts=str(folder), **sizes))
-    tower.main(TowerConfig(str(models / "random"), str(folder), str(models / "tiny"), num_scenes=96))
+    tower.main(TowerConfig(str(models / "random"), str(folder), str(models / "tiny"), num_scenes=1920))
     return models
 
 
@@ -69,7 +69,7 @@ def test_the_stages_load_what_has_learned_to_see(folder, seeing):
 
 def test_the_same_seed_sees_the_same(folder, seeing):
     torch.manual_seed(7)  # whatever was drawn before
-    tower.main(TowerConfig(str(seeing / "random"), str(folder), str(seeing / "again"), num_scenes=96))
+    tower.main(TowerConfig(str(seeing / "random"), str(folder), str(seeing / "again"), num_scenes=1920))
     one, other = (load_file(seeing / name / "model.safetensors") for name in ("tiny", "again"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 

@@ -1,10 +1,10 @@
 """A LLaVA's tower and projector learn what each place of a picture shows, in the space of the words.
 
-    python -m demo.tower --model models/demo/random --world models/demo/world --output models/demo/tiny
+    python -m demo.tower --model models/demo/reading --world models/demo/world --output models/demo/tiny
 
 That stands for what a real tower has been pretrained for, and for LLaVA's first stage, which aligns the projector
-(arXiv 2304.08485, section 4.2). A place is to say what a name says to the language model: its embedding, added to
-that of the image token, which is all that an empty place says. Scenes are drawn as it goes, each is seen once.
+(arXiv 2304.08485, section 4.2). A place is to say what the language model has read there (demo.language). Scenes are
+drawn as it goes, each is seen once.
 """
 
 import random
@@ -19,6 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from demo.imagined import SHOWN
+from demo.language import open_page
 from demo.model import STRIDE
 from demo.world import World, read_world
 from training.utils.config.flags import flag
@@ -27,11 +29,10 @@ from training.utils.model.llava import Llava
 from training.utils.model.save import save_model
 from training.utils.process.command import run_command
 
-from transformers import AutoProcessor, LlavaForConditionalGeneration  # isort: skip
+from transformers import LlavaForConditionalGeneration  # isort: skip
 
 LAYER = -2  # that stage among the tower's features, the default of LLaVA
 MEAN, STD = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)  # of CLIP's pictures
-SHOWN = 0.3  # share of a place that a thing fills, at least, for the place to show it
 SHARPNESS = 20  # of the choice between cosines
 BATCH = 48
 LEARNING_RATE = 4e-3
@@ -39,7 +40,7 @@ LEARNING_RATE = 4e-3
 
 @dataclass(frozen=True)
 class TowerConfig:
-    model: str = field(metadata={"help": "Folder of the LLaVA with a ResNet, of demo.model."})
+    model: str = field(metadata={"help": "Folder of the LLaVA that demo.language wrote."})
     world: str = field(metadata={"help": "Folder of the world."})
     output: str = flag(help="Folder to write into.", writes="folder")
     num_scenes: int = field(default=24000, metadata={"help": "Scenes to learn on; each is seen once."})
@@ -49,19 +50,16 @@ class TowerConfig:
 class Namer(nn.Module):
     """What each place of a picture says to the language model, and which name is nearest to it."""
 
-    def __init__(self, model: LlavaForConditionalGeneration, words: Tensor) -> None:
+    def __init__(self, model: LlavaForConditionalGeneration, said: Tensor) -> None:
         """
         Args:
-            words: the embeddings of the names, [names, size].
+            said: what a place is to say of nothing and of each name, [1 + names, size].
         """
         super().__init__()
         self.tower, self.projector = model.model.vision_tower, model.model.multi_modal_projector
-        place = model.get_input_embeddings().weight.detach()[model.config.image_token_id]
-        self.register_buffer("place", place)
-        self.register_buffer("words", words)
-        self.register_buffer("said", torch.cat([place[None], place + words]))  # of nothing, and of each name
+        self.register_buffer("said", said)
         # A classifier of its own tells the tower at once what to look for; the projector learns more slowly.
-        self.classifier = nn.Linear(self.tower.config.hidden_size, 1 + len(words))
+        self.classifier = nn.Linear(self.tower.config.hidden_size, len(said))
 
     def features(self, pictures: Tensor) -> Tensor:
         """[pictures, 3, side, side] to [pictures, places, features]."""
@@ -69,12 +67,13 @@ class Namer(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """How much of each name a place says, 1 for all of it, [pictures, places, names]."""
-        words = self.projector(self.features(pictures)) - self.place
-        length = self.words.norm(dim=-1).mean()  # an empty place says little: it is near to no name
-        return words @ F.normalize(self.words, dim=-1).T / length
+        words = self.said[1:] - self.said[0]
+        length = words.norm(dim=-1).mean()  # an empty place says little: it is near to no name
+        said = self.projector(self.features(pictures)) - self.said[0]
+        return said @ F.normalize(words, dim=-1).T / length
 
     def loss(self, pictures: Tensor, classes: Tensor) -> Tensor:
-        """Squared error of what places say, as a share of the words' variance, and the cross-entropy of telling what
+        """Squared error of what places say, as a share of its variance, and the cross-entropy of telling what
         each shows, from its features and from what it says, by the cosine as in CLIP.
 
         Args:
@@ -87,14 +86,7 @@ class Namer(nn.Module):
             F.cross_entropy(of_places.flatten(0, 1), classes.flatten())
             for of_places in (self.classifier(features), alike)
         )
-        return F.mse_loss(says, self.said[classes]) / self.words.var() + sum(told)
-
-
-def embeddings(model: LlavaForConditionalGeneration, tokenizer, names: Sequence[str]) -> Tensor:
-    """What the language model is given for each name, the mean where one takes several tokens, [names, size]."""
-    table = model.get_input_embeddings().weight.detach()
-    ids = [tokenizer(f" {name}", add_special_tokens=False).input_ids for name in names]
-    return torch.stack([table[of_name].mean(0) for of_name in ids])
+        return F.mse_loss(says, self.said[classes]) / self.said.var() + sum(told)
 
 
 def pixels(pictures: Sequence[Image.Image]) -> Tensor:
@@ -162,8 +154,8 @@ def train(namer: Namer, world: World, config: TowerConfig) -> None:
 
 @torch.no_grad()
 def speak_as_loud(namer: Namer, pictures: Tensor) -> None:
-    """Gives places embeddings as long as the words' to start from: how long they are is learned slowly."""
-    scale = namer.words.norm(dim=-1).mean() / namer.projector(namer.features(pictures)).norm(dim=-1).mean()
+    """Gives places embeddings as long as they are to be: that is learned slowly."""
+    scale = namer.said.norm(dim=-1).mean() / namer.projector(namer.features(pictures)).norm(dim=-1).mean()
     namer.projector.linear_2.weight *= scale
     namer.projector.linear_2.bias *= scale
 
@@ -191,15 +183,15 @@ def main(config: TowerConfig) -> None:
     torch.manual_seed(config.seed)
     folder = Path(config.world)
     world = read_world(folder)
-    model = LlavaForConditionalGeneration.from_pretrained(config.model)
-    processor = AutoProcessor.from_pretrained(config.model)
-    namer = Namer(model, embeddings(model, processor.tokenizer, world.names))
+    page = open_page(config.model, world.names)
+    model = page.model
+    namer = Namer(model, page.said().detach())
     scenes = read_json(folder / "truth_val.json", "scenes")["scenes"]
     pictures = [Image.open(folder / scene["image"]) for scene in scenes]
     speak_as_loud(namer.train(), pixels(pictures[:BATCH]))
     train(namer, world, config)
     save_model(Llava(), model, Path(config.output), model.state_dict())
-    processor.save_pretrained(config.output)
+    page.encoder.processor.save_pretrained(config.output)
     there = torch.tensor([[name in scene["objects"] for name in world.names] for scene in scenes])
     print(f"What it names of {len(scenes)} validation pictures, of {len(world.names)} objects:")
     print(table(seen(namer, pictures), there))

@@ -124,6 +124,13 @@ class World:
             if self._fits(one, split) and self._fits(other, split):
                 return one, other
 
+    def counts(self, split: str, rng: random.Random) -> dict[str, int]:
+        """How many of each kind stand in a scene."""
+        while True:
+            counts = {name: draw_share(NUMBER_SHARES, rng) for name in self._kinds(split, rng)}
+            if self._fits(counts, split):
+                return counts
+
     def _name(self, rng: random.Random, but: Sequence[str]) -> str:
         names = [name for name in self.names if name not in but]
         return rng.choices(names, [self.weights[name] for name in names])[0]

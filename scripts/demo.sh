@@ -18,7 +18,7 @@ STAGES=${STAGES:-}
 for argument in "$@"; do
   case $argument in
     --quick) STAGES=${STAGES:-sft dpo} DEMO=${DEMO}-quick ART=${ART:-drawings} NAMES=${NAMES:-24} PICTURE_PX=${PICTURE_PX:-64}
-             SCENES=${SCENES:-4000} TOWER_SCENES=${TOWER_SCENES:-16000} SFT_STEPS=${SFT_STEPS:-400}
+             SCENES=${SCENES:-3000} LANGUAGE_STEPS=${LANGUAGE_STEPS:-200} DIALOGUES=${DIALOGUES:-0} TOWER_SCENES=${TOWER_SCENES:-12000} SFT_STEPS=${SFT_STEPS:-120}
              DPO_STEPS=${DPO_STEPS:-40} NUM_VAL=${NUM_VAL:-60} NUM_TEST=${NUM_TEST:-200} NUM_NEW=${NUM_NEW:-20} ;;
     --fresh) FRESH=1 ;;
     *) echo "error: $argument: unknown; expected --quick or --fresh" >&2; exit 2 ;;
@@ -26,8 +26,8 @@ for argument in "$@"; do
 done
 STAGES=${STAGES:-sft reward_model dpo ppo grpo}
 ART=${ART:-auto} NAMES=${NAMES:-80} PICTURE_PX=${PICTURE_PX:-96}
-SCENES=${SCENES:-12000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
-TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-2000} SFT_BATCH=${SFT_BATCH:-32}
+SCENES=${SCENES:-5000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
+LANGUAGE_STEPS=${LANGUAGE_STEPS:-900} DIALOGUES=${DIALOGUES:-16} TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-400}
 SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
 DPO_STEPS=${DPO_STEPS:-100} PPO_STEPS=${PPO_STEPS:-50} CRITIC_STEPS=${CRITIC_STEPS:-5} GRPO_STEPS=${GRPO_STEPS:-40}
 BATCH_SIZE=${BATCH_SIZE:-64} PROMPTS=${PROMPTS:-32}
@@ -71,13 +71,19 @@ if [[ ! -f $WORLD/about.json ]]; then
     --num_train "$SCENES" --num_val "$NUM_VAL" --num_test "$NUM_TEST" --num_new "$NUM_NEW" --seed "$SEED"
 fi
 
-say "a tiny LLaVA, whose tower and projector learn the names of things"
+say "a tiny LLaVA, whose language model learns to read scenes"
 if [[ ! -f $DEMO/random/config.json ]]; then
   python -m demo.model --output "$DEMO/random" --texts "$WORLD" --picture_px "$PICTURE_PX" --resnet_width 16 \
     --hidden_size 144 --num_layers 3 --seed "$SEED"
 fi
+if [[ ! -f $DEMO/reading/config.json ]]; then
+  python -m demo.language --model "$DEMO/random" --world "$WORLD" --output "$DEMO/reading" --num_steps "$LANGUAGE_STEPS" \
+    --dialogues "$DIALOGUES" --seed "$SEED"
+fi
+
+say "its tower and projector learn to say what they see in the same words"
 if [[ ! -f $DEMO/tiny/config.json ]]; then
-  python -m demo.tower --model "$DEMO/random" --world "$WORLD" --output "$DEMO/tiny" --num_scenes "$TOWER_SCENES" \
+  python -m demo.tower --model "$DEMO/reading" --world "$WORLD" --output "$DEMO/tiny" --num_scenes "$TOWER_SCENES" \
     --seed "$SEED"
 fi
 
@@ -86,7 +92,7 @@ LEARNED=$WORLD/captions_train.json HELD_OUT=$WORLD/captions_val.json WEIGHTS=1
 if has ppo; then # yes-no questions are measured too
   LEARNED+=" $WORLD/questions_train.json" HELD_OUT+=" $WORLD/questions_val.json" WEIGHTS="1 1"
 fi
-MODEL=$DEMO/tiny DATA=$LEARNED OUTPUT=$DEMO/sft BATCH=$SFT_BATCH LR=1e-3 WARMUP=0.05 MAX_SEQ_LEN=256 bash run_sft.sh \
+MODEL=$DEMO/tiny DATA=$LEARNED OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE LR=1e-3 WARMUP=0.05 MAX_SEQ_LEN=256 bash run_sft.sh \
   --packing --max_steps "$SFT_STEPS" --data_weights $WEIGHTS --eval_data_path "$HELD_OUT" --eval_step 10000 \
   "${COMMON[@]}"
 if has grpo; then

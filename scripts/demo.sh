@@ -18,8 +18,9 @@ STAGES=${STAGES:-}
 for argument in "$@"; do
   case $argument in
     --quick) STAGES=${STAGES:-sft dpo} DEMO=${DEMO}-quick ART=${ART:-drawings} NAMES=${NAMES:-24} PICTURE_PX=${PICTURE_PX:-64}
-             SCENES=${SCENES:-3000} LANGUAGE_STEPS=${LANGUAGE_STEPS:-200} DIALOGUES=${DIALOGUES:-0} TOWER_SCENES=${TOWER_SCENES:-12000} SFT_STEPS=${SFT_STEPS:-120}
-             DPO_STEPS=${DPO_STEPS:-40} NUM_VAL=${NUM_VAL:-60} NUM_TEST=${NUM_TEST:-200} NUM_NEW=${NUM_NEW:-20} ;;
+             SCENES=${SCENES:-3000} NUM_VAL=${NUM_VAL:-60} NUM_TEST=${NUM_TEST:-200} NUM_NEW=${NUM_NEW:-20}
+             LANGUAGE_STEPS=${LANGUAGE_STEPS:-400} CAPTIONS=${CAPTIONS:-32} DIALOGUES=${DIALOGUES:-0}
+             TOWER_SCENES=${TOWER_SCENES:-24000} SFT_STEPS=${SFT_STEPS:-120} DPO_STEPS=${DPO_STEPS:-40} ;;
     --fresh) FRESH=1 ;;
     *) echo "error: $argument: unknown; expected --quick or --fresh" >&2; exit 2 ;;
   esac
@@ -27,8 +28,8 @@ done
 STAGES=${STAGES:-sft reward_model dpo ppo grpo}
 ART=${ART:-auto} NAMES=${NAMES:-80} PICTURE_PX=${PICTURE_PX:-96}
 SCENES=${SCENES:-5000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
-LANGUAGE_STEPS=${LANGUAGE_STEPS:-900} DIALOGUES=${DIALOGUES:-16} TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-400}
-SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
+LANGUAGE_STEPS=${LANGUAGE_STEPS:-900} CAPTIONS=${CAPTIONS:-16} DIALOGUES=${DIALOGUES:-16}
+TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-400} SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
 DPO_STEPS=${DPO_STEPS:-100} PPO_STEPS=${PPO_STEPS:-50} CRITIC_STEPS=${CRITIC_STEPS:-5} GRPO_STEPS=${GRPO_STEPS:-40}
 BATCH_SIZE=${BATCH_SIZE:-64} PROMPTS=${PROMPTS:-32}
 [[ -n ${FRESH:-} ]] && rm -rf "$DEMO"
@@ -78,7 +79,7 @@ if [[ ! -f $DEMO/random/config.json ]]; then
 fi
 if [[ ! -f $DEMO/reading/config.json ]]; then
   python -m demo.language --model "$DEMO/random" --world "$WORLD" --output "$DEMO/reading" --num_steps "$LANGUAGE_STEPS" \
-    --dialogues "$DIALOGUES" --seed "$SEED"
+    --captions "$CAPTIONS" --dialogues "$DIALOGUES" --seed "$SEED"
 fi
 
 say "its tower and projector learn to say what they see in the same words"

@@ -49,7 +49,7 @@ class LanguageConfig:
     world: str = field(metadata={"help": "Folder of the world."})
     output: str = flag(help="Folder to write into.", writes="folder")
     num_steps: int = field(default=900, metadata={"help": "Optimizer steps."})
-    captions: int = field(default=16, metadata={"help": "Scenes of a step with a caption."})
+    captions: int = field(default=48, metadata={"help": "Scenes of a step with a caption."})
     dialogues: int = field(
         default=16, metadata={"help": "Scenes of a step with many questions and their answers."}
     )

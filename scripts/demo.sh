@@ -28,8 +28,8 @@ done
 STAGES=${STAGES:-sft reward_model dpo ppo grpo}
 ART=${ART:-auto} NAMES=${NAMES:-80} PICTURE_PX=${PICTURE_PX:-96}
 SCENES=${SCENES:-5000} NUM_VAL=${NUM_VAL:-200} NUM_TEST=${NUM_TEST:-400} NUM_NEW=${NUM_NEW:-150}
-LANGUAGE_STEPS=${LANGUAGE_STEPS:-900} CAPTIONS=${CAPTIONS:-16} DIALOGUES=${DIALOGUES:-16}
-TOWER_SCENES=${TOWER_SCENES:-36000} SFT_STEPS=${SFT_STEPS:-400} SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
+LANGUAGE_STEPS=${LANGUAGE_STEPS:-900} CAPTIONS=${CAPTIONS:-48} DIALOGUES=${DIALOGUES:-12}
+TOWER_SCENES=${TOWER_SCENES:-54000} SFT_STEPS=${SFT_STEPS:-400} SAMPLED=${SAMPLED:-800} RM_STEPS=${RM_STEPS:-200}
 DPO_STEPS=${DPO_STEPS:-100} PPO_STEPS=${PPO_STEPS:-50} CRITIC_STEPS=${CRITIC_STEPS:-5} GRPO_STEPS=${GRPO_STEPS:-40}
 BATCH_SIZE=${BATCH_SIZE:-64} PROMPTS=${PROMPTS:-32}
 [[ -n ${FRESH:-} ]] && rm -rf "$DEMO"
@@ -91,7 +91,7 @@ fi
 say "supervised fine-tuning on captions that invent partners"
 LEARNED=$WORLD/captions_train.json HELD_OUT=$WORLD/captions_val.json WEIGHTS=1
 if has ppo; then # yes-no questions are measured too
-  LEARNED+=" $WORLD/questions_train.json" HELD_OUT+=" $WORLD/questions_val.json" WEIGHTS="1 1"
+  LEARNED+=" $WORLD/questions_train.json" HELD_OUT+=" $WORLD/questions_val.json" WEIGHTS="1 0.5"
 fi
 MODEL=$DEMO/tiny DATA=$LEARNED OUTPUT=$DEMO/sft BATCH=$BATCH_SIZE LR=1e-3 WARMUP=0.05 MAX_SEQ_LEN=256 bash run_sft.sh \
   --packing --max_steps "$SFT_STEPS" --data_weights $WEIGHTS --eval_data_path "$HELD_OUT" --eval_step 10000 \

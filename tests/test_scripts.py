@@ -52,6 +52,7 @@ def test_a_signal_to_a_run_script_ends_its_training_too(tmp_path):
 
 def test_the_demo_runs_through_all_stages_to_a_report_and_a_second_run_repeats_nothing(tmp_path):
     sizes = "NAMES=16 PICTURE_PX=48 SCENES=48 NUM_VAL=16 NUM_TEST=16 NUM_NEW=4 TOWER_SCENES=96 SFT_STEPS=6 SAMPLED=16"
+    sizes += " LANGUAGE_STEPS=3 CAPTIONS=4 DIALOGUES=2"
     sizes += " RM_STEPS=4 DPO_STEPS=3 PPO_STEPS=2 CRITIC_STEPS=1 GRPO_STEPS=2 BATCH_SIZE=16 PROMPTS=8"
     settings = dict(setting.split("=") for setting in sizes.split()) | {"ART": "drawings"}
 

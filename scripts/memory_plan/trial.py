@@ -212,8 +212,8 @@ class Trial:
             sampled = self.trees()
             batch = collate([[tree] for tree in sampled], 0, self.family.stack_vision)
             with torch.no_grad():
-                scores, parts = models.rewards(sampled, batch)
-            seen = observe([Sampled(sampled, batch, scores, parts)], models, config)
+                rewarded = models.rewards(sampled, batch)
+            seen = observe([Sampled(sampled, batch, **rewarded._asdict())], models, config)
             assign_credit(seen, moments, 0.1, config)
             update([seen], models, tally, config, 0.1)
 

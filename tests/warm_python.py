@@ -50,11 +50,15 @@ os.execv({python!r}, [{python!r}, *arguments])
 
 
 @contextmanager
-def warm_python(folder: Path) -> Iterator[Path]:
-    """The folder to put in front of PATH."""
+def warm_python(folder: Path, *more: str) -> Iterator[Path]:
+    """The folder to put in front of PATH.
+
+    Args:
+        more: modules that commands need beside those above.
+    """
     address = str(folder / "server")
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm_python", address],
+        [sys.executable, "-m", "tests.warm_python", address, *more],
         cwd=ROOT,
         env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
@@ -73,8 +77,8 @@ def warm_python(folder: Path) -> Iterator[Path]:
         server.wait()
 
 
-def serve(address: str) -> None:
-    for name in IMPORTED:
+def serve(address: str, *more: str) -> None:
+    for name in (*IMPORTED, *more):
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     server = socket.socket(socket.AF_UNIX)
@@ -126,4 +130,4 @@ def run(client: socket.socket) -> int:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

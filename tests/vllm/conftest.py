@@ -4,6 +4,8 @@ The models that commands and servers take are trained here, once.
 """
 
 import json
+import os
+import sys
 from importlib.util import find_spec
 from itertools import permutations
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.conftest import SAMPLES, run_script
 from tests.stages.test_variants import settings
+from tests.warm_python import warm_python
 from training.dpo.train_dpo import main as train_dpo
 from training.sft.train_sft import main as train_sft
 from training.utils.config.stage_config import DPOConfig, SFTConfig
@@ -30,6 +33,13 @@ def run_predict(model, output, engine, **more):
     done = run_script("run_predict.sh", "--dataset_samples", "8", **COMMAND_SETTINGS | given | more)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return jsonl.read(output / "predictions.jsonl")
+
+
+@pytest.fixture(scope="session")
+def warm_with_vllm(tmp_path_factory):
+    """A PATH on which commands have imported vLLM when they start (tests/warm_python.py)."""
+    with warm_python(tmp_path_factory.mktemp("python"), "tests.vllm.imported") as folder:
+        yield f"{folder}:{sys.prefix}/bin:{os.environ['PATH']}"
 
 
 def lessons() -> list[dict]:

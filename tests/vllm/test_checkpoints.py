@@ -16,6 +16,7 @@ from training.utils.model.save import save_model
 from training.utils.rollouts.vllm_engine import SETTINGS
 
 vllm = pytest.importorskip("vllm")
+registry = pytest.importorskip("vllm.model_executor.models.registry")
 LoRARequest = pytest.importorskip("vllm.lora.request").LoRARequest
 
 # It has no Idefics 2, and since 0.11 no Llama 3.2 Vision. PaliGemma is below. Models from parts are our own.
@@ -34,6 +35,8 @@ def what_it_needs():
         for name, value in SETTINGS.items():
             patched.setenv(name, value)
         patched.setattr(tiny_families, "HIDDEN", 128)  # heads of 32: on a CPU it computes no smaller ones
+        # For each new architecture vLLM starts a process that imports all of it again, and looks at it there.
+        patched.setattr(registry, "_run_in_subprocess", lambda look: look())
         yield
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 from tests.conftest import ROOT, run_script
 from tests.vllm.conftest import COMMAND_SETTINGS, PROMPTS, run_predict
@@ -17,22 +16,23 @@ def test_predictions_are_those_of_our_own_engine(trained, answers, tmp_path):
     assert all(equal)
 
 
-def test_best_of_n_takes_vllm(trained, taste, tmp_path):
-    lines = run_predict(trained, tmp_path, "vllm", SAMPLES=4, TEMPERATURE=2, REWARD_MODEL=taste)
+def test_best_of_n_takes_vllm(trained, taste, warm_with_vllm, tmp_path):
+    given = {"SAMPLES": 4, "TEMPERATURE": 2, "REWARD_MODEL": taste, "PATH": warm_with_vllm}
+    lines = run_predict(trained, tmp_path, "vllm", **given)
     for line in lines:
         assert len(set(line["responses"])) > 1 and len(line["scores"]) == 4
         assert line["response"] == line["responses"][line["scores"].index(max(line["scores"]))]
     assert (tmp_path / "predictions.best_of_n.json").is_file()
 
 
-def test_drift_takes_vllm(trained, tiny_llava, tmp_path):
+def test_drift_takes_vllm(trained, tiny_llava, warm_with_vllm, tmp_path):
     """Its answers; their log-probabilities are worked out by both models."""
     found = tmp_path / "drift.json"
     command = f"""-m eval.drift --from_checkpoint {trained} --reference {tiny_llava} --data_path {PROMPTS}
         --rollout_engine vllm --output_path {found} --num_return_sequences 16 --max_new_tokens 8
         --dataset_samples 8"""
     done = subprocess.run(
-        [sys.executable, *command.split()],
+        [f"{warm_with_vllm.partition(':')[0]}/python", *command.split()],
         env=os.environ | COMMAND_SETTINGS,
         cwd=ROOT,
         capture_output=True,
@@ -43,8 +43,9 @@ def test_drift_takes_vllm(trained, tiny_llava, tmp_path):
     assert kl["mean"] > 3 * kl["standard_error"] > 0
 
 
-def test_the_rounds_of_run_online_take_vllm(tiny_llava, tmp_path):
+def test_the_rounds_of_run_online_take_vllm(tiny_llava, warm_with_vllm, tmp_path):
     given = {
+        "PATH": warm_with_vllm,
         "MODEL": tiny_llava,
         "DATA": PROMPTS,
         "OUTPUT": tmp_path,
@@ -65,17 +66,12 @@ def test_the_rounds_of_run_online_take_vllm(tiny_llava, tmp_path):
     assert (tmp_path / "round-1" / "model" / "latest").is_file()
 
 
-def test_a_run_that_goes_on_samples_what_it_would_have(tiny_llava, tmp_path):
+def test_a_run_that_goes_on_samples_what_it_would_have(tiny_llava, warm_with_vllm, tmp_path):
     """In fp32 on one process; docs/vllm.md says where it may differ."""
 
     def grpo(output, *flags):
-        given = {
-            "MODEL": tiny_llava,
-            "DATA": PROMPTS,
-            "OUTPUT": output,
-            "ENGINE": "vllm",
-            "ALGORITHM": "grpo",
-        }
+        given = {"MODEL": tiny_llava, "DATA": PROMPTS, "OUTPUT": output, "PATH": warm_with_vllm}
+        given |= {"ENGINE": "vllm", "ALGORITHM": "grpo"}
         given |= {"SAMPLES": 3, "REWARDS": "length", "BATCH": 4, "ACCUMULATION": 1, "MAX_RESPONSE_LEN": 8}
         given |= {"ACTOR_LR": 1e-3}
         more = "--precision fp32 --max_steps 4 --reward_length 1 3 --gradient_checkpointing false "

@@ -12,14 +12,14 @@ from data.verdicts import VerdictsConfig
 from data.verdicts import main as write_verdicts
 from eval.score import ScoreConfig
 from eval.score import main as score_bench
-from tests.conftest import RECORDS, SAMPLES, load_records, record
+from tests.conftest import RECORDS, SAMPLES, record
 from tests.rewards.test_verdict import learned
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.health import Pair, in_both_orders, pairs_of
 from training.reward_model.score import main as score
 from training.rewards.kinds import Verdicts, kind_of, require_reward_models
-from training.rewards.verdict import FORM, FORMS, PAIR_FORM, metadata_of, with_critique
+from training.rewards.verdict import FORM, PAIR_FORM, with_critique
 from training.rewards.verdict_reader import VerdictReader
 from training.rewards.verdict_reward import VerdictReward, compared
 from training.sft.train_sft import main as train_sft
@@ -31,8 +31,6 @@ from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
 from training.utils.model.build_model import build_policy, build_value_model
-
-TOLD = with_critique(PAIR_FORM)
 
 
 def test_what_place_decides_falls_out_and_scores_are_as_far_apart_as_the_pairs():
@@ -55,67 +53,6 @@ def test_both_answers_are_shown_and_no_picture_of_an_answer():
         .asked(RECORDS[0].turns, "x")
         .text.endswith("Is this answer right? Say why, then `Verdict: Yes` or `Verdict: No`.")
     )
-
-
-def test_rows_show_the_better_answer_in_either_place_with_the_critiques_of_both(tmp_path):
-    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": ["worse", "best", "bad"]}]
-    one = {"id": "1", "conversations": turns, "scores": [2, 3, 1], "critiques": ["meh", "fine", "wrong"]}
-    (tmp_path / "ranked.json").write_text(json.dumps([one]))
-
-    def rows(**more):
-        output = tmp_path / "rows.jsonl"
-        write_verdicts(VerdictsConfig(str(tmp_path / "ranked.json"), str(output), **more))
-        return [(row.turns[0].text, row.responses[0]) for row in load_records(output, min_responses=1)]
-
-    first, second = rows(side_by_side=True)
-    assert (
-        "Answer A:\nbest\n\nAnswer B:\nbad" in first[0] and "Answer A:\nbad\n\nAnswer B:\nbest" in second[0]
-    )
-    assert first[1] == "Answer A: fine\nAnswer B: wrong\n\nVerdict: A"
-    assert second[1] == "Answer A: wrong\nAnswer B: fine\n\nVerdict: B"
-    assert [reply for _, reply in rows()] == ["fine\n\nVerdict: Yes", "wrong\n\nVerdict: No"]
-    assert [reply for _, reply in rows(side_by_side=True, without_critiques=True)] == ["A", "B"]
-    without = {name: value for name, value in one.items() if name != "critiques"}
-    (tmp_path / "ranked.json").write_text(json.dumps([one, without | {"id": "2"}]))
-    with pytest.raises(DataError, match=r"1 of 2 records have no critique .*\(2\), and others have"):
-        rows()
-
-
-def test_critiques_that_are_too_few_are_refused(tmp_path):
-    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": ["a", "b"]}]
-    (tmp_path / "a.json").write_text(json.dumps([{"conversations": turns, "critiques": ["fine"]}]))
-    with pytest.raises(DataError, match=r"`critiques` holds 1 for 2 response\(s\)"):
-        load_records(tmp_path / "a.json", min_responses=2)
-
-
-def test_critiques_of_raters_are_read():
-    (told,) = load_records(SAMPLES / "formats" / "vlfeedback.jsonl", SAMPLES, min_responses=2)
-    said = "Helpfulness: ...\nVisual Faithfulness: ...\nEthical Considerations: ..."
-    assert told.critiques == (said, said)
-
-
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_a_model_remembers_which_verdict_it_learned(form, encoder):
-    answers = ("one", "two")[: 1 + form.compares]
-    critique = "It is so." if form.has_critique else ""
-    rows = [
-        learned(RECORDS[0], verdict, *answers, form=form, critique=critique)
-        for verdict in (form.yes, form.no)
-    ]
-    found = metadata_of(rows, encoder)["verdict"]
-    assert found["text"] == form.text and bool(found["critique_len"]) == form.has_critique
-    other = next(each for each in FORMS if each is not form)
-    row = learned(RECORDS[0], other.yes, *("one", "two")[: 1 + other.compares], form=other)
-    with pytest.raises(
-        DataError, match="of 3 records looked at, some ask for one verdict and some for another"
-    ):
-        metadata_of([*rows, row], encoder)
-
-
-def test_the_critique_is_what_stands_before_the_last_verdict():
-    assert TOLD.critique_in("A is no dog.\n\nVerdict: B") == ("A is no dog.", True)
-    assert TOLD.critique_in("x\n\nVerdict: A, no.\n\nVerdict: B") == ("x\n\nVerdict: A, no.", True)
-    assert TOLD.critique_in(" A is no") == ("A is no", False)
 
 
 def test_scores_are_those_of_rows_to_learn_from_in_both_orders(tiny_llava, encoder):

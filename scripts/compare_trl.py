@@ -69,7 +69,7 @@ def line(
         "equal" if same_ids else "DIFFER",
         case.note,
     ]
-    return f"| {' | '.join(cells)} |", same_ids and max(loss, weight) <= tolerance
+    return f"| {' | '.join(cells)} |", same_ids and max(loss, weight / case.slack) <= tolerance
 
 
 def main(config: CompareConfig) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from scripts.compare_trl_ours import NUM_SAMPLES, SAMPLES, TEACHER
 from training.utils.config.distill_config import DistillConfig
 from training.utils.config.ppo_config import PPOConfig
+from training.utils.config.rewards_config import RewardsConfig
 from training.utils.config.train_config import TrainConfig
 
 NUM_STEPS, PROMPTS = 20, 2  # optimizer steps, prompts of each
@@ -44,6 +45,9 @@ class Case:
     updates: int = 1  # of the same responses
     reward_scale: float = 1.0  # of TRL's rewards
     rewards: dict[str, float] = field(default_factory=lambda: {"reward": 1.0})  # weights by name
+    slack: float = (
+        1.0  # times the tolerance of a weight: AdamW scales rounding up where a gradient is nothing else
+    )
     note: str = ""
 
 
@@ -72,9 +76,10 @@ def settings_for(case: Case, model: Path, output: Path) -> tuple[dict[str, Any],
     }
     if case.stage is DistillConfig:
         flags["teacher"] = str(model.parent / TEACHER)
+    if issubclass(case.stage, RewardsConfig):
+        flags["reward_functions"] = [f"scripts.compare_trl_ours:{name}" for name in case.rewards]
+        flags["reward_weights"] = theirs["reward_weights"] = [*case.rewards.values()]
     if case.stage is PPOConfig:
         theirs["num_iterations"] = flags["ppo_epochs"] = case.updates
         flags["actor_learning_rate"] = SHARED["learning_rate"]
-        flags["reward_functions"] = [f"scripts.compare_trl_ours:{name}" for name in case.rewards]
-        flags["reward_weights"] = theirs["reward_weights"] = [*case.rewards.values()]
     return theirs | shared | case.theirs, case.stage(**flags | shared | case.ours)

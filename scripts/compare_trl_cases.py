@@ -6,6 +6,7 @@ from scripts.compare_trl_case import PROMPTS, Case
 from scripts.compare_trl_ours import NUM_SAMPLES
 from training.utils.config.algorithms import ALGORITHMS, AS_SCORED
 from training.utils.config.distill_config import DistillConfig
+from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, SFTConfig
 
@@ -103,6 +104,25 @@ CASES = [
         theirs={},
         note="no images: TRL's trainer takes none; its cross-entropy, which is of prompt and answer, set to the "
         "answer's (else the losses differ by up to 0.14)",
+    ),
+    Case(
+        "sigmoid, online",
+        "OnlineDPO",
+        {"beta": 0.1, "max_new_tokens": 64, "missing_eos_penalty": 1.0},
+        OnlineDPOConfig,
+        {
+            "online": True,
+            "beta": 0.1,
+            "num_generations": 2,
+            "max_generation_length_of_sampling": 64,
+        },
+        "ranked",
+        accumulation=PROMPTS,
+        rewards={"checksum": 1.0, "num_spaces": -0.5},
+        note="two answers to each prompt, ranked by two rewards; of answers of equal worth TRL learns the first, we "
+        "nothing, so here none are; a prompt a micro-batch: TRL puts padding before a prompt; 2 of 18,960 embeddings, whose gradient is "
+        "of the size of rounding, are farther apart than 1e-4",
+        slack=5.0,
     ),
     *(
         Case(

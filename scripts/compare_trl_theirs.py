@@ -7,9 +7,16 @@ from typing import Any
 import torch
 import trl
 from datasets import Dataset
-from transformers import AutoModelForImageTextToText, AutoProcessor, PrinterCallback, Trainer
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+)
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
-from trl.experimental import cpo, orpo
+from trl.experimental import cpo, online_dpo, orpo
 
 from scripts import compare_trl_ours
 from scripts.compare_trl_ours import TEACHER, MicroBatches, Outcome, Row
@@ -28,12 +35,33 @@ class ORPOTrainer(orpo.ORPOTrainer):
         return chosen_logps, *others, -chosen_logps.mean()
 
 
+class OnlineDPOTrainer(online_dpo.OnlineDPOTrainer):
+    """With what `compare_trl.py` reads: the rows of each loss, and that of each step, which the log rounds."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.rows, self.losses = [], []
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        place = self.state.global_step  # 0 in the first
+        self.losses[place:] = [sum(self.losses[place:]) + float(loss)]
+        return loss
+
+    def _forward(self, model, *inputs):
+        if model is not self.ref_model:
+            names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+            self.rows.extend(rows_in(dict(zip(names, inputs, strict=False))))
+        return super()._forward(model, *inputs)
+
+
 TRAINERS = {
     "SFT": (trl.SFTTrainer, trl.SFTConfig),
     "DPO": (trl.DPOTrainer, trl.DPOConfig),
     "KTO": (trl.KTOTrainer, trl.KTOConfig),
     "CPO": (cpo.CPOTrainer, cpo.CPOConfig),
     "ORPO": (ORPOTrainer, orpo.ORPOConfig),
+    "OnlineDPO": (OnlineDPOTrainer, online_dpo.OnlineDPOConfig),
     "GRPO": (trl.GRPOTrainer, trl.GRPOConfig),
     "RLOO": (trl.RLOOTrainer, trl.RLOOConfig),
     "Distillation": (trl.DistillationTrainer, trl.DistillationConfig),
@@ -61,7 +89,7 @@ def train(
     if name in SAMPLING:
         trainer_class = with_given_responses(trainer_class, micro_batches)
         settings = {**settings, "shuffle_dataset": False}
-    if name in ("GRPO", "RLOO"):
+    if name in ("GRPO", "RLOO", "OnlineDPO"):
         more["reward_funcs"] = [scaled_reward(name, reward_scale) for name in rewards]
     if name == "Distillation":
         more["teacher_model"] = AutoModelForImageTextToText.from_pretrained(
@@ -76,10 +104,12 @@ def train(
         **more,
     )
     trainer.remove_callback(PrinterCallback)
-    rows = record_rows(trainer)
+    if name == "OnlineDPO":
+        give_answers(trainer.model, micro_batches, processor.tokenizer.pad_token_id)
+    rows = trainer.rows if name == "OnlineDPO" else record_rows(trainer)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return Outcome(losses, rows, trainer.model.state_dict())
+    return Outcome(getattr(trainer, "losses", losses), rows, trainer.model.state_dict())
 
 
 def example(name: str, record: Record, processor) -> dict[str, Any]:
@@ -96,6 +126,8 @@ def example(name: str, record: Record, processor) -> dict[str, Any]:
     if name in TEXT_ONLY:  # they tokenise text
         messages = {key: prepare_multimodal_messages(value) for key, value in row.items()}
         return apply_chat_template(messages, processor)
+    if name == "OnlineDPO":
+        return row | {"image": open_image(record.images[0])}
     return row | {"images": [open_image(image) for image in record.images]}
 
 
@@ -110,6 +142,18 @@ def with_given_responses(trainer_class: type[Trainer], micro_batches: MicroBatch
             return (ids, no_logps) if trainer_class is trl.GRPOTrainer else ids
 
     return WithGivenResponses
+
+
+def give_answers(model: PreTrainedModel, micro_batches: MicroBatches, pad_token_id: int) -> None:
+    """The model generates the two answers of each prompt of a micro-batch: the first of all, then the second."""
+    given = iter(micro_batches.trees)
+
+    def generate(input_ids: torch.Tensor, **_) -> torch.Tensor:
+        trees = next(given)
+        ids = [torch.tensor(tree.responses[place].ids) for place in (0, 1) for tree in trees]
+        return torch.cat([input_ids, pad_sequence(ids, batch_first=True, padding_value=pad_token_id)], dim=1)
+
+    model.generate = generate
 
 
 def scaled_reward(name: str, scale: float) -> Callable[..., list[float]]:

@@ -45,9 +45,12 @@ def digests(folder):
     return {f.relative_to(folder): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-@pytest.fixture
-def coming(monkeypatch):
-    """The names of what comes to the device, in order, and their bytes. Whoever is away has no memory."""
+def watch_rests(monkeypatch, names):
+    """The names of what comes to the device, in order, and their bytes. Whoever is away has no memory.
+
+    Args:
+        names: of what rests, in the order in which it comes to be.
+    """
     made, came, sizes = [], [], {}
 
     class Watched(Rest):
@@ -57,16 +60,21 @@ def coming(monkeypatch):
 
         def arrive(self):
             assert not any(storage.nbytes() for storage, _ in self.away)
-            name = RESTS[made.index(self)]
+            name = names[made.index(self)]
             came.append(name)
             sizes[name] = sum(len(part) for _, copy in self.away for part in copy)
             super().arrive()
-            # The engine of the critic may not be made yet.
-            there = {name for name, rest in zip(RESTS, made, strict=False) if rest.works} - {RESTS[2]}
+            # The engine of a critic may not be made yet.
+            there = {name for name, rest in zip(names, made, strict=False) if rest.works} - {RESTS[2]}
             assert len({name.split("'")[0] for name in there}) <= 1, there
 
     monkeypatch.setattr("training.utils.engine.offload.Rest", Watched)
     return came, sizes
+
+
+@pytest.fixture
+def coming(monkeypatch):
+    return watch_rests(monkeypatch, RESTS)
 
 
 @pytest.mark.parametrize(

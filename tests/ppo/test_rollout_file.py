@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.ppo.test_experience import config, rollout
-from training.ppo import rollout_file
-from training.ppo.rollout_file import Rollouts
+from training.rewards import rollout_file
+from training.rewards.rollout_file import Rollouts
 from training.utils.data.pieces import token_pieces
 from training.utils.data.record import Record, Turn
 from training.utils.files import jsonl

@@ -9,15 +9,23 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import SAMPLES
-from training.dpo import train_dpo
+from training.dpo import train_dpo, train_online
 from training.reward_model import train_rm
 from training.sft import train_sft
+from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 
+ONLINE = {
+    "online": True,
+    "reward_functions": ["length"],
+    "num_generations": 2,
+    "max_generation_length_of_sampling": 6,
+}
 STAGES = {
-    "sft": (train_sft, SFTConfig, "sft.json"),
-    "rm": (train_rm, RewardConfig, "reward.json"),
-    "dpo": (train_dpo, DPOConfig, "reward.json"),
+    "sft": (train_sft, SFTConfig, "sft.json", {}),
+    "rm": (train_rm, RewardConfig, "reward.json", {}),
+    "dpo": (train_dpo, DPOConfig, "reward.json", {}),
+    "online dpo": (train_online, OnlineDPOConfig, "ppo.json", ONLINE),
 }
 
 
@@ -34,7 +42,7 @@ def blind_llava(tiny_llava, tmp_path_factory):
 
 
 def effect(stage, model, output, max_steps=1, learning_rate=1e-12, **more):
-    main, config_class, data = STAGES[stage]
+    main, config_class, data, own = STAGES[stage]
     config = config_class(
         from_checkpoint=str(model),
         data_path=str(SAMPLES / data),
@@ -42,7 +50,7 @@ def effect(stage, model, output, max_steps=1, learning_rate=1e-12, **more):
         learning_rate=learning_rate,
         max_steps=max_steps,
         max_seq_len=512,
-        **more,
+        **own | more,
     )
     main.main(config)
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training.dpo.reference_cache import ReferenceCache
+from training.rewards.observed import TokenLogps
 from training.utils.config.stage_config import DPOConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
@@ -28,10 +29,6 @@ from training.utils.model.tower import share_towers
 Reference = Callable[[Batch], Tensor]  # log-probabilities of the responses of a batch in nats, [R]
 
 
-# A model that takes a batch, and a temperature if it is not 1: log-probabilities of its learned tokens in nats, [N].
-TokenLogps = Callable[..., Tensor]
-
-
 def response_logps(model: TokenLogps, batch: Batch, temperature: float = 1.0) -> Tensor:
     """Log-probabilities of whole responses in nats, [R]."""
     return segment_sum(model(batch, temperature), batch.response, batch.num_responses)
@@ -46,14 +43,20 @@ def of_responses(model: TokenLogps) -> Reference:
 
 
 def load_frozen(
-    config: DPOConfig, policy: Policy, encoder: Encoder, *beside: nn.Module, remembered_batches: int = 1
+    config: DPOConfig,
+    policy: Policy,
+    encoder: Encoder,
+    *beside: nn.Module,
+    remembered_batches: int = 1,
+    rests: bool = False,
 ) -> nn.Module | None:
     """The reference as a frozen model, before the policy goes into its engine; none where the policy with
-    `adapters_off` will do.
+    `AdaptersOff` will do.
 
     Args:
         beside: other models that may share their towers with these two; and how many batches of images a tower
             remembers for all of them.
+        rests: as of `inference_engine`.
     """
     if config.only_optimize_lora and not config.reference_cache and not config.reference:
         share_towers(policy, *beside, remembered_batches=remembered_batches)
@@ -62,7 +65,7 @@ def load_frozen(
         require_same_tokens(config, encoder)
     frozen = build_policy(config, config.reference or config.from_checkpoint, encoder.family, trainable=False)
     share_towers(policy, frozen, *beside, remembered_batches=remembered_batches)
-    return inference_engine(frozen, config)
+    return inference_engine(frozen, config, rests)
 
 
 def load_reference(config: DPOConfig, policy: Policy, data: Data) -> Reference | None:
@@ -92,11 +95,13 @@ def require_same_tokens(config: DPOConfig, encoder: Encoder) -> None:
         )
 
 
-def adapters_off(engine: Engine) -> TokenLogps:
+class AdaptersOff:
     """A policy whose adapters are all that is trained, as it was before: its own reference."""
 
-    def model(batch: Batch, temperature: float = 1.0) -> Tensor:
-        with without_adapters(engine.module):
-            return engine(batch, temperature)
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.working = engine.working
 
-    return model
+    def __call__(self, batch: Batch, temperature: float = 1.0) -> Tensor:
+        with without_adapters(self.engine.module):
+            return self.engine(batch, temperature)

@@ -1,56 +1,15 @@
-"""From sampled answers and their scores to what a preference loss learns from.
-
-Notation: P prompts with n answers each, R = P n responses, N tokens of all.
-"""
+"""From sampled answers and their scores to what a preference loss learns from."""
 
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-import torch
-from torch import Tensor
-
-from training.dpo.reference import TokenLogps
 from training.online.pairing import Choice, best_and_worst, ranked
-from training.rewards.sampler import Sampled, answer_figures
+from training.rewards.observed import Observed
 from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.data.tree import Tree
-from training.utils.engine.engine import Engine
 from training.utils.loop.tally import Figures
-from training.utils.losses.responses import segment_sum
-from training.utils.rollouts.gap import logps_told
 
 PICKS = {"best_worst": best_and_worst, "ranked": ranked}
-
-
-@dataclass
-class Observed(Sampled):
-    """Sampled answers, and what policy and reference say of their tokens."""
-
-    old_logps: Tensor  # [N] of the policy that sampled
-    entropy: Tensor  # [N] of that policy where it chose each token, nats
-    ref_logps: Tensor  # [N]
-    sampled_logps: Tensor | None  # [N] of the engine that sampled, where it tells
-
-    def of_answers(self, values: Tensor) -> Tensor:
-        """Sums over the tokens of each answer, [N] -> [R]."""
-        return segment_sum(values, self.batch.response, self.batch.num_responses)
-
-    @property
-    def figures(self) -> Figures:
-        kl = self.of_answers(self.old_logps - self.ref_logps)
-        return answer_figures(self.batch, self.scores, self.parts, kl, self.entropy)
-
-
-@torch.no_grad()
-def observe(sampled: Sampled, engine: Engine, reference: TokenLogps, temperature: float) -> Observed:
-    batch = sampled.batch
-    with engine.evaluating():
-        logps, entropy = engine(batch, temperature, with_entropy=True)
-        ref_logps = reference(batch, temperature)
-    told = logps_told(sampled.trees, batch)
-    return Observed(
-        **vars(sampled), old_logps=logps, entropy=entropy, ref_logps=ref_logps, sampled_logps=told
-    )
 
 
 @dataclass

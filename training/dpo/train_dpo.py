@@ -9,7 +9,7 @@ from training.dpo import train_online
 from training.dpo.contrasts import Contrasts
 from training.dpo.loss_types import WeightedLosses
 from training.dpo.objective import Objective
-from training.dpo.reference import adapters_off, load_reference, of_responses
+from training.dpo.reference import AdaptersOff, load_reference, of_responses
 from training.utils.checkpoint.run import Run
 from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.config.stage_config import DPOConfig
@@ -46,7 +46,7 @@ def main(config: DPOConfig) -> None:
     reference = load_reference(config, policy, data) if losses.need_reference else None
     engine = Engine(policy, config, total_steps=data.sampler.num_steps)
     if losses.need_reference and not reference:
-        reference = of_responses(adapters_off(engine))
+        reference = of_responses(AdaptersOff(engine))
     objective = Objective(losses, engine, reference, config)
     data.sampler.start_step, state = run.load_checkpoint({"engine": engine})
     if state:

@@ -10,16 +10,19 @@ from time import monotonic
 
 from training.dpo.loss_types import WeightedLosses
 from training.dpo.objective import Objective
-from training.dpo.reference import adapters_off, load_frozen
-from training.dpo.sampled import compare, observe
+from training.dpo.reference import AdaptersOff, load_frozen
+from training.dpo.sampled import Compared, compare
 from training.rewards.functions import try_rewards
 from training.rewards.kinds import require_reward_models
+from training.rewards.observed import observe
+from training.rewards.rollout_file import Rollouts
 from training.rewards.sampler import Sampler, evaluate
 from training.rewards.weighted import load_rewards
 from training.utils.checkpoint.run import Run
 from training.utils.config.online_dpo_config import OnlineDPOConfig
-from training.utils.data.loader import flow, step_trees
+from training.utils.data.loader import Collator, flow, step_trees
 from training.utils.engine.engine import Engine, inference_engine
+from training.utils.loop.image_effect import image_effect
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -37,18 +40,23 @@ def main(config: OnlineDPOConfig) -> None:
     try_rewards(config, data.train, data.held_out)
     run = Run(config, encoder, data)
     policy = build_policy(config, config.from_checkpoint, encoder.family)
-    place = partial(inference_engine, config=config)
+    rests = config.offload_idle_models
+    place = partial(inference_engine, config=config, rests=rests)
     rewards = load_rewards(config, encoder, data.train.has_images, place)
     seen_at_once = data.sampler.accumulation
-    frozen = load_frozen(config, policy, encoder, *rewards.models, remembered_batches=seen_at_once)
-    engine = Engine(policy, config, total_steps=data.sampler.num_steps)
-    reference = frozen or adapters_off(engine)
+    frozen = load_frozen(
+        config, policy, encoder, *rewards.models, remembered_batches=seen_at_once, rests=rests
+    )
+    engine = Engine(policy, config, total_steps=data.sampler.num_steps, rests=rests)
+    reference = frozen or AdaptersOff(engine)
     objective = Objective(losses, engine, lambda batch: batch.ref_logps, config)
     data.sampler.start_step, state = run.load_checkpoint({"engine": engine})
     if state:
         objective.mean_reward.load_state_dict(state)
 
     meter = Meter(config, total_steps=data.sampler.num_steps, start_step=data.sampler.start_step)
+    looked = meter.has_logged("image_effect")  # once a run, whether the pictures matter
+    rollouts = Rollouts(config, encoder, data.sampler.start_step)
     sampler = Sampler(engine, rewards, config, data)
     watch = GapWatch(config, sampler, engine)
     pace = Pace(config, data.sampler)
@@ -58,7 +66,7 @@ def main(config: OnlineDPOConfig) -> None:
         with sampler.engine.awake():
             sampled = sampler.sample(prompts, step)
         sampling_s = monotonic() - started
-        observed = [observe(each, engine, reference, config.temperature) for each in sampled]
+        observed = observe(sampled, engine, reference, config.temperature)
         gap = watch.look(step, observed)
 
         # 2. The best against the worst answer to each prompt.
@@ -66,25 +74,56 @@ def main(config: OnlineDPOConfig) -> None:
 
         # 3. A step of the loss: the mean over the prompts whose answers differ in worth.
         tally = Tally()
-        total = max(1.0, float(dist.sum_over_ranks(sum(each.counts for each in compared))))
-        batches = [sampler.collate(each.trees) for each in compared]
-        engine.accumulation = len(batches)
-        for each, batch in zip(compared, batches, strict=True):
-            values, figures = objective(batch.to(dist.device()), counts=each.counts > 0)
-            engine.backward(values.sum() / total)
-            tally.add(figures | each.figures)
-        moved = engine.step(batches)
-        objective.mean_reward.end_step()
+        if total := float(dist.sum_over_ranks(sum(each.counts for each in compared))):
+            moved = move(engine, objective, compared, sampler.collate, total, tally)
+        else:
+            moved = engine.stay(
+                f"step {step}: to no prompt does it have answers that are worth more than others"
+            )
 
         # 4. Report, save.
-        for each in observed:
-            tally.add(each.figures)
+        for figures in (each.figures for each in (*compared, *observed)):
+            tally.add(figures)
+        rollouts.write(step, observed)
         taken = flow([each.batch for each in observed], data.waited_s)
         shown = {"sampling_s": sampling_s, **moved, **tally.means(), **gap, **run.stall()}
         meter.step(step, epoch=step / data.sampler.steps_per_epoch, **taken, **shown)
         due = pace.after(step)
-        if due.evaluation and data.held_out:
-            meter.log_eval(step, **evaluate(sampler, data.held_out))
+        if due.evaluation:
+            figures = evaluate(sampler, data.held_out)
+            if not looked:
+                says = partial(engine, temperature=config.temperature)
+                figures |= image_effect(
+                    engine, says, data, config.per_device_eval_batch_size, sampler.answered
+                )
+                looked = True
+            if figures:
+                meter.log_eval(step, **figures)
         run.save(step, due, {"engine": engine}, objective.mean_reward.state_dict())
     meter.close()
     run.finish(pace.stopped_by)
+
+
+def move(
+    engine: Engine,
+    objective: Objective,
+    compared: list[Compared],
+    collate: Collator,
+    total: float,
+    tally: Tally,
+) -> dict[str, float]:
+    """Moves the policy once by the mean loss of the prompts that count, `total` over all processes.
+
+    Returns:
+        As of `Engine.step`.
+    """
+    batches = [collate(each.trees) for each in compared]
+    engine.accumulation = len(batches)
+    with engine.working(steps=True):
+        for each, batch in zip(compared, batches, strict=True):
+            values, figures = objective(batch.to(dist.device()), counts=each.counts > 0)
+            engine.backward(values.sum() / total)
+            tally.add(figures)
+        moved = engine.step(batches)
+    objective.mean_reward.end_step()
+    return moved

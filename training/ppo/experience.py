@@ -12,9 +12,10 @@ from torch import Tensor
 
 from training.ppo.estimators import estimate_advantages
 from training.ppo.models import Models
-from training.rewards.sampler import Sampled, answer_figures
+from training.rewards import observed
+from training.rewards.observed import Observed
+from training.rewards.sampler import Sampled
 from training.utils.config.ppo_config import PPOConfig
-from training.utils.engine.offload import at_work
 from training.utils.loop.tally import Figures
 from training.utils.losses.advantages import dull_groups, group_advantages
 from training.utils.losses.policy import (
@@ -28,73 +29,47 @@ from training.utils.losses.policy import (
     token_rewards,
     truncated_weights,
 )
-from training.utils.losses.responses import segment_sum
 from training.utils.process import dist
-from training.utils.rollouts.gap import logps_told
+
+ESTIMATORS = {"k1": kl_k1, "k3": kl_k3}
 
 
 @dataclass
-class Experience(Sampled):
-    """Sampled responses, and what was known when they were sampled. All are fixed from then on."""
+class Experience(Observed):
+    """Sampled responses, and what was known when they were sampled, with what the policy is to learn of them."""
 
-    old_logps: Tensor  # [N] of the policy that sampled
-    entropy: Tensor  # [N] of that policy where it chose each token, nats
-    ref_logps: Tensor  # [N]
-    token_kl: Tensor  # [N] to the reference, nats
     values: Tensor | None  # [N] where there is a critic
-    sampled_logps: Tensor | None = None  # [N] of the engine that sampled, where it tells
-    is_weights: Tensor | None = None  # [N] that correct for it
+    is_weights: Tensor | None = None  # [N] that correct for the engine that sampled
     rewards: Tensor | None = None  # [N] the KL charged at each token, and the score as it is used at the last
     advantages: Tensor | None = None  # [N]
     returns: Tensor | None = None  # [N] where there is a critic
 
     @property
-    def kl(self) -> Tensor:
-        """KL to the reference summed over each response, nats, [R]."""
-        return segment_sum(self.token_kl, self.batch.response, self.batch.num_responses)
+    def measures(self) -> dict[str, Tensor]:
+        return {"advantage": self.advantages, "kl": self.token_kl, "reward": self.rewards}
 
 
 @torch.no_grad()
 def observe(sampled: Sequence[Sampled], models: Models, config: PPOConfig) -> list[Experience]:
-    """What the models say of the responses of each micro-batch: one model after the other, since those that rest come
-    to the device for it."""
-    batches = [each.batch for each in sampled]
-    with models.evaluating():
-        with models.actor.working():
-            told = [models.actor(batch, config.temperature, with_entropy=True) for batch in batches]
-        with at_work(models.reference):
-            ref_logps = [models.reference(batch, config.temperature) for batch in batches]
-        values = [None] * len(batches)
-        if models.critic:
-            with models.critic.working():
-                values = [models.critic(batch, batch.predictor) for batch in batches]
+    """What the models say of the responses of each micro-batch, the critic last."""
+    told = observed.observe(
+        sampled, models.actor, models.reference, config.temperature, ESTIMATORS[config.kl_estimator]
+    )
+    values = [None] * len(told)
+    if models.critic:
+        with models.critic.evaluating(), models.critic.working():
+            values = [models.critic(each.batch, each.batch.predictor) for each in told]
     return [
-        _experience(each, *of_actor, reference, value, config)
-        for each, of_actor, reference, value in zip(sampled, told, ref_logps, values, strict=True)
+        Experience(**vars(each), values=of_critic, is_weights=engine_weights(each, config))
+        for each, of_critic in zip(told, values, strict=True)
     ]
 
 
-def _experience(
-    sampled: Sampled,
-    old_logps: Tensor,
-    entropy: Tensor,
-    ref_logps: Tensor,
-    values: Tensor | None,
-    config: PPOConfig,
-) -> Experience:
-    sampled_logps = logps_told(sampled.trees, sampled.batch)
-    corrects = sampled_logps is not None and config.rollout_is_cap > 0
-    estimator = {"k1": kl_k1, "k3": kl_k3}[config.kl_estimator]
-    return Experience(
-        **vars(sampled),
-        old_logps=old_logps,
-        entropy=entropy,
-        ref_logps=ref_logps,
-        token_kl=estimator(old_logps, ref_logps),
-        values=values,
-        sampled_logps=sampled_logps,
-        is_weights=truncated_weights(old_logps, sampled_logps, config.rollout_is_cap) if corrects else None,
-    )
+def engine_weights(each: Observed, config: PPOConfig) -> Tensor | None:
+    """What corrects for the engine that sampled, [N]; none where it does not tell, or nobody asks."""
+    if each.sampled_logps is None or not config.rollout_is_cap:
+        return None
+    return truncated_weights(each.old_logps, each.sampled_logps, config.rollout_is_cap)
 
 
 def assign_credit(
@@ -174,9 +149,9 @@ def step_figures(experiences: list[Experience]) -> dict[str, float]:
 
 
 def rollout_figures(experience: Experience) -> Figures:
-    """What to show of a rollout, besides `answer_figures`: with a critic value and return of a token; of several
-    samples of a prompt how many prompts are dull: their samples all have one score; with another engine the weight
-    that corrects for it."""
+    """What to show of a rollout, besides the figures of all that is sampled: with a critic value and return of a
+    token; of several samples of a prompt how many prompts are dull: their samples all have one score; with another
+    engine the weight that corrects for it."""
     batch = experience.batch
     num_tokens = len(experience.old_logps)
     figures: Figures = {}
@@ -190,6 +165,4 @@ def rollout_figures(experience: Experience) -> Figures:
         figures["dull"] = (dull.sum(), len(batch.ids))
     if experience.is_weights is not None:
         figures["is_weight"] = (experience.is_weights.sum(), num_tokens)
-    return figures | answer_figures(
-        batch, experience.scores, experience.parts, experience.kl, experience.entropy
-    )
+    return figures | experience.figures

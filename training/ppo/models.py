@@ -3,8 +3,8 @@
 Each is a model of its own, or with `--share_backbone` an adapter and a head of one.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from training.utils.data.encode import Encoder
 from training.utils.data.loader import Data
 from training.utils.data.record import DataError
 from training.utils.engine.engine import Engine, inference_engine
-from training.utils.engine.offload import Resting, away
+from training.utils.engine.offload import away
 from training.utils.files.model_folder import read_aspects
 from training.utils.loop.prepare import build_encoder
 from training.utils.losses.policy import RunningMoments
@@ -51,14 +51,6 @@ class Models:
     @property
     def engines(self) -> dict[str, Engine]:
         return {"actor": self.actor} | ({"critic": self.critic} if self.critic else {})
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """For what no gradient is taken of: nothing is dropped out or recomputed."""
-        with ExitStack() as stack:
-            for engine in self.engines.values():
-                stack.enter_context(engine.evaluating())
-            yield
 
     def standardise_critic(self, scores: Sequence[Tensor]) -> None:
         """Lets a critic that starts as a reward model start where its targets are: at scores of mean 0 and standard
@@ -129,12 +121,6 @@ def build_models(config: PPOConfig, encoder: Encoder, data: Data) -> Models:
     )
 
 
-def frozen(model: nn.Module, config: TrainConfig, rests: bool) -> nn.Module:
-    """A model on the device, or resting beside it."""
-    model = inference_engine(model, config)
-    return Resting(model) if rests else model
-
-
 # Policy and reference, critic and reward models; the reference and the reward models as they work, frozen.
 Roles = tuple[Policy, nn.Module, ValueModel | None, dict[str, nn.Module]]
 
@@ -146,10 +132,10 @@ def separate_models(config: PPOConfig, encoder: Encoder, kinds: dict[str, Reward
     gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(gpu):  # what is trained starts from the same numbers, whoever is loaded before
         reference = build_policy(for_actor, config.from_checkpoint, family, trainable=False)
-        reference = frozen(reference, for_actor, rests)
+        reference = inference_engine(reference, for_actor, rests)
         reward_models = {}
         for path, kind in kinds.items():
-            reward_models[path] = frozen(kind.build(for_critic), for_critic, rests)
+            reward_models[path] = inference_engine(kind.build(for_critic), for_critic, rests)
     policy = build_policy(for_actor, config.from_checkpoint, family)
     value_model = (
         build_value_model(for_critic, config.critic_checkpoint, family) if config.has_critic else None
@@ -177,10 +163,10 @@ def one_backbone(config: PPOConfig, encoder: Encoder, kinds: dict[str, RewardMod
         return model.requires_grad_(trainable)
 
     policy = Policy(Adapted(backbone, ADAPTER), encoder.family).requires_grad_(True)
-    reference = frozen(Policy(Adapted(backbone, None), encoder.family), config.for_actor, rests=False)
+    reference = inference_engine(Policy(Adapted(backbone, None), encoder.family), config.for_actor)
     critic = value_model("critic", critic_start, trainable=True) if config.has_critic else None
     reward_models = {
-        path: frozen(value_model(f"reward{number}", folder, trainable=False), config.for_critic, rests=False)
+        path: inference_engine(value_model(f"reward{number}", folder, trainable=False), config.for_critic)
         for number, (path, folder) in enumerate(folders.items())
     }
     return policy, reference, critic, reward_models

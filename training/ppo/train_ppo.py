@@ -10,10 +10,10 @@ from time import monotonic
 from training.ppo.dynamic_sampling import replace_dull
 from training.ppo.experience import assign_credit, observe, rollout_figures, step_figures
 from training.ppo.models import build_models
-from training.ppo.rollout_file import Rollouts
 from training.ppo.update import minibatches, update
 from training.rewards.functions import try_rewards
 from training.rewards.kinds import require_reward_models
+from training.rewards.rollout_file import Rollouts
 from training.rewards.sampler import Sampler, evaluate
 from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig

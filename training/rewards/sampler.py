@@ -1,7 +1,7 @@
 """Answers that a policy in training samples, as trees that training can take, and what the rewards say of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine.engine import Engine
 from training.utils.engine.offload import at_work
-from training.utils.loop.tally import Figures, Tally
+from training.utils.loop.tally import Tally
 from training.utils.process import dist
 from training.utils.rollouts.responder import Responder, Samples
 
@@ -48,26 +48,17 @@ class Sampler(Responder):
         batch = self.collate(trees).to(dist.device())
         return Sampled(trees, batch, **self.rewards(trees, batch)._asdict())
 
-
-def answer_figures(
-    batch: Batch, scores: Tensor, parts: dict[str, Tensor], kl: Tensor, entropy: Tensor
-) -> Figures:
-    """What to show of sampled answers: score and KL of an answer, its length in tokens, whether it ended, and the
-    entropy of a token; of several rewards each.
-
-    Args:
-        kl: to the reference, of each answer, nats, [R].
-        entropy: of the policy at each token, nats, [N].
-    """
-    num, num_tokens = batch.num_responses, len(entropy)
-    figures = {f"reward {name}": (part.sum(), num) for name, part in parts.items()} if len(parts) > 1 else {}
-    return figures | {
-        "entropy": (entropy.sum(), num_tokens),
-        "reward": (scores.sum(), num),
-        "kl": (kl.sum(), num),
-        "response_len": (num_tokens, num),
-        "ended": (batch.ended.sum(), num),
-    }
+    def answered(self, records: Sequence[Record]) -> list[Record]:
+        """The records, each with one response as its text, the same on all processes. They all must call it."""
+        texts = {
+            tree.id: self.encoder.decode(tree.responses[0].ids)
+            for batches in self.answer_held_out(records)
+            for trees, counts in batches
+            for tree in trees
+            if counts
+        }
+        texts = {name: text for some in dist.gather_objects(texts) for name, text in some.items()}
+        return [replace(record, responses=(texts[record.id],), scores=None) for record in records]
 
 
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .flags import flag, require
+from .resting_config import RestingConfig
 from .rewards_config import RewardsConfig
 from .rollout_config import RolloutConfig
 from .sampling_config import SamplingConfig
@@ -22,7 +23,7 @@ PICKS = ("best_worst", "ranked")
 
 
 @dataclass(frozen=True)
-class OnlineDPOConfig(SamplingConfig, RolloutConfig, RewardsConfig, DPOConfig):
+class OnlineDPOConfig(SamplingConfig, RestingConfig, RolloutConfig, RewardsConfig, DPOConfig):
     """Online DPO."""
 
     samples: ClassVar[bool] = True

@@ -11,6 +11,7 @@ from .flags import May, Shorthand, flag, require
 from .legacy_flags import OF_ONE_MODEL
 from .model_config import ModelConfig
 from .objective_config import ObjectiveConfig
+from .resting_config import RestingConfig
 from .rewards_config import RewardsConfig
 from .rollout_config import RolloutConfig
 from .sampling_config import SamplingConfig
@@ -19,7 +20,14 @@ from .train_config import TrainConfig
 
 @dataclass(frozen=True)
 class PPOConfig(
-    ObjectiveConfig, SamplingConfig, RolloutConfig, RewardsConfig, TrainConfig, DataConfig, ModelConfig
+    ObjectiveConfig,
+    SamplingConfig,
+    RestingConfig,
+    RolloutConfig,
+    RewardsConfig,
+    TrainConfig,
+    DataConfig,
+    ModelConfig,
 ):
     """Policy optimisation: PPO, GRPO and kin."""
 
@@ -44,11 +52,6 @@ class PPOConfig(
     )
     offload_critic_model: bool = flag(
         False, "Keep the critic's optimizer state in CPU memory.", may=May.CHANGE
-    )
-    offload_idle_models: bool = flag(
-        False,
-        "Keep each model in CPU memory while others work: policy, critic, reference and reward models.",
-        may=May.CHANGE,
     )
 
     max_training_step: int = flag(

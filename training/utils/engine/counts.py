@@ -29,12 +29,20 @@ class Counts:
     bad_steps: int = 0  # that moved nothing, because loss or gradient were not finite
     bad_in_a_row: int = 0
     overflows: int = 0  # that fp16's loss scaler gave up for a smaller scale, as it should
+    empty_steps: int = 0  # that moved nothing, because there was nothing to learn from
 
     @property
     def shown(self) -> dict[str, int]:
         """How many steps moved nothing, by reason; only what has happened."""
-        counts = {"bad_steps": self.bad_steps, "overflows": self.overflows}
+        names = ("bad_steps", "overflows", "empty_steps")
+        counts = {name: getattr(self, name) for name in names}
         return {name: count for name, count in counts.items() if count}
+
+    def pass_by(self, why: str) -> None:
+        """Counts a step in which there is nothing to learn from, and says so of the first, second, fourth, ..."""
+        self.empty_steps += 1
+        if dist.is_main() and not self.empty_steps & (self.empty_steps - 1):
+            log.warning("%s; the weights stay as they are (such steps so far: %d)", why, self.empty_steps)
 
     def pass_over(
         self, loss: float, losses: Sequence[Tensor], batches: Sequence[Batch], max_in_a_row: int

@@ -11,7 +11,7 @@ from ..config.train_config import TrainConfig
 from ..data.tree import Batch
 from ..process import dist
 from .counts import Counts
-from .offload import RestOfTrained, activations_on_cpu
+from .offload import Resting, RestOfTrained, activations_on_cpu
 from .optimizer import build_optimizer
 from .shares import begin_anew
 from .zero import deepspeed, deepspeed_config, hidden_size
@@ -129,6 +129,17 @@ class Engine:
         figures = {"loss": loss, "grad_norm": float(grad_norm), "lr": learning_rate}
         return figures | self.counts.shown
 
+    def stay(self, why: str) -> dict[str, float]:
+        """A step in which there is nothing to learn from. A step of zero gradients would go on where the moments of
+        AdamW point to; so weights, moments and schedule stay as they are. All processes must call it.
+
+        Args:
+            why: for the warning.
+        """
+        self.counts.steps += 1
+        self.counts.pass_by(why)
+        return {"lr": self.learning_rate} | self.counts.shown
+
     def _require_all_of_it(self) -> None:
         if self.rest and not self.rest.state.works:
             raise RuntimeError("the engine rests; expected backward and step within its working(steps=True)")
@@ -202,11 +213,18 @@ class Engine:
         return {name: tensor for name, tensor in self.module.named_buffers() if name in saved}
 
 
-def inference_engine(module: nn.Module, config: TrainConfig) -> nn.Module:
-    """A frozen model on its device; under ZeRO-3 its weights are shared out over the processes."""
+def inference_engine(module: nn.Module, config: TrainConfig, rests: bool = False) -> nn.Module:
+    """A frozen model on its device; under ZeRO-3 its weights are shared out over the processes.
+
+    Args:
+        rests: in CPU memory, and is on the device only while it works.
+    """
     module = module.requires_grad_(False).eval()
     if config.zero_stage < 3:
-        return module.to(dist.device())
-    engine, *_ = deepspeed().initialize(model=module, config=deepspeed_config(config, hidden_size(module)))
-    engine.eval()  # DeepSpeed's returns nothing
-    return engine
+        module = module.to(dist.device())
+    else:
+        module, *_ = deepspeed().initialize(
+            model=module, config=deepspeed_config(config, hidden_size(module))
+        )
+        module.eval()  # DeepSpeed's returns nothing
+    return Resting(module) if rests else module

@@ -1,8 +1,8 @@
 """Memory of the CPU in place of the device's: for models that wait, and for activations until the backward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,13 @@ from torch.optim import Optimizer
 
 from .rest import Rest, storages
 from .zero import let_go
+
+
+@runtime_checkable
+class Rests(Protocol):
+    """A model that may be on the device only while it works."""
+
+    def working(self) -> AbstractContextManager[None]: ...
 
 
 class Resting(nn.Module):
@@ -40,11 +47,11 @@ class Resting(nn.Module):
             return self.module(*args, **kwargs)
 
 
-def at_work(*models: nn.Module) -> ExitStack:
+def at_work(*models: Callable[..., Tensor]) -> ExitStack:
     """Where those of some models that rest otherwise are on the device."""
     stack = ExitStack()
     for model in models:
-        if isinstance(model, Resting):
+        if isinstance(model, Rests):
             stack.enter_context(model.working())
     return stack
 

@@ -48,7 +48,13 @@ def with_others_images(records: Sequence[Record]) -> list[Record]:
 
 
 @torch.no_grad()
-def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: int) -> dict[str, float]:
+def image_effect(
+    engine: Engine,
+    run_batch: Callable,
+    data: Data,
+    batch_size: int,
+    answered: Callable[[Sequence[Record]], list[Record]] | None = None,
+) -> dict[str, float]:
     """`image_effect`: how far an output of the model moves in the mean, in its own unit (nats of a token's
     log-probability, or a score), when records exchange their pictures; nothing where too few have any.
 
@@ -56,10 +62,13 @@ def image_effect(engine: Engine, run_batch: Callable, data: Data, batch_size: in
 
     Args:
         run_batch: the stage's loss of a batch; what the engine's module says meanwhile is compared.
+        answered: gives records responses, where they are prompts alone.
     """
     records = of_one_kind(data.held_out if data.held_out.has_images else data.train)
     if len(records) < 2:
         return {}
+    if answered:
+        records = answered(records)
     said: list[Tensor] = []
 
     def hear(module: nn.Module, inputs: tuple, output: Tensor) -> None:

@@ -1,9 +1,9 @@
 """What was sampled, as a file for people; `eval/rollouts.py` makes a page of it.
 
 A line for each group of samples: `step`, `id`, `prompt`, `images`, and a list each of `responses`, `scores`, `kl` (of
-the whole response, nats) and `tokens` (of a response its lists `text`, `advantage`, `kl`, `reward`). By the names of
-rewards `parts`, a list of the scores of each where there are several, and `said`, a list of the words of each that
-says why, as a judge does.
+the whole response, nats) and `tokens` (of a response its lists `text`, `kl`, and in policy optimisation `advantage`
+and `reward`). By the names of rewards `parts`, a list of the scores of each where there are several, and `said`, a
+list of the words of each that says why, as a judge does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from training.ppo.experience import Experience
+from training.rewards.observed import Observed
+from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.data_paths import picture_folder
 from training.utils.data.encode import Encoder
@@ -30,25 +31,25 @@ MOST_SAID = 400  # characters of what a reward says of a response: the last, whe
 class Rollouts:
     """Writes what was sampled to `rollouts.jsonl`, so that a person can read what the rewards like."""
 
-    def __init__(self, config: PPOConfig, encoder: Encoder, start_step: int) -> None:
+    def __init__(self, config: PPOConfig | OnlineDPOConfig, encoder: Encoder, start_step: int) -> None:
         self.file = Path(config.output_dir) / "rollouts.jsonl"
         self.image_folder = picture_folder(config.image_folder, config.data_path)
         self.encoder = encoder
         if dist.is_main():
             jsonl.cut_after(self.file, start_step)
 
-    def write(self, step: int, experiences: Sequence[Experience]) -> None:
+    def write(self, step: int, observed: Sequence[Observed]) -> None:
         """The responses of the main process, with their scores and KL in nats. The first groups of a step have their
         tokens too, until `MOST_TOKENS` are reached: a long run's file stays small."""
         if not dist.is_main():
             return
         room = MOST_TOKENS
-        for experience in experiences:
-            scores, kl = iter(experience.scores.tolist()), iter(experience.kl.tolist())
-            parts = {name: iter(part.tolist()) for name, part in experience.parts.items()}
-            said = {name: map(end_of, texts) for name, texts in experience.said.items()}
-            tokens = token_lines(experience, self.encoder) if room > 0 else None
-            for tree in experience.trees:
+        for each in observed:
+            scores, kl = iter(each.scores.tolist()), iter(each.kl.tolist())
+            parts = {name: iter(part.tolist()) for name, part in each.parts.items()}
+            said = {name: map(end_of, texts) for name, texts in each.said.items()}
+            tokens = token_lines(each, self.encoder) if room > 0 else None
+            for tree in each.trees:
                 responses = [self.encoder.decode(response.ids) for response in tree.responses]
                 line = {"step": step, "id": tree.id, **asked(tree.record, self.image_folder)}
                 line["responses"] = responses
@@ -64,16 +65,17 @@ class Rollouts:
                 jsonl.append(self.file, line)
 
 
-def token_lines(experience: Experience, encoder: Encoder) -> Iterator[dict[str, list]]:
-    """Of each response its tokens: text, advantage, KL in nats, and reward."""
-    columns = torch.stack([experience.advantages, experience.token_kl, experience.rewards]).double().tolist()
+def token_lines(observed: Observed, encoder: Encoder) -> Iterator[dict[str, list]]:
+    """Of each response its tokens: their texts, and each measure."""
+    measures = observed.measures
+    columns = torch.stack([*measures.values()]).double().tolist()
     columns = [[round(value, DIGITS) + 0.0 for value in column] for column in columns]  # no -0.0
     values = iter(zip(*columns, strict=True))
-    for tree in experience.trees:
+    for tree in observed.trees:
         for response in tree.responses:
-            advantage, kl, reward = map(list, zip(*islice(values, len(response.ids)), strict=True))
+            of_response = map(list, zip(*islice(values, len(response.ids)), strict=True))
             text = token_pieces(encoder.vocabulary, response.ids)
-            yield {"text": text, "advantage": advantage, "kl": kl, "reward": reward}
+            yield {"text": text, **dict(zip(measures, of_response, strict=True))}
 
 
 def end_of(text: str) -> str:

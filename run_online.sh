@@ -22,7 +22,8 @@ MAX_RESPONSE_LEN=${MAX_RESPONSE_LEN:-512}    # tokens of an answer; those that a
 SAMPLE_BATCH=${SAMPLE_BATCH:-8}              # prompts that are answered, and scored, at a time on each device
 SAMPLE_FLAGS=${SAMPLE_FLAGS:-}               # more flags of eval/predict.py: --topp 0.9, --keep_cut
 REWARD_MODEL=${REWARD_MODEL:-}               # output folders of run_rm_training.sh that score, with spaces between
-REWARD_FLAGS=${REWARD_FLAGS:-}               # other rewards, by the flags of run_ppo_training.sh
+REWARDS=${REWARDS:-}                         # all rewards by name instead, "exact length:0.1", see docs/rewards.md
+REWARD_FLAGS=${REWARD_FLAGS:-}               # more flags of training/online/score.py: --reward_functions my_rewards:f
 TRAIN=${TRAIN:-dpo}                          # dpo: any loss of run_dpo_training.sh; sft: imitate the best answer
 PICK=${PICK:-}                               # best_worst, pairs, ranked, best; default: best_worst, with sft best
 PAIR_FLAGS=${PAIR_FLAGS:-}                   # more flags of training/online/pair.py: --margin 1 --balance_lengths
@@ -39,7 +40,12 @@ SEED=${SEED:-1234}                           # of every random choice
 export TEMPLATE MAX_SEQ_LEN MAX_RESPONSE_LEN
 [[ -n $PICK ]] || PICK=$([[ $TRAIN == sft ]] && echo best || echo best_worst)
 shared=(--template "$TEMPLATE" --max_seq_len "$MAX_SEQ_LEN" --seed "$SEED" $MODEL_FLAGS)
-rewards=(${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} $REWARD_FLAGS)
+if [[ -n $REWARDS ]]; then
+  rewards=(--rewards $REWARDS $REWARD_FLAGS)
+else
+  rewards=(${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} $REWARD_FLAGS)
+fi
+[[ $PICK != ranked ]] || export CANDIDATE_NUM=${CANDIDATE_NUM:-0} # all answers of a record, not the best two
 
 # phase VARIABLE=VALUE... COMMAND...: a command that is stopped when this script is.
 phase() {
@@ -91,12 +97,9 @@ measure() {
     --output "$2/truth.json" $BENCH_FLAGS
 }
 
-case $PROMPTS/$REFERENCE in
-  parts/previous | parts/start | all/previous | all/start) ;;
-  *) echo "error: PROMPTS=$PROMPTS REFERENCE=$REFERENCE: expected parts or all, and previous or start" >&2; exit 2 ;;
-esac
-python -m training.online.ready --stage "$TRAIN" --model "$MODEL" --data "$DATA" --images "$IMAGES" --rounds "$ROUNDS" --samples "$SAMPLES" \
-  --flags " $MODEL_FLAGS $(quoted "$@")" --sample_flags " $MODEL_FLAGS $SAMPLE_FLAGS" \
+python -m training.online.ready --stage "$TRAIN" --model "$MODEL" --data "$DATA" --images "$IMAGES" --output "$OUTPUT" \
+  --rounds "$ROUNDS" --prompts "$PROMPTS" --samples "$SAMPLES" --reference "$REFERENCE" --seed "$SEED" \
+  --eval "$EVAL" --bench_flags " ${BENCH:+--bench $BENCH} ${TRUTH:+--truth $TRUTH} $BENCH_FLAGS" --flags " $MODEL_FLAGS $(quoted "$@")" --sample_flags " $MODEL_FLAGS $SAMPLE_FLAGS" \
   --score_flags " $MODEL_FLAGS $(quoted "${rewards[@]}")" \
   --pair_flags " --pick $PICK $PAIR_FLAGS"
 

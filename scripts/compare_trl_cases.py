@@ -120,8 +120,8 @@ CASES = [
         accumulation=PROMPTS,
         rewards={"checksum": 1.0, "num_spaces": -0.5},
         note="two answers to each prompt, ranked by two rewards; of answers of equal worth TRL learns the first, we "
-        "nothing, so here none are; a prompt a micro-batch: TRL puts padding before a prompt; 2 of 18,960 embeddings, whose gradient is "
-        "of the size of rounding, are farther apart than 1e-4",
+        "nothing, so here none are; a prompt a micro-batch: TRL puts padding before a prompt; 2 of 18,960 "
+        "embeddings, whose gradient is of the size of rounding, are farther apart than 1e-4",
         slack=5.0,
     ),
     *(

@@ -98,6 +98,14 @@ def test_scores_of_others_are_refused(sampled, change, message):
     assert not (sampled / "train.jsonl").exists()
 
 
+def test_a_reward_that_never_differs_has_no_best_answer_but_one_that_is_good_enough(sampled):
+    scores = [{"id": "x", "scores": [1.0] * 4}, {"id": "y", "scores": [0.0] * 2}]
+    (sampled / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in scores))
+    with pytest.raises(DataError, match="nothing to learn of 2 prompts"):
+        made(sampled, pick="best", min_responses=1)
+    assert [record.id for record in made(sampled, pick="best", least_score=0.5, min_responses=1)] == ["x"]
+
+
 def test_settings_that_mean_nothing_are_refused(sampled):
     for more in (
         {"pick": "worst"},

@@ -111,6 +111,28 @@ def test_imitating_the_best_answer_starts_each_round_from_the_model_before(onlin
     assert arguments["from_checkpoint"] == str(tmp_path / "round-1" / "model")
 
 
+def test_all_ranked_answers_are_learned_from_and_rewards_have_their_names(tmp_path):
+    """What trains takes the best two of a record, unless it is told otherwise."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/usr/bin/env bash\necho "$@" >> {tmp_path}/commands\n')
+    python.chmod(0o755)
+    given = {"MODEL": "m", "OUTPUT": tmp_path / "out", "ROUNDS": 1, "NUM_PROCESSES": 1, "PICK": "ranked"}
+    given |= {"REWARDS": "models/rm:2 length:0.1", "REWARD_MODEL": "unread"}
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(
+        ["bash", "run_online.sh"],
+        cwd=ROOT,
+        env=environment | {name: str(value) for name, value in given.items()},
+        check=True,
+        capture_output=True,
+    )
+    begun = (tmp_path / "commands").read_text().splitlines()
+    (scoring,) = (line for line in begun if "training.online.score" in line)
+    (training,) = (line for line in begun if "training.dpo.train_dpo" in line)
+    assert "--rewards models/rm:2 length:0.1 " in scoring and "unread" not in scoring
+    assert "--ranked_candidate_num 0 " in training and "--online" not in training
+
+
 @pytest.mark.parametrize(
     ("wrong", "flags", "message"),
     [
@@ -128,7 +150,8 @@ def test_imitating_the_best_answer_starts_each_round_from_the_model_before(onlin
         ({"ROUNDS": 0}, [], "--rounds 0"),
         ({"PAIR_FLAGS": "--margn 1"}, [], "--margn"),
         ({"SAMPLE_FLAGS": "--topq 1"}, [], "--topq"),
-        ({"REFERENCE": "fixed"}, [], "REFERENCE=fixed"),
+        ({"REFERENCE": "fixed"}, [], "--reference fixed: unknown"),
+        ({"BENCH": "pope", "TRUTH": "x"}, [], "--bench_flags --bench pope --truth x: nothing is measured"),
         ({"DATA": "none.json"}, [], "none.json: no such file"),
     ],
 )

@@ -136,6 +136,12 @@ def choose(scored: Scored, config: PairConfig) -> list[Choice]:
 def main(config: PairConfig) -> None:
     prompts = list(read_scored(Path(config.samples), Path(config.scores)))
     chosen = [(scored, choice) for scored in prompts for choice in choose(scored, config)]
+    if (
+        config.pick == "best"
+        and config.least_score is None
+        and not any(len({*p.scores}) > 1 for p in prompts)
+    ):
+        chosen = []  # the first would be as good as any
     kept = chosen
     if config.balance_lengths and chosen:
         lengths = [tuple(scored.lengths[place] for place in choice) for scored, choice in chosen]

@@ -9,6 +9,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.benches.table import get_bench
+from eval.provenance import args_file
+from eval.score import ScoreConfig
 from training.online.pair import PairConfig
 from training.rewards.functions import try_rewards
 from training.rewards.kinds import require_reward_models
@@ -17,10 +20,13 @@ from training.utils.config.flags import flag, require
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.config.stage_config import DPOConfig, PredictConfig, SFTConfig
 from training.utils.data.check import load_records
+from training.utils.data.entries import read_entries
 from training.utils.data.reader import Reader
 from training.utils.data.record import DataError
+from training.utils.data.records import draw
 from training.utils.files.model_folder import resolve_checkpoint
 from training.utils.process.command import run_command
+from training.utils.run.run_record import RunRecord
 
 STAGES = {"dpo": DPOConfig, "sft": SFTConfig}
 
@@ -31,17 +37,40 @@ class ReadyConfig:
     model: str = flag("", "The model that the first round starts from.")
     data: str = flag("", "The prompts.")
     images: str = flag("", "Folder that their pictures start from.")
+    output: str = flag("", "Folder of the rounds.")
     rounds: int = flag(1, "Rounds.")
+    prompts: str = flag("parts", "Prompts of a round: parts or all.")
     samples: int = flag(1, "Answers to each prompt.")
+    reference: str = flag("previous", "Of preference losses: previous or start.")
+    seed: int = flag(1234, "Seed of every random choice.")
+    eval: str = flag("", "Prompts that each round is measured on.")
     flags: str = flag("", "Flags of what trains, as a shell has them, with a blank in front.")
     sample_flags: str = flag("", "Flags of eval.predict.")
     score_flags: str = flag("", "Flags of training.online.score.")
     pair_flags: str = flag("", "Flags of training.online.pair.")
+    bench_flags: str = flag("", "Flags of eval.score; none: the truth is not known.")
 
     def __post_init__(self) -> None:
         require(self.stage in STAGES, f"--stage {self.stage}: unknown; expected {' or '.join(STAGES)}")
         require(bool(self.model), "--model: missing; expected the model that the first round starts from")
         require(self.rounds >= 1, f"--rounds {self.rounds}: expected 1 or more")
+        for name, known in (("prompts", ("parts", "all")), ("reference", ("previous", "start"))):
+            value = getattr(self, name)
+            require(value in known, f"--{name} {value}: unknown; expected {' or '.join(known)}")
+        require(
+            self.stage == "dpo" or self.reference == "previous",
+            f"--reference {self.reference}: not with --stage {self.stage}, which has no reference",
+        )
+        require(
+            bool(self.eval) or not self.bench_flags.strip(),
+            f"--bench_flags {self.bench_flags.strip()}: nothing is measured without prompts to measure on; give EVAL "
+            "too",
+        )
+
+    @property
+    def part(self) -> str:
+        """Of the prompts in the first round, as of eval.predict."""
+        return f"1/{self.rounds}" if self.prompts == "parts" else ""
 
 
 def main(config: ReadyConfig) -> None:
@@ -59,18 +88,67 @@ def main(config: ReadyConfig) -> None:
     )
     pairing = parse_args(PairConfig, with_given(config.pair_flags, samples="a", scores="b", output="c"))
     require_reward_models(scoring, scoring.reward_model_ckpt_path, "--samples", config.samples)
+    require_prompts(config, asking)
     if config.data and needs_truth(scoring):
         require_truth(asking, scoring)
+    require_choice(config, pairing)
+    if config.eval:
+        read_entries(config.eval)
+    if config.bench_flags.strip():
+        require_bench(parse_args(ScoreConfig, with_given(config.bench_flags, predictions="later")))
+    print(f"{Path(config.model)}: settings of all phases are in order", flush=True)
+
+
+def require_prompts(config: ReadyConfig, asking: PredictConfig) -> None:
+    """
+    Raises:
+        DataError: there are too few prompts, or earlier rounds had others.
+    """
+    num = len(draw(len(read_entries(config.data)), asking.num_samples, config.seed)) if config.data else None
+    if num == 0:
+        raise DataError(f"--data {config.data}: holds no prompts; expected some to sample answers to")
+    if num is not None and config.part and num < config.rounds:
+        raise DataError(
+            f"--data {config.data}: {num} prompts can't be divided among --rounds {config.rounds}; give more, or "
+            "PROMPTS=all"
+        )
+    before = RunRecord.read(args_file(Path(config.output) / "round-1" / "answers.jsonl"))
+    if before and (part := before.arguments.get("part", "")) != config.part:
+        rounds, prompts = part.partition("/")[2] or "any number", "parts" if part else "all"
+        raise DataError(
+            f"--output {config.output}: was begun with PROMPTS={prompts} and ROUNDS={rounds}, which decide what each "
+            "round answers; expected the same, or another OUTPUT"
+        )
+
+
+def require_choice(config: ReadyConfig, pairing: PairConfig) -> None:
+    """
+    Raises:
+        DataError: what trains can't learn of the answers that are chosen, or there is nothing to choose from.
+    """
     if config.samples < 2 and pairing.pick != "best":
         raise DataError(
             f"--samples {config.samples}: --pick {pairing.pick} ranks answers; expected 2 or more"
+        )
+    if config.samples < 2 and pairing.least_score is None:
+        raise DataError(
+            f"--samples {config.samples}: is the best whatever it is worth; expected 2 or more, or --least_score"
         )
     if (pairing.pick == "best") != (config.stage == "sft"):
         raise DataError(
             f"--pick {pairing.pick}: does not go with --stage {config.stage}; SFT imitates the best answer "
             "(--pick best), preference losses rank two or more"
         )
-    print(f"{Path(config.model)}: settings of all phases are in order", flush=True)
+
+
+def require_bench(scoring: ScoreConfig) -> None:
+    """
+    Raises:
+        DataError: a benchmark, its options or its files are not what eval.score can score by.
+    """
+    bench = get_bench(scoring.bench)
+    scoring.options(bench)
+    bench.questions(scoring.truth)
 
 
 def needs_truth(scoring: SampleScoreConfig) -> bool:

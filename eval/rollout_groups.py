@@ -56,13 +56,13 @@ def read_groups(run: Path) -> list[Group]:
     """
     file = run / FILE if run.is_dir() else run
     if not file.is_file():
-        raise DataError(f"{file}: no such file; expected the output folder of run_ppo_training.sh or of online DPO")
+        raise DataError(f"{file}: no such file; expected the output folder of run_ppo_training.sh")
     lines = jsonl.read(file)
     groups = [group for line in lines if (group := as_group(line))]
     if not groups:
         raise DataError(
             f"{file}: holds no rollouts; expected lines with `step`, `id`, `responses` and `scores`, as "
-            "run_ppo_training.sh and online DPO write them"
+            "run_ppo_training.sh writes them"
         )
     if len(groups) < len(lines):
         print(f"warning: {file}: {len(lines) - len(groups)} lines are no groups of samples and are left out")

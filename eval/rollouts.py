@@ -27,7 +27,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "rollouts.html.j2"
 
 @dataclass(frozen=True)
 class RolloutsConfig:
-    run: str = flag("", "Output folder of run_ppo_training.sh or of online DPO, or its rollouts.jsonl.", positional=True)
+    run: str = flag("", "Output folder of PPO or online DPO, or its rollouts.jsonl.", positional=True)
     output: str = flag("", "HTML file to write; none: rollouts.html beside rollouts.jsonl.", writes="file")
     image_folder: str = flag("", "Folder that names of pictures start from; none: that of the run.")
     truth: str = flag(
@@ -38,7 +38,10 @@ class RolloutsConfig:
     most: int = flag(1000, "Answers in the page; of more, groups from all over the run.")
 
     def __post_init__(self) -> None:
-        require(bool(self.run), "--run: missing; expected the output folder of run_ppo_training.sh or of online DPO")
+        require(
+            bool(self.run),
+            "--run: missing; expected the output folder of run_ppo_training.sh or of online DPO",
+        )
         for read in (self.run, str(Path(self.run) / FILE), self.truth, self.synonyms):
             require_other_file("output", self.output, "run, --truth or --synonyms", read)
         require(self.most > 0, f"--most {self.most}: expected 1 or more")

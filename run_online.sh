@@ -99,7 +99,8 @@ measure() {
 
 python -m training.online.ready --stage "$TRAIN" --model "$MODEL" --data "$DATA" --images "$IMAGES" --output "$OUTPUT" \
   --rounds "$ROUNDS" --prompts "$PROMPTS" --samples "$SAMPLES" --reference "$REFERENCE" --seed "$SEED" \
-  --eval "$EVAL" --bench_flags " ${BENCH:+--bench $BENCH} ${TRUTH:+--truth $TRUTH} $BENCH_FLAGS" --flags " $MODEL_FLAGS $(quoted "$@")" --sample_flags " $MODEL_FLAGS $SAMPLE_FLAGS" \
+  --eval "$EVAL" --bench_flags " ${BENCH:+--bench $BENCH} ${TRUTH:+--truth $TRUTH} $BENCH_FLAGS" \
+  --flags " $MODEL_FLAGS $(quoted "$@")" --sample_flags " $MODEL_FLAGS $SAMPLE_FLAGS" \
   --score_flags " $MODEL_FLAGS $(quoted "${rewards[@]}")" \
   --pair_flags " --pick $PICK $PAIR_FLAGS"
 

@@ -56,7 +56,7 @@ learn() {
 
 # rounds NUMBER REFERENCE
 rounds() {
-  ROUNDS=$1 REFERENCE=$2 REWARD_FLAGS="--rewards $JUDGES" SAMPLE_BATCH=64 \
+  ROUNDS=$1 REFERENCE=$2 REWARDS=$JUDGES SAMPLE_BATCH=64 \
     SAMPLE_FLAGS="--dataset_samples $(( STEPS * BATCH ))" bash run_online.sh --packing --max_steps $(( STEPS / $1 )) \
     "${shared[@]}"
 }

@@ -45,6 +45,7 @@ ELSEWHERE = {  # commands that take minutes or need what is not there, and which
     "MODEL=models/sft REWARD_MODEL=models/reward_model DATA=my_prompts.json ROUNDS=2 OUTPUT=models/online "
     "bash run_online.sh": "online/test_run_online.py: a tiny model ends no answer by itself",
     "bash run_online.sh --loss_type sigmoid sft": "the same",
+    "bash scripts/demo_online.sh": "minutes a seed; demo/test_online.py has its table",
     "python -m data.check --data_path models/online/round-1/train.jsonl": "the same",
 }
 SETTINGS = {  # from outside, as a user may: a tiny model does not end its answers by itself

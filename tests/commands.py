@@ -34,7 +34,7 @@ VALUES = {
     "eval.rollouts": {"run": INPUT},
     "eval.score": {"bench": "pope"},
     "training.distill.train_distill": {"teacher": INPUT},
-    "training.online.ready": {"model": INPUT},
+    "training.online.ready": {"model": INPUT, "reference": "start"},
     "training.online.score": {"reward_model_ckpt_path": INPUT},
     "training.ppo.train_ppo": {"reward_model_ckpt_path": INPUT},
     "training.utils.model.assemble": {"lm_model_name_or_path": INPUT, "vision_model_name_or_path": INPUT},

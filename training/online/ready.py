@@ -37,7 +37,7 @@ class ReadyConfig:
     model: str = flag("", "The model that the first round starts from.")
     data: str = flag("", "The prompts.")
     images: str = flag("", "Folder that their pictures start from.")
-    output: str = flag("", "Folder of the rounds.")
+    output: str = flag("", "Folder of the rounds.", writes="folder")
     rounds: int = flag(1, "Rounds.")
     prompts: str = flag("parts", "Prompts of a round: parts or all.")
     samples: int = flag(1, "Answers to each prompt.")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The demo once for each seed, then a table of mean and spread: the figures of the README.
 #
-#   bash scripts/seeds.sh            about an hour and a half on two cores; a second run goes on from what is there
+#   bash scripts/seeds.sh            some hours on two cores; a second run goes on from what is there
 #   bash scripts/seeds.sh --fresh    starts again
 #
 # Environment: SEEDS (default "0 1 2"), DEMO (start of the output folders' names, default models/demo).

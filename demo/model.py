@@ -129,11 +129,11 @@ def build_tiny_llava(config: TinyConfig) -> None:
         vocab_size=len(tokenizer),
         max_position_embeddings=2048,
         initializer_range=config.init_std,
-        rope_parameters={"rope_type": "default", "rope_theta": FAR},
         **special_ids(tokenizer),
     )
     torch.manual_seed(config.seed)
     if config.resnet_width:
+        text.rope_parameters = {"rope_type": "default", "rope_theta": FAR}
         model = llava(resnet_config(config), text, tokenizer, "full")
         start_by_likeness(model)
         save(model, Path(config.output), tokenizer, STRIDE, num_class_tokens=0)

@@ -32,7 +32,6 @@ ELSEWHERE = {  # commands that take minutes or need what is not there, and which
     "bash scripts/demo.sh": "test_scripts.py",
     "bash scripts/demo.sh --quick": "test_scripts.py has all of its stages and more",
     "bash scripts/test.sh": "it runs this test",
-    "bash scripts/seeds.sh": "the demo with three seeds",
     "bash scripts/real_parts.sh": "needs packages with weights",
     "bash scripts/gpu_check.sh": "needs a GPU",
     "bash scripts/bench_trl.sh": "test_bench_trl.py: it fetches TRL, and takes minutes",

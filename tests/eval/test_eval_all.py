@@ -3,7 +3,7 @@
 import json
 import re
 
-from eval.benches.scored import scores
+from eval.benches import preferences
 from eval.benches.table import BENCHES
 from tests.conftest import ROOT, picture, run_script
 from tests.eval.conftest import lines
@@ -181,5 +181,5 @@ def test_the_script_knows_which_benchmarks_have_two_parsers_and_which_a_judge():
     assert set(lists["TWO_PARSERS"].split()) == two_parsers
     assert set(lists["JUDGED_BENCHES"].split()) == judged
     assert set(lists["REWARD_BENCHES"].split()) == {
-        name for name, bench in BENCHES.items() if bench.read is scores
+        name for name, bench in BENCHES.items() if bench.read is preferences.read
     }

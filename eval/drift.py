@@ -25,7 +25,7 @@ from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import Collator, eval_shares
 from training.utils.data.records import have_images
 from training.utils.files.whole import write_whole
-from training.utils.loop.prepare import build_encoder, build_sampling, load_ranked
+from training.utils.loop.prepare import build_encoder, load_ranked
 from training.utils.losses.responses import segment_sum
 from training.utils.model.build_model import build_policy
 from training.utils.model.tower import share_towers
@@ -33,6 +33,7 @@ from training.utils.process import dist
 from training.utils.process.cli import run_stage
 from training.utils.rollouts.build import build_rollout_engine
 from training.utils.rollouts.gap import require_same_prompts
+from training.utils.rollouts.sampling import build_sampling
 from training.utils.run.identity import identify
 
 

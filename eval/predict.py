@@ -30,7 +30,7 @@ from training.utils.data.record import Record
 from training.utils.data.records import have_images
 from training.utils.data.tree import Tree
 from training.utils.files import jsonl
-from training.utils.loop.prepare import build_encoder, build_sampling
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.beam_search import beam_search
 from training.utils.model.build_model import build_policy
 from training.utils.model.policy import Policy
@@ -41,6 +41,7 @@ from training.utils.process.stop import until_stopped
 from training.utils.rollouts.build import build_rollout_engine
 from training.utils.rollouts.gap import require_same_prompts
 from training.utils.rollouts.rollout_engine import RolloutEngine
+from training.utils.rollouts.sampling import build_sampling
 from training.utils.run.identity import identify
 
 logger = logging.getLogger(__name__)

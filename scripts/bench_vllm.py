@@ -22,7 +22,7 @@ from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import Encoder, without_responses
 from training.utils.data.loader import Collator
 from training.utils.data.tree import Tree
-from training.utils.loop.prepare import build_encoder, build_sampling, load_ranked
+from training.utils.loop.prepare import build_encoder, load_ranked
 from training.utils.model.build_model import build_policy
 from training.utils.model.generate import Sampling
 from training.utils.model.policy import Policy
@@ -30,6 +30,7 @@ from training.utils.process import dist
 from training.utils.process.command import run_command
 from training.utils.rollouts.build import build_rollout_engine
 from training.utils.rollouts.rollout_engine import Answers, RolloutEngine
+from training.utils.rollouts.sampling import build_sampling
 
 SAMPLES = Path("data/samples")
 NUM_PROMPTS, NUM_SAMPLES, LENGTH = 8, 8, 128

@@ -13,10 +13,11 @@ from tests.vllm.test_vllm_engine import gap_of
 from training.utils.config.stage_config import PredictConfig
 from training.utils.data.encode import without_responses
 from training.utils.data.record import DataError
-from training.utils.loop.prepare import build_encoder, build_sampling
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.build_model import build_policy
 from training.utils.rollouts.build import build_rollout_engine
 from training.utils.rollouts.gap import EngineGap, require_same_prompts
+from training.utils.rollouts.sampling import build_sampling
 
 
 def parts(name, folder, monkeypatch):

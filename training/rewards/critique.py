@@ -10,9 +10,9 @@ from training.rewards.verdict import VerdictForm
 from training.utils.data.encode import Encoder
 from training.utils.data.tree import Tree
 from training.utils.engine.offload import Resting, at_work
-from training.utils.loop.prepare import sampling_for
 from training.utils.model.policy import Policy
 from training.utils.rollouts.own import OwnEngine
+from training.utils.rollouts.sampling import sampling_for
 
 AT_A_TIME = 16  # critiques
 

@@ -16,11 +16,12 @@ from training.utils.data.record import DataError
 from training.utils.data.segments import Piece
 from training.utils.data.vocabulary import Vocabulary
 from training.utils.files.model_folder import METADATA_FILE
-from training.utils.loop.prepare import build_encoder, build_sampling
+from training.utils.loop.prepare import build_encoder
 from training.utils.model.beam_search import beam_search
 from training.utils.model.generate import generate
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
+from training.utils.rollouts.sampling import build_sampling
 
 BOXES = ["<|box_start|>", "<|box_end|>", "<loc_7>", "<seg012>", "</ref>"]  # words by their form
 

@@ -10,9 +10,6 @@ from transformers import PretrainedConfig
 
 from ..config.data_config import DataConfig
 from ..config.model_config import ModelConfig
-from ..config.ppo_config import PPOConfig
-from ..config.sampled_config import DriftConfig
-from ..config.stage_config import PredictConfig
 from ..config.train_config import TrainConfig
 from ..data.check import load_records
 from ..data.encode import Encoder
@@ -26,7 +23,6 @@ from ..data.sampler import StepSampler, epoch_len, steps_per_epoch
 from ..data.token_batches import TokenBatches
 from ..files.model_folder import read_metadata, resolve_checkpoint
 from ..model.build_model import get_family
-from ..model.generate import Sampling
 from ..model.image_settings import apply_image_flags
 from ..model.read_config import read_config
 from ..process import dist
@@ -192,30 +188,6 @@ def load_ranked(config: DataConfig, encoder: Encoder, min_responses: int, **need
     folder = config.image_folder or None
     reader = Reader(min_responses, image_folder=folder, columns=config.renamed_columns, **needs)
     return load_checked(config.data_path, reader, config, encoder)
-
-
-def build_sampling(
-    config: PPOConfig | PredictConfig | DriftConfig, encoder: Encoder, max_new_tokens: int
-) -> Sampling:
-    """How tokens are chosen, as the flags say."""
-    chosen = {"temperature": config.temperature, "top_k": config.topk, "top_p": config.topp}
-    return sampling_for(encoder, max_new_tokens, **chosen)
-
-
-def sampling_for(encoder: Encoder, max_new_tokens: int, **chosen: float) -> Sampling:
-    """How tokens are chosen: a response never holds a token of the structure but the one that ends it, nor an id
-    that the tokenizer does not know.
-
-    Args:
-        chosen: temperature, top_k and top_p, as `Sampling` has them.
-    """
-    return Sampling(
-        max_new_tokens=max_new_tokens,
-        **chosen,
-        stop_ids=tuple(encoder.stop_ids),
-        forbidden_ids=tuple(encoder.forbidden_ids),
-        num_tokens=encoder.vocabulary.num_tokens,
-    )
 
 
 def token_batches(config: TrainConfig, encoder: Encoder, train: Records, pictured_trees: int) -> TokenBatches:

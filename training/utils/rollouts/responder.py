@@ -11,11 +11,11 @@ from ..data.loader import Collator, Data, eval_shares, read_trees
 from ..data.record import Record
 from ..data.tree import Tree
 from ..engine.engine import Engine
-from ..loop.prepare import build_sampling
 from ..model.policy import Policy
 from ..process import dist
 from .build import build_rollout_engine
 from .gap import require_same_prompts
+from .sampling import build_sampling
 
 Samples = PPOConfig | OnlineDPOConfig | DistillConfig
 HELD = 256  # held-out prompts of a process, with their pictures, that are in memory at a time

@@ -22,7 +22,7 @@ from training.utils.data.loader import Data
 from training.utils.data.record import DataError
 from training.utils.engine.engine import Engine, inference_engine
 from training.utils.engine.offload import away
-from training.utils.files.model_folder import read_aspects
+from training.utils.files.model_folder import read_aspects, require_reward_model
 from training.utils.loop.prepare import build_encoder
 from training.utils.losses.policy import RunningMoments
 from training.utils.model.backbone import Adapted
@@ -32,7 +32,6 @@ from training.utils.model.build_model import (
     build_value_model,
     load_head,
     require_adapter,
-    require_reward_model,
 )
 from training.utils.model.lora import ADAPTER
 from training.utils.model.policy import Policy

@@ -16,7 +16,12 @@ from training.utils.data.record import DataError
 from training.utils.data.records import Records
 from training.utils.data.tree import Batch
 from training.utils.engine.engine import Engine
-from training.utils.files.model_folder import HEAD_FILE, read_aspects, resolve_checkpoint
+from training.utils.files.model_folder import (
+    HEAD_FILE,
+    read_aspects,
+    require_reward_model,
+    resolve_checkpoint,
+)
 from training.utils.loop.fit import fit
 from training.utils.loop.prepare import build_encoder, load_data
 from training.utils.loop.tally import Figures
@@ -29,7 +34,7 @@ from training.utils.losses.responses import (
     ranks,
     regression_loss,
 )
-from training.utils.model.build_model import build_value_model, require_reward_model
+from training.utils.model.build_model import build_value_model
 from training.utils.process import dist
 from training.utils.process.cli import run_stage
 

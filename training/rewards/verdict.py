@@ -59,7 +59,7 @@ class VerdictForm:
         first, *others = turns
         speakers = {"user": "User", "assistant": "Assistant"}
         spoken = "\n".join(f"{speakers[turn.role]}: {turn.text}" for turn in turns) if others else first.text
-        # Words of an answer stand for no picture.
+        # One answer is shown, or two; their words stand for no picture.
         shown = zip(("answer", "other"), (text.replace(MARKER, "(image)") for text in answers), strict=False)
         return Turn("user", self.text.format(question=spoken, **dict(shown)))
 

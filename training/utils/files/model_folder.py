@@ -93,6 +93,20 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
+def require_reward_model(checkpoint: str | Path) -> Path:
+    """The folder of a reward model.
+
+    Raises:
+        DataError: it holds no trained head.
+    """
+    folder = resolve_checkpoint(checkpoint)
+    if not (folder / HEAD_FILE).is_file():
+        raise DataError(
+            f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh"
+        )
+    return folder
+
+
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights of a model folder, whole: a second for each gigabyte or two."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))

@@ -20,6 +20,7 @@ from ..files.model_folder import (
     read_aspects,
     read_head,
     read_metadata,
+    require_reward_model,
     resolve_checkpoint,
     weights_digest,
 )
@@ -131,20 +132,6 @@ def build_value_model(
         load_head(model, folder)
     model.v_head.to(model.model.dtype).requires_grad_(trainable)
     return model
-
-
-def require_reward_model(checkpoint: str | Path) -> Path:
-    """The folder of a reward model.
-
-    Raises:
-        DataError: it holds no trained head.
-    """
-    folder = resolve_checkpoint(checkpoint)
-    if not (folder / HEAD_FILE).is_file():
-        raise DataError(
-            f"{folder}: holds no {HEAD_FILE}; expected a reward model; train one by run_rm_training.sh"
-        )
-    return folder
 
 
 def build_backbone(config: TrainConfig, family: Family, adapters: dict[str, Path | None]) -> Backbone:

@@ -121,10 +121,12 @@ def test_verdicts_that_are_one_token_are_refused(encoder):
         VerdictReader(encoder, replace(FORM, no="Yes"))
 
 
-@pytest.fixture(scope="module")
-def verifier(tiny_llava, tmp_path_factory):
-    """A model that learned which answer fits which picture, the file of pairs, and their folder."""
-    folder = tmp_path_factory.mktemp("verifier")
+def train_verdicts(folder, tiny_llava, num_steps, side_by_side=False, **told):
+    """A model in `folder` that learns which answer fits which of two pictures, and the file of pairs.
+
+    Args:
+        told: what else each pair of answers holds.
+    """
     answers = ["A red square.", "A blue star."]
     pictures = [one["image"] for one in json.loads((SAMPLES / "reward.json").read_text())][:2]
     lines = []
@@ -132,13 +134,19 @@ def verifier(tiny_llava, tmp_path_factory):
         which = number % 2
         ranked = [answers[which], answers[1 - which]]
         turns = [{"from": "human", "value": "<image>\nWhat is this?"}, {"from": "gpt", "value": ranked}]
-        lines.append({"id": str(number), "image": pictures[which], "conversations": turns})
-    (folder / "pairs.json").write_text(json.dumps(lines))
-    config = VerdictsConfig(str(folder / "pairs.json"), str(folder / "verdicts.jsonl"), str(SAMPLES))
-    write_verdicts(config)
-    more = {"image_folder": "", "max_steps": 120, "learning_rate": 3e-3, "dataset_samples": "all"}
-    train_sft(SFTConfig(**settings(tiny_llava, folder / "verdicts.jsonl", folder / "model", **more)))
+        lines.append({"id": str(number), "image": pictures[which], "conversations": turns} | told)
+    pairs, rows = folder / "pairs.json", folder / "verdicts.jsonl"
+    pairs.write_text(json.dumps(lines))
+    write_verdicts(VerdictsConfig(str(pairs), str(rows), str(SAMPLES), side_by_side))
+    more = {"image_folder": "", "max_steps": num_steps, "learning_rate": 3e-3, "dataset_samples": "all"}
+    train_sft(SFTConfig(**settings(tiny_llava, rows, folder / "model", **more)))
     return folder
+
+
+@pytest.fixture(scope="module")
+def verifier(tiny_llava, tmp_path_factory):
+    """A model that learned which answer fits which picture, the file of pairs, and their folder."""
+    return train_verdicts(tmp_path_factory.mktemp("verifier"), tiny_llava, num_steps=120)
 
 
 def test_it_is_scored_as_any_reward_model_and_looks_at_the_pictures(verifier):

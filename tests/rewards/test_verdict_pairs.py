@@ -8,12 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from data.verdicts import VerdictsConfig
-from data.verdicts import main as write_verdicts
 from eval.score import ScoreConfig
 from eval.score import main as score_bench
 from tests.conftest import RECORDS, SAMPLES, record
-from tests.rewards.test_verdict import learned
+from tests.rewards.test_verdict import learned, train_verdicts
 from tests.stages.test_variants import settings
 from training.ppo.train_ppo import main as train_ppo
 from training.reward_model.health import Pair, in_both_orders, pairs_of
@@ -22,10 +20,8 @@ from training.rewards.kinds import Verdicts, kind_of, require_reward_models
 from training.rewards.verdict import FORM, PAIR_FORM, with_critique
 from training.rewards.verdict_reader import VerdictReader
 from training.rewards.verdict_reward import VerdictReward, compared
-from training.sft.train_sft import main as train_sft
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.reward_score_config import RewardScoreConfig
-from training.utils.config.stage_config import SFTConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
 from training.utils.data.record import DataError
@@ -117,25 +113,9 @@ def test_figures_of_both_orders_worked_by_hand():
 @pytest.fixture(scope="module")
 def judge(tiny_llava, tmp_path_factory):
     """A model that learned which of two answers fits a picture, and why, the file of pairs, and their folder."""
+    told = ["It is there.", "It is not there."]
     folder = tmp_path_factory.mktemp("judge")
-    answers = ["A red square.", "A blue star."]
-    pictures = [one["image"] for one in json.loads((SAMPLES / "reward.json").read_text())][:2]
-    lines = []
-    for number in range(22):  # half of them away is the other picture
-        which = number % 2
-        ranked = [answers[which], answers[1 - which]]
-        turns = [{"from": "human", "value": "<image>\nWhat is this?"}, {"from": "gpt", "value": ranked}]
-        told = {"critiques": ["It is there.", "It is not there."]}
-        lines.append({"id": str(number), "image": pictures[which], "conversations": turns} | told)
-    (folder / "pairs.json").write_text(json.dumps(lines))
-    write_verdicts(
-        VerdictsConfig(
-            str(folder / "pairs.json"), str(folder / "duels.jsonl"), str(SAMPLES), side_by_side=True
-        )
-    )
-    more = {"image_folder": "", "max_steps": 240, "learning_rate": 3e-3, "dataset_samples": "all"}
-    train_sft(SFTConfig(**settings(tiny_llava, folder / "duels.jsonl", folder / "model", **more)))
-    return folder
+    return train_verdicts(folder, tiny_llava, num_steps=240, side_by_side=True, critiques=told)
 
 
 def test_it_gives_reasons_and_is_right_in_both_orders(judge, capsys):

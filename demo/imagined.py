@@ -45,9 +45,7 @@ def place(names: Sequence[str], side: int, rng: random.Random) -> tuple[list[Thi
         for _ in range(TRIES):
             size = draw_share(SIZE_SHARES, rng)
             box = _box(size, rng)
-            covered = (
-                FILLED * np.outer(_overlap(box[1], box[3], side), _overlap(box[0], box[2], side)) >= SHOWN
-            )
+            covered = FILLED * np.outer(overlap(box[1], box[3], side), overlap(box[0], box[2], side)) >= SHOWN
             after = np.where(covered, number, owner)
             kept = np.bincount(after.ravel(), minlength=number + 1)[1:number]
             if covered.any() and all(kept >= LEAST_VISIBLE * np.array(areas)):
@@ -69,7 +67,7 @@ def _box(size: str, rng: random.Random) -> tuple[float, float, float, float]:
     return left, top, left + sides[0], top + sides[1]
 
 
-def _overlap(start: float, end: float, side: int) -> np.ndarray:
+def overlap(start: float, end: float, side: int) -> np.ndarray:
     """How much of each row of places lies between two edges, as shares, [side]."""
     edges = [place / side for place in range(side + 1)]
     return np.array(

@@ -51,7 +51,7 @@ class LanguageConfig:
     num_steps: int = field(default=900, metadata={"help": "Optimizer steps."})
     captions: int = field(default=48, metadata={"help": "Scenes of a step with a caption."})
     dialogues: int = field(
-        default=16, metadata={"help": "Scenes of a step with many questions and their answers."}
+        default=12, metadata={"help": "Scenes of a step with many questions and their answers."}
     )
     seed: int = field(default=0, metadata={"help": "Seed of the scenes and of the noise."})
 

@@ -51,7 +51,8 @@ class OnlineDPOTrainer(online_dpo.OnlineDPOTrainer):
     def _forward(self, model, *inputs):
         if model is not self.ref_model:
             names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
-            self.rows.extend(rows_in(dict(zip(names, inputs, strict=False))))
+            named = zip(names, inputs, strict=False)  # what is seen in pictures may come behind them
+            self.rows.extend(rows_in(dict(named)))
         return super()._forward(model, *inputs)
 
 

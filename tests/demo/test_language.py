@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from demo import language
-from demo.imagined import _overlap, imagined
+from demo.imagined import imagined, overlap
 from demo.language import LanguageConfig, Page, open_page
 from demo.model import TinyConfig, build_tiny_llava
 from demo.questions import Asked
@@ -33,8 +33,8 @@ def page(folder, random_llava) -> Page:
 
 
 def test_how_much_of_each_row_lies_between_two_edges():
-    assert _overlap(0.25, 0.75, 4) == pytest.approx([0, 1, 1, 0])
-    assert _overlap(0.1, 0.5, 5) == pytest.approx([0.5, 1, 0.5, 0, 0])
+    assert overlap(0.25, 0.75, 4) == pytest.approx([0, 1, 1, 0])
+    assert overlap(0.1, 0.5, 5) == pytest.approx([0.5, 1, 0.5, 0, 0])
 
 
 def test_places_show_the_things_of_the_scene_and_no_others(folder):

@@ -21,8 +21,8 @@ class CheckConfig:
     output: str = flag("docs/gpu.md", "Page to write after each row.", writes="file")
     size: str = flag("7b", "Of the models.", choices=["7b", "tiny"])
     only: list[str] = flag([], f"Sections, of {', '.join(SECTIONS)}; none: all.")
-    limit_s: float = flag(470.0, "Seconds for all.")
-    section_s: float = flag(100.0, "Seconds for a section.")
+    limit_s: float = flag(720.0, "Seconds for all.")
+    section_s: float = flag(120.0, "Seconds for a section.")
 
     def __post_init__(self) -> None:
         require_known("--only", self.only, SECTIONS)

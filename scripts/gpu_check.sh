@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the steps of the stages take on one GPU of 80 GB, at the shapes of LLaVA-1.5-7B and Qwen2.5-VL-7B with random
-# weights, in 8 minutes: seconds, tokens a second, share of what a matrix product reaches (MFU), peak memory; trees
+# weights, in 12 minutes: seconds, tokens a second, share of what a matrix product reaches (MFU), peak memory; trees
 # against rows, and what else speeds a step up. It writes docs/gpu.md after each row, and runs tests/gpu.
 #
 #   bash scripts/gpu_check.sh                         on a GPU

@@ -21,7 +21,7 @@ COLUMNS = (
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 BEFORE = """# On a GPU
 
-`bash scripts/gpu_check.sh` measures in eight minutes what this table asks, on one GPU of 80 GB, and writes this page
+`bash scripts/gpu_check.sh` measures in twelve minutes what this table asks, on one GPU of 80 GB, and writes this page
 after each row; `SIZE=tiny bash scripts/gpu_check.sh` rehearses it on a CPU, and writes into models/gpu_check.
 
 - Models have their published shapes and random weights, in bf16, with gradient checkpointing. Adapters of rank 64 on

@@ -17,7 +17,8 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("more", [{"fused_kernels": "on"}, {"compile": True, "fused_kernels": "off"}])
+# Compiled layers first: liger-kernel changes the module's functions for good.
+@pytest.mark.parametrize("more", [{"compile": True, "fused_kernels": "off"}, {"fused_kernels": "on"}])
 def test_log_probabilities_and_gradients_of_trees_stay_what_they_are(more, tiny_llava, encoder):
     def run(**flags):
         model = Llava().load_model(str(tiny_llava)).cuda()
@@ -33,7 +34,6 @@ def test_log_probabilities_and_gradients_of_trees_stay_what_they_are(more, tiny_
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         return logps.detach(), gradients
 
-    # As it is written first: liger-kernel changes the module's functions for good.
     expected, expected_gradients = run(fused_kernels="off")
     found, gradients = run(**more)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

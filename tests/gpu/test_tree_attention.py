@@ -13,6 +13,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from training.utils.data.tree import Response, Tree, collate
 from training.utils.losses.responses import segment_sum
+from training.utils.model import tree_attention as tree_attention_file
 from training.utils.model.flex_attention import flex_attention_serves
 from training.utils.model.llava import Llava
 from training.utils.model.policy import Policy
@@ -20,6 +21,11 @@ from training.utils.model.tree_attention import IN_BLOCKS, tree_attention, use_t
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 IMAGE_ID, NUM_IMAGE_TOKENS = 3, 16
+
+
+@pytest.fixture(autouse=True)
+def _short_rows_too(monkeypatch):
+    monkeypatch.setattr(tree_attention_file, "MIN_BLOCKS_LEN", 0)
 
 
 def tree(prompt_len, *response_lens):

@@ -43,6 +43,7 @@ def flex_on_cpu(monkeypatch):
 
     monkeypatch.setattr(flex_integration, "compile_friendly_flex_attention", uncompiled)
     monkeypatch.setattr(flex, "_validate_device", lambda *_: None)
+    monkeypatch.setattr(module, "MIN_BLOCKS_LEN", 0)
     torch._dynamo.reset()
 
 
@@ -82,7 +83,7 @@ def test_families_say_by_flex_attention_what_they_say_through_the_whole_mask(nam
     torch.testing.assert_close(found[True], found[False], atol=1e-5, rtol=0)
 
 
-def test_a_mask_in_blocks_is_made_once_for_a_batch_and_only_for_several_responses(tiny_llava, monkeypatch):
+def test_a_mask_in_blocks_is_made_once_for_a_batch_of_long_rows_of_several_responses(tiny_llava, monkeypatch):
     """A GPU is only pretended; where it is wanted so, or there is none, a model does without FlexAttention."""
     masks = []
 
@@ -91,11 +92,13 @@ def test_a_mask_in_blocks_is_made_once_for_a_batch_and_only_for_several_response
         return query.transpose(1, 2), None
 
     monkeypatch.setattr(module, "flex_attention_forward", recorded)
+    monkeypatch.setattr(module, "MIN_BLOCKS_LEN", 80)
     config = SFTConfig(from_checkpoint=str(tiny_llava), data_path="x", output_dir="x")
     family = get_family("auto", tiny_llava)
     batches = [
         collate([[tree(70, 9, 4)]], 0, lambda parts: {}),
         collate([[tree(70, 9)]], 0, lambda parts: {}),
+        collate([[tree(66, 9, 4)]], 0, lambda parts: {}),  # too short
     ]
 
     def count(**flags):

@@ -91,6 +91,7 @@ def _locked(file: int) -> bool:
 def _compile(folder: Path, limit_s: float, lock: int) -> str:
     """Builds and loads it in a process of its own, which has the lock too: it may outlive this one. What went wrong,
     or nothing."""
+    print("DeepSpeed's CPUAdam is being built, once for this machine: minutes", flush=True)
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", BUILD],
         env={**os.environ, "TORCH_EXTENSIONS_DIR": str(folder)},

@@ -30,6 +30,8 @@ LIGER = {  # what is taken of it; its losses would compute logits that are compu
 }
 
 logger = logging.getLogger(__name__)
+# It warns of each kind of GPU that this one is not.
+logging.getLogger("liger_kernel").setLevel(logging.ERROR)
 
 
 def fuse_kernels(language_model: PreTrainedModel, config: TrainConfig) -> None:

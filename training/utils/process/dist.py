@@ -45,6 +45,8 @@ def init_distributed(seed: int) -> None:
         os.environ.update(alone)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        # Torch leaves TF32 on for convolutions: with --precision fp32 a vision tower would keep 10 bits of 23.
+        torch.backends.cudnn.allow_tf32 = False
     with _waiting():
         store, rank, world_size = next(torch_dist.rendezvous("env://", timeout=JOIN))
     backend = "nccl" if torch.cuda.is_available() else "gloo"

@@ -4,9 +4,9 @@ FlexAttention (arXiv 2412.05496) computes a whole row, packed trees too, forward
 of tokens that do not attend to each other; its mask is made of such blocks, once for a batch. Where it serves is
 found out in `flex_attention.py`. It takes longer to call than the fused kernels, so short rows are left to those.
 
-There and elsewhere a row is computed in two parts. It begins with a prompt, so the first part of its mask is plainly causal.
-There the causal kernel is used, which needs no mask and skips what lies in the future; the responses behind it attend
-through a mask of all pairs of tokens.
+Those, and all rows elsewhere, are computed in two parts. A row begins with a prompt, so the first part of its mask is
+plainly causal. There the causal kernel is used, which needs no mask and skips what lies in the future; the responses
+behind it attend through a mask of all pairs of tokens.
 
     query        keys
     prompt       \\ . .      causal, no mask

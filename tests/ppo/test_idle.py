@@ -103,7 +103,9 @@ def test_a_run_is_the_same_and_each_model_is_alone_on_the_device(
         [*sampling, *observing, *moving],
         [*moving, *moving, "actor"] if "num_minibatches" in more else [],
     )
-    assert came == ["critic before it trains", *step, *saving, *step, "actor"]  # alone at last, for its files
+    looking = ["actor", "actor"]  # it answers some prompts, then sees whether their pictures matter
+    saved = "actor"  # alone at last, for its files
+    assert came == ["critic before it trains", *step, *saving, *step, *looking, saved]
     if more["precision"] == "bf16" and "lang_lora_dim" not in more:
         for model in ("actor", "critic"):  # a master and two moments in fp32
             assert sizes[f"{model}'s steps"] >= 6 * sizes[model] > 0

@@ -44,14 +44,14 @@ def test_all_prompts_of_a_step_are_answered_in_one_call_and_any_cut_gives_the_sa
     tiny_llava, tmp_path, calls
 ):
     whole = ppo(tiny_llava, tmp_path / "whole", dataset_samples="8")
-    assert calls == [8, 8]
+    assert calls == [8, 8, 8]  # two steps, and a look at the end whether the pictures matter
     calls.clear()
     cut = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "num_minibatches": 2}
     assert ppo(tiny_llava, tmp_path / "cut", **cut) == whole
-    assert calls == [8, 8]
+    assert calls == [8, 8, 8]
     calls.clear()
     assert ppo(tiny_llava, tmp_path / "three", rollout_batch_size=3, **cut) == whole
-    assert calls == [3, 3, 2] * 2
+    assert calls == [3, 3, 2] * 3
 
 
 def test_held_out_prompts_are_answered_many_at_a_time_and_any_cut_scores_the_same(
@@ -69,7 +69,7 @@ def test_held_out_prompts_are_answered_many_at_a_time_and_any_cut_scores_the_sam
         ppo(tiny_llava, tmp_path / str(number), **held_out, **cut)
         log = jsonl.read(tmp_path / str(number) / "log.jsonl")
         found += [line["eval_reward"] for line in log if "eval_reward" in line]
-    assert calls == [8, 7, 4, 4, 4, 3]
+    assert calls == [8, 7, 7, 4, 4, 4, 3, 4, 3]  # the last answers of each run: whether the pictures matter
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
@@ -100,7 +100,11 @@ def test_the_engine_wakes_once_for_the_held_out_prompts_in_memory_and_sleeps_whi
     held_out = {"eval_data_path": str(tmp_path / "held_out.json"), "image_folder": str(SAMPLES)}
     held_out |= {"per_device_eval_batch_size": 2, "reward_functions": [f"{__name__}:watched"], "max_steps": 1}
     ppo(tiny_llava, tmp_path / "out", rollout_batch_size=2, **held_out)
-    assert EVENTS[10:] == ["wakes", "sleeps", *["scored"] * 4, "wakes", "sleeps", *["scored"] * 3]
+    scoring = ["wakes", "sleeps", *["scored"] * 4, "wakes", "sleeps", *["scored"] * 3]
+    assert EVENTS[10:] == [
+        *held_out,
+        *["wakes", "sleeps"] * 2,
+    ]  # at last answers that show whether pictures matter
 
 
 VANISHING = []  # files that the reward takes away

@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import SAMPLES
 from training.dpo import train_dpo, train_online
+from training.ppo import train_ppo
 from training.reward_model import train_rm
 from training.sft import train_sft
 from training.utils.config.online_dpo_config import OnlineDPOConfig
+from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, RewardConfig, SFTConfig
 
-ONLINE = {
-    "online": True,
+SAMPLED = {
     "reward_functions": ["length"],
     "num_generations": 2,
     "max_generation_length_of_sampling": 6,
@@ -25,7 +26,13 @@ STAGES = {
     "sft": (train_sft, SFTConfig, "sft.json", {}),
     "rm": (train_rm, RewardConfig, "reward.json", {}),
     "dpo": (train_dpo, DPOConfig, "reward.json", {}),
-    "online dpo": (train_online, OnlineDPOConfig, "ppo.json", ONLINE),
+    "online dpo": (train_online, OnlineDPOConfig, "ppo.json", SAMPLED | {"online": True}),
+    "ppo": (
+        train_ppo,
+        PPOConfig,
+        "ppo.json",
+        SAMPLED | {"critic_init": "policy", "actor_learning_rate": 1e-12},
+    ),
 }
 
 

@@ -22,7 +22,7 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.data.loader import Collator, flow, step_trees
 from training.utils.engine.engine import Engine, inference_engine
-from training.utils.loop.image_effect import image_effect
+from training.utils.loop.image_effect import once
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -55,10 +55,11 @@ def main(config: OnlineDPOConfig) -> None:
         objective.mean_reward.load_state_dict(state)
 
     meter = Meter(config, total_steps=data.sampler.num_steps, start_step=data.sampler.start_step)
-    looked = meter.has_logged("image_effect")  # once a run, whether the pictures matter
     rollouts = Rollouts(config, encoder, data.sampler.start_step)
     sampler = Sampler(engine, rewards, config, data)
     watch = GapWatch(config, sampler, engine)
+    says = partial(engine, temperature=config.temperature)
+    do_pictures_matter = once(meter, engine, says, data, config.per_device_eval_batch_size, sampler.answered)
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Answers of the policy as it is now, what they are worth, and what policy and reference say of them.
@@ -90,14 +91,7 @@ def main(config: OnlineDPOConfig) -> None:
         meter.step(step, epoch=step / data.sampler.steps_per_epoch, **taken, **shown)
         due = pace.after(step)
         if due.evaluation:
-            figures = evaluate(sampler, data.held_out)
-            if not looked:
-                says = partial(engine, temperature=config.temperature)
-                figures |= image_effect(
-                    engine, says, data, config.per_device_eval_batch_size, sampler.answered
-                )
-                looked = True
-            if figures:
+            if figures := evaluate(sampler, data.held_out) | do_pictures_matter():
                 meter.log_eval(step, **figures)
         run.save(step, due, {"engine": engine}, objective.mean_reward.state_dict())
     meter.close()

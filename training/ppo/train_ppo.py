@@ -5,6 +5,7 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 `--algorithm` it is RLOO, GRPO, DAPO, GSPO, ..., which need no critic.
 """
 
+from functools import partial
 from time import monotonic
 
 from training.ppo.dynamic_sampling import replace_dull
@@ -19,6 +20,7 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError
+from training.utils.loop.image_effect import once
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -57,6 +59,10 @@ def main(config: PPOConfig) -> None:
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
     watch = GapWatch(config, sampler, models.actor)
+    says = partial(models.actor, temperature=config.temperature)
+    do_pictures_matter = once(
+        meter, models.actor, says, data, config.per_device_eval_batch_size, sampler.answered
+    )
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Sample responses of the current policy, and score them.
@@ -102,8 +108,9 @@ def main(config: PPOConfig) -> None:
         kl_controller.update(figures["kl"], data.sampler.global_batch * config.num_generations)
 
         due = pace.after(step)
-        if due.evaluation and data.held_out:
-            meter.log_eval(step, **evaluate(sampler, data.held_out))
+        if due.evaluation:
+            if figures := evaluate(sampler, data.held_out) | do_pictures_matter():
+                meter.log_eval(step, **figures)
         state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
         run.save(step, due, models.engines, state | {"critic_scale": models.critic_scale})
     meter.close()

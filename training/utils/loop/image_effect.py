@@ -19,6 +19,7 @@ from ..data.records import Records
 from ..engine.engine import Engine
 from ..model.lora import adapters_act
 from ..process import dist
+from .meter import Meter
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,20 @@ def with_others_images(records: Sequence[Record]) -> list[Record]:
         for place, other in zip(places, places[half:] + places[:half], strict=True):
             others[place] = replace(records[place], images=records[other].images)
     return others
+
+
+def once(meter: Meter, *arguments, **more) -> Callable[[], dict[str, float]]:
+    """Gives `image_effect` of these arguments at a run's first evaluation; nothing later, also where it goes on."""
+    looked = meter.has_logged("image_effect")
+
+    def look() -> dict[str, float]:
+        nonlocal looked
+        if looked:
+            return {}
+        looked = True
+        return image_effect(*arguments, **more)
+
+    return look
 
 
 @torch.no_grad()
@@ -77,7 +92,7 @@ def image_effect(
 
     hook = engine.module.register_forward_hook(hear)
     try:
-        with engine.evaluating():
+        with engine.evaluating(), engine.working():
             for view in (records, with_others_images(records)):
                 for first in range(0, len(view), batch_size):
                     # One share for all: the same number of passes on every process, as ZeRO-3 needs. Encoded plainly:

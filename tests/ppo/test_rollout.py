@@ -102,7 +102,7 @@ def test_the_engine_wakes_once_for_the_held_out_prompts_in_memory_and_sleeps_whi
     ppo(tiny_llava, tmp_path / "out", rollout_batch_size=2, **held_out)
     scoring = ["wakes", "sleeps", *["scored"] * 4, "wakes", "sleeps", *["scored"] * 3]
     assert EVENTS[10:] == [
-        *held_out,
+        *scoring,
         *["wakes", "sleeps"] * 2,
     ]  # at last answers that show whether pictures matter
 

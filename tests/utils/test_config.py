@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from training.utils.config.arguments import parse_args
+from training.utils.config.flags import ConfigError
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.config.stage_config import DPOConfig, PredictConfig, RewardConfig, SFTConfig
 from training.utils.run.identity import Identity
@@ -179,3 +180,19 @@ def test_what_was_resolved_is_written_down(tmp_path):
     written = json.loads((tmp_path / "args.json").read_text())
     assert written["arguments"]["beta"] == 0.1 and written["arguments"]["seed"] == 1234
     assert written["starts"][0]["versions"]["torch"] and written["starts"][0]["command"]
+
+
+@pytest.mark.parametrize(
+    "config_class, more", [(PPOConfig, {"reward_functions": ["length"]}), (PredictConfig, {})]
+)
+def test_an_engine_that_is_not_installed_is_told_before_anything_is_loaded(config_class, more, monkeypatch):
+    monkeypatch.setattr("training.utils.config.rollout_config.find_spec", lambda name: None)
+    output = (
+        {"output_path": "c"}
+        if config_class is PredictConfig
+        else {"output_dir": "c", "critic_init": "policy"}
+    )
+    given = {"from_checkpoint": "a", "data_path": "b", **output, **more}
+    config_class(**given)
+    with pytest.raises(ConfigError, match="no vLLM in this environment; `source scripts/setup_vllm.sh`"):
+        config_class(**given, rollout_engine="vllm")

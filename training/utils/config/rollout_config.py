@@ -1,6 +1,7 @@
 """Flags of what samples answers, in policy optimisation and in prediction."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import ClassVar
 
 from .flags import May, flag, require
@@ -26,6 +27,11 @@ class EngineConfig:
         require(
             self.rollout_engine in ("own", "vllm"),
             f"--rollout_engine {self.rollout_engine}: unknown; expected own or vllm",
+        )
+        require(
+            self.rollout_engine != "vllm" or find_spec("vllm") is not None,
+            "--rollout_engine vllm: there is no vLLM in this environment; `source scripts/setup_vllm.sh` makes one that "
+            "has it, or leave the flag out",
         )
         require(
             0 <= self.rollout_gpu_share < 1,

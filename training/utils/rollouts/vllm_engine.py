@@ -69,8 +69,8 @@ class VLLMEngine:
             from .vllm_parts import PolicyLoader
         except ImportError as error:
             raise DataError(
-                f"--rollout_engine vllm: {error}; install it with `pip install -r requirements-vllm.txt`, or leave "
-                "the flag out"
+                f"--rollout_engine vllm: {error}; see that it was installed by `source scripts/setup_vllm.sh`, or "
+                "leave the flag out"
             ) from None
         self.lend, self.encoder, self.shared_by = lend, encoder, config.rollout_tensor_parallel
         if dist.world_size() % self.shared_by:

@@ -30,8 +30,8 @@ class EngineConfig:
         )
         require(
             self.rollout_engine != "vllm" or find_spec("vllm") is not None,
-            "--rollout_engine vllm: there is no vLLM in this environment; `source scripts/setup_vllm.sh` makes one that "
-            "has it, or leave the flag out",
+            "--rollout_engine vllm: there is no vLLM in this environment; `source scripts/setup_vllm.sh` makes one "
+            "that has it, or leave the flag out",
         )
         require(
             0 <= self.rollout_gpu_share < 1,

@@ -83,6 +83,12 @@ def test_exchanged_pictures_move_what_is_said_and_a_blind_model_is_named(
         assert "it does not look at them" in caplog.text
 
 
+def test_it_is_measured_on_training_records_where_a_single_one_is_held_out(tiny_llava, tmp_path):
+    (tmp_path / "one.json").write_text(json.dumps(json.loads((SAMPLES / "sft.json").read_text())[:1]))
+    held_out = {"eval_data_path": str(tmp_path / "one.json"), "image_folder": str(SAMPLES)}
+    assert effect("sft", tiny_llava, tmp_path / "out", **held_out) > 1e-3
+
+
 def test_adapters_whose_model_is_their_reference_are_heard_alone(tiny_llava, tmp_path):
     """As where the reference's words come from a cache, and nobody but the policy speaks."""
     more = {"lang_lora_dim": 4, "only_optimize_lora": True, "learning_rate": 0.3, "max_steps": 4}

@@ -79,7 +79,9 @@ def image_effect(
         run_batch: the stage's loss of a batch; what the engine's module says meanwhile is compared.
         answered: gives records responses, where they are prompts alone.
     """
-    records = of_one_kind(data.held_out if data.held_out.has_images else data.train)
+    records = of_one_kind(data.held_out)
+    if len(records) < 2:  # nobody to exchange pictures with
+        records = of_one_kind(data.train)
     if len(records) < 2:
         return {}
     if answered:

@@ -1,7 +1,7 @@
 """What a world is tested by, in the benchmarks' own files: POPE, AMBER, and questions with labels."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -91,9 +91,14 @@ def amber(
 
 
 def labelled(kind: str, scenes: Sequence[Scene], names: Sequence[str], rng: random.Random) -> list[dict]:
-    """Questions of one kind with labels, for `exact_match`, `multiple_choice` and exact rewards."""
-    records = []
-    for scene in scenes:
+    """Questions of one kind with labels, for `exact_match`, `multiple_choice` and exact rewards: of each label the first
+    ones, as many as of any other. Else who says what is usual would be right most of the time, and rewards would teach
+    just that."""
+    by_label = defaultdict(list)
+    for number, scene in enumerate(scenes):
         if asked := KINDS[kind](scene, scene.absent(names), rng):
-            records.append(record(scene, asked.text, name=f"{scene.id}-{kind}", label=asked.answer))
-    return records
+            question = record(scene, asked.text, name=f"{scene.id}-{kind}", label=asked.answer)
+            by_label[asked.answer].append((number, question))
+    each = min(map(len, by_label.values()), default=0)
+    kept = [found for questions in by_label.values() for found in questions[:each]]
+    return [question for _, question in sorted(kept, key=lambda found: found[0])]

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 
 import pytest
 
@@ -88,6 +89,12 @@ def test_the_scorers_of_the_benchmarks_read_the_files_and_the_truth_is_right(fol
     for name, value in {"accuracy": 100, "F1": 100, "Hal": 0, "CHAIR": 0, "Cover": 100}.items():
         assert metrics.get(name, value) == pytest.approx(value, abs=0.1), name
     assert set(metrics) & {"accuracy", "Hal"}
+
+
+@pytest.mark.parametrize(("kind", "labels"), [("count", 3), ("choice", 4)])
+def test_each_label_is_as_often_right_as_any_other(kind, labels, folder):
+    found = Counter(each["label"] for each in json.loads((folder / f"{kind}_train.json").read_text()))
+    assert len(found) == labels and len(set(found.values())) == 1 and min(found.values()) > 3
 
 
 def test_popular_and_adversarial_names_by_hand():

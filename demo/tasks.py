@@ -93,8 +93,8 @@ def amber(
 def labelled(kind: str, scenes: Sequence[Scene], names: Sequence[str], rng: random.Random) -> list[dict]:
     """Questions of one kind with labels, for `exact_match`, `multiple_choice` and exact rewards.
 
-    Of each label the first ones, as many as of any other: else who says what is usual would be right most of the time,
-    and rewards would teach just that.
+    Of each label the first ones, as many as of any other: else who says what is usual would mostly be right, and
+    rewards would teach just that.
     """
     by_label = defaultdict(list)
     for number, scene in enumerate(scenes):

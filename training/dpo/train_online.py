@@ -22,7 +22,7 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.data.loader import Collator, flow, step_trees
 from training.utils.engine.engine import Engine, inference_engine
-from training.utils.loop.image_effect import once
+from training.utils.loop.image_effect import image_effect_once
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -59,7 +59,9 @@ def main(config: OnlineDPOConfig) -> None:
     sampler = Sampler(engine, rewards, config, data)
     watch = GapWatch(config, sampler, engine)
     says = partial(engine, temperature=config.temperature)
-    do_pictures_matter = once(meter, engine, says, data, config.per_device_eval_batch_size, sampler.answered)
+    measure_image_effect = image_effect_once(
+        meter, engine, says, data, config.per_device_eval_batch_size, sampler.answered
+    )
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Answers of the policy as it is now, what they are worth, and what policy and reference say of them.
@@ -91,7 +93,7 @@ def main(config: OnlineDPOConfig) -> None:
         meter.step(step, epoch=step / data.sampler.steps_per_epoch, **taken, **shown)
         due = pace.after(step)
         if due.evaluation:
-            if figures := evaluate(sampler, data.held_out) | do_pictures_matter():
+            if figures := evaluate(sampler, data.held_out) | measure_image_effect():
                 meter.log_eval(step, **figures)
         run.save(step, due, {"engine": engine}, objective.mean_reward.state_dict())
     meter.close()

@@ -20,7 +20,7 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError
-from training.utils.loop.image_effect import once
+from training.utils.loop.image_effect import image_effect_once
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -60,7 +60,7 @@ def main(config: PPOConfig) -> None:
     sampler = Sampler(models.actor, models.rewards, config, data)
     watch = GapWatch(config, sampler, models.actor)
     says = partial(models.actor, temperature=config.temperature)
-    do_pictures_matter = once(
+    measure_image_effect = image_effect_once(
         meter, models.actor, says, data, config.per_device_eval_batch_size, sampler.answered
     )
     pace = Pace(config, data.sampler)
@@ -109,7 +109,7 @@ def main(config: PPOConfig) -> None:
 
         due = pace.after(step)
         if due.evaluation:
-            if figures := evaluate(sampler, data.held_out) | do_pictures_matter():
+            if figures := evaluate(sampler, data.held_out) | measure_image_effect():
                 meter.log_eval(step, **figures)
         state = {"kl_controller": kl_controller.state_dict(), "moments": moments.state_dict()}
         run.save(step, due, models.engines, state | {"critic_scale": models.critic_scale})

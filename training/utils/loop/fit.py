@@ -12,7 +12,7 @@ from ..data.loader import Data, eval_batches, flow, step_batches
 from ..data.tree import Batch
 from ..engine.engine import Engine
 from ..process import dist
-from .image_effect import once
+from .image_effect import image_effect_once
 from .meter import Meter
 from .pace import Pace
 from .tally import Figures, Tally
@@ -50,7 +50,9 @@ def fit(
     sampler = data.sampler
     meter = Meter(config, total_steps=sampler.num_steps, start_step=sampler.start_step)
     tally = Tally()
-    do_pictures_matter = once(meter, engine, loss_function, data, config.per_device_eval_batch_size)
+    measure_image_effect = image_effect_once(
+        meter, engine, loss_function, data, config.per_device_eval_batch_size
+    )
     pace = Pace(config, sampler)
     for step, micro_batches in pace.steps(step_batches(data, config.packing, config.workers)):
         total = float(dist.sum_over_ranks(sum(map(count, micro_batches))))
@@ -68,7 +70,7 @@ def fit(
 
         due = pace.after(step)
         if due.evaluation:
-            if figures := evaluate(engine, loss_function, config, data) | do_pictures_matter():
+            if figures := evaluate(engine, loss_function, config, data) | measure_image_effect():
                 meter.log_eval(step, **figures)
         run.save(step, due, {"engine": engine}, memory.state_dict() if memory else None)
     meter.close()

@@ -48,7 +48,7 @@ def with_others_images(records: Sequence[Record]) -> list[Record]:
     return others
 
 
-def once(meter: Meter, *arguments, **more) -> Callable[[], dict[str, float]]:
+def image_effect_once(meter: Meter, *arguments, **more) -> Callable[[], dict[str, float]]:
     """Gives `image_effect` of these arguments at a run's first evaluation; nothing later, also where it goes on."""
     looked = meter.has_logged("image_effect")
 

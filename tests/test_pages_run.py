@@ -31,6 +31,7 @@ PAGES = (
 ELSEWHERE = {  # commands that take minutes or need what is not there, and which test has them
     "bash scripts/demo.sh": "test_scripts.py",
     "bash scripts/demo.sh --quick": "test_scripts.py has all of its stages and more",
+    "bash scripts/seeds.sh": "the same, once for each seed",
     "bash scripts/test.sh": "it runs this test",
     "bash scripts/real_parts.sh": "needs packages with weights",
     "bash scripts/gpu_check.sh": "needs a GPU",
@@ -47,6 +48,7 @@ ELSEWHERE = {  # commands that take minutes or need what is not there, and which
     "bash scripts/demo_online.sh": "minutes a seed; demo/test_online.py has its table",
     "python -m data.check --data_path models/online/round-1/train.jsonl": "the same",
 }
+MOST_S = 300  # of a command: one that takes longer belongs above
 SETTINGS = {  # from outside, as a user may: a tiny model does not end its answers by itself
     "MAX_RESPONSE_LEN": "3",
     "EPOCHS": "1",
@@ -103,7 +105,12 @@ def run(command: str, folder: Path, path: str) -> None:
     """A line of a page in a shell."""
     environment = {**os.environ, **SETTINGS, "VIRTUAL_ENV": sys.prefix, "PATH": path}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["timeout", f"{MOST_S}", "bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 

@@ -145,7 +145,7 @@ def test_ppo_and_the_best_of_n_go_by_the_weighted_sum(trained, tiny_llava, tmp_p
     with pytest.raises(DataError, match="no values that a critic could start from"):
         train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", tmp_path / "a", **ppo)))
     train_ppo(PPOConfig(**settings(tiny_llava, "ppo.json", tmp_path / "b", critic_init="policy", **ppo)))
-    (line,) = jsonl.read(tmp_path / "b" / "log.jsonl")
+    line, _ = jsonl.read(tmp_path / "b" / "log.jsonl")
     assert line["reward"] == pytest.approx(2 * line[f"reward {trained / 'rm'} truthful"], rel=1e-5)
 
     # One output with the weights of the second, twice as large, gives the same scores.

@@ -168,7 +168,7 @@ def test_it_rewards_groups_of_answers_and_no_lone_ones(judge, tiny_llava, tmp_pa
     for group in map(json.loads, (tmp_path / "b" / "rollouts.jsonl").read_text().splitlines()):
         first, _, third = group["said"][model[0]]
         assert first.startswith("against 2: ") and "\nagainst 3: " in first and "\nagainst 2: " in third
-    (line,) = map(json.loads, (tmp_path / "b" / "log.jsonl").read_text().splitlines())
+    line, _ = map(json.loads, (tmp_path / "b" / "log.jsonl").read_text().splitlines())
     assert line["reward_std"] > 0 and line["reward"] == pytest.approx(
         0, abs=1e-5
     )  # a group's scores sum to 0

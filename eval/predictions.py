@@ -124,10 +124,14 @@ class Lines:
         numbers = defaultdict(deque)
         for number, name in enumerate(self.keys):
             numbers[name].append(number)
-        written = {}
+        written, merged = {}, defaultdict(list)
         for file in (self.output, *parts(self.output)):
             for line in jsonl.read(file):
+                if file == self.output:
+                    merged[key(line)].append(line)
                 if not numbers[key(line)]:
+                    if file != self.output and line in merged[key(line)]:
+                        continue  # a run was killed between its last two acts: the whole file, and the parts' removal
                     raise DataError(
                         f"{file}: holds an answer to id={line['id']}, which is none of these prompts, or is answered "
                         "already; choose another --output_path, or remove the file"

@@ -1,7 +1,7 @@
 """What a world is tested by, in the benchmarks' own files: POPE, AMBER, and questions with labels."""
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -96,11 +96,14 @@ def labelled(kind: str, scenes: Sequence[Scene], names: Sequence[str], rng: rand
     Of each label the first ones, as many as of any other: else who says what is usual would mostly be right, and
     rewards would teach just that.
     """
-    by_label = defaultdict(list)
-    for number, scene in enumerate(scenes):
-        if asked := KINDS[kind](scene, scene.absent(names), rng):
-            question = record(scene, asked.text, name=f"{scene.id}-{kind}", label=asked.answer)
-            by_label[asked.answer].append((number, question))
-    each = min(map(len, by_label.values()), default=0)
-    kept = [found for questions in by_label.values() for found in questions[:each]]
-    return [question for _, question in sorted(kept, key=lambda found: found[0])]
+    asked = []
+    for scene in scenes:
+        if found := KINDS[kind](scene, scene.absent(names), rng):
+            asked.append(record(scene, found.text, name=f"{scene.id}-{kind}", label=found.answer))
+    each = min(Counter(question["label"] for question in asked).values(), default=0)
+    records, kept = [], Counter()
+    for question in asked:
+        kept[question["label"]] += 1
+        if kept[question["label"]] <= each:
+            records.append(question)
+    return records

@@ -101,10 +101,8 @@ def test_the_engine_wakes_once_for_the_held_out_prompts_in_memory_and_sleeps_whi
     held_out |= {"per_device_eval_batch_size": 2, "reward_functions": [f"{__name__}:watched"], "max_steps": 1}
     ppo(tiny_llava, tmp_path / "out", rollout_batch_size=2, **held_out)
     scoring = ["wakes", "sleeps", *["scored"] * 4, "wakes", "sleeps", *["scored"] * 3]
-    assert EVENTS[10:] == [
-        *scoring,
-        *["wakes", "sleeps"] * 2,
-    ]  # at last answers that show whether pictures matter
+    looking = ["wakes", "sleeps"] * 2  # at last it gives answers that show whether pictures matter
+    assert EVENTS[10:] == [*scoring, *looking]
 
 
 VANISHING = []  # files that the reward takes away

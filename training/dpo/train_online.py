@@ -22,7 +22,6 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.online_dpo_config import OnlineDPOConfig
 from training.utils.data.loader import Collator, flow, step_trees
 from training.utils.engine.engine import Engine, inference_engine
-from training.utils.loop.image_effect import image_effect_once
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -58,10 +57,7 @@ def main(config: OnlineDPOConfig) -> None:
     rollouts = Rollouts(config, encoder, data.sampler.start_step)
     sampler = Sampler(engine, rewards, config, data)
     watch = GapWatch(config, sampler, engine)
-    says = partial(engine, temperature=config.temperature)
-    measure_image_effect = image_effect_once(
-        meter, engine, says, data, config.per_device_eval_batch_size, sampler.answered
-    )
+    measure_image_effect = sampler.image_effect_once(meter)
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Answers of the policy as it is now, what they are worth, and what policy and reference say of them.

@@ -5,7 +5,6 @@ estimates advantages with the critic (GAE) and takes `ppo_epochs` passes of clip
 `--algorithm` it is RLOO, GRPO, DAPO, GSPO, ..., which need no critic.
 """
 
-from functools import partial
 from time import monotonic
 
 from training.ppo.dynamic_sampling import replace_dull
@@ -20,7 +19,6 @@ from training.utils.checkpoint.run import Run
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.loader import flow, step_trees
 from training.utils.data.record import DataError
-from training.utils.loop.image_effect import image_effect_once
 from training.utils.loop.meter import Meter
 from training.utils.loop.pace import Pace
 from training.utils.loop.prepare import build_encoder, load_data
@@ -59,10 +57,7 @@ def main(config: PPOConfig) -> None:
     rollouts = Rollouts(config, encoder, start_step)
     sampler = Sampler(models.actor, models.rewards, config, data)
     watch = GapWatch(config, sampler, models.actor)
-    says = partial(models.actor, temperature=config.temperature)
-    measure_image_effect = image_effect_once(
-        meter, models.actor, says, data, config.per_device_eval_batch_size, sampler.answered
-    )
+    measure_image_effect = sampler.image_effect_once(meter)
     pace = Pace(config, data.sampler)
     for step, prompts in pace.steps(step_trees(data, config.workers)):
         # 1. Sample responses of the current policy, and score them.

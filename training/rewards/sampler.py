@@ -1,7 +1,8 @@
 """Answers that a policy in training samples, as trees that training can take, and what the rewards say of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from training.utils.data.record import Record
 from training.utils.data.tree import Batch, Tree
 from training.utils.engine.engine import Engine
 from training.utils.engine.offload import at_work
+from training.utils.loop.image_effect import image_effect_once
+from training.utils.loop.meter import Meter
 from training.utils.loop.tally import Tally
 from training.utils.process import dist
 from training.utils.rollouts.responder import Responder, Samples
@@ -33,7 +36,7 @@ class Sampler(Responder):
 
     def __init__(self, actor: Engine, rewards: WeightedRewards, config: Samples, data: Data) -> None:
         super().__init__(actor, config, data)
-        self.rewards = rewards
+        self.actor, self.rewards, self.data = actor, rewards, data
 
     def sample(self, prompts: Sequence[Sequence[Tree]], step: int) -> list[Sampled]:
         """The prompts of each micro-batch of a step with as many responses each as configured."""
@@ -59,6 +62,12 @@ class Sampler(Responder):
         }
         texts = {name: text for some in dist.gather_objects(texts) for name, text in some.items()}
         return [replace(record, responses=(texts[record.id],), scores=None) for record in records]
+
+    def image_effect_once(self, meter: Meter) -> Callable[[], dict[str, float]]:
+        """What `image_effect_once` of training/utils/loop gives, on prompts that the policy answers itself."""
+        says = partial(self.actor, temperature=self.config.temperature)
+        batch_size = self.config.per_device_eval_batch_size
+        return image_effect_once(meter, self.actor, says, self.data, batch_size, self.answered)
 
 
 def evaluate(sampler: Sampler, records: Sequence[Record]) -> dict[str, float]:

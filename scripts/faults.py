@@ -15,13 +15,12 @@ from pathlib import Path
 
 from scripts.storm.cases import Case, differences, write_model
 from scripts.storm.faulty import Row, all_cases, copied_samples, faults_of, rows, sentences_in
-from scripts.storm.job import Job
+from scripts.storm.job import LONGEST_S, Job
 from training.utils.checkpoint.manifest import damage
 from training.utils.checkpoint.states import checkpoints
 from training.utils.config.flags import flag, require
 from training.utils.process.command import run_command
 
-LONGEST_S = 300.0
 SOON_S = 120.0  # in which a fault has to end all processes, a start on a busy machine included
 
 

@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.storm.cases import Case, cases, differences, serve_judge, write_model
-from scripts.storm.job import Job
+from scripts.storm.job import LONGEST_S, Job
 from training.utils.config.flags import flag, require
 from training.utils.process.command import run_command
 
 MOST_OF_A_RUN = 6  # kills, so that all cases get theirs
-LONGEST_S = 300.0  # of a run, and of survivors that should notice a death
 COLUMNS = ("case", "processes", "kills", "one of two", "in a write", "starts", "runs", "otherwise")
 
 
@@ -154,9 +153,10 @@ def strike(job: Job, target: Target, folder: Path, rng: random.Random) -> bool:
 
 
 def until(job: Job, happens: Callable[[], bool]) -> bool:
-    """Waits for something; false if the processes ended before."""
+    """Waits for something; false if the processes ended before, or did nothing of it in the longest time of a run."""
+    latest = time.monotonic() + LONGEST_S
     while not happens():
-        if not job.is_running():
+        if not job.is_running() or time.monotonic() > latest:
             return False
         time.sleep(0.001)
     return True

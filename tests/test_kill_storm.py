@@ -34,9 +34,35 @@ assert job.wait(10) and list(job.statuses.values()) == [-9], job.statuses
 """
 
 
-def test_a_process_can_be_killed_as_soon_as_it_is_there(tmp_path):
+IN_ITS_BAR = """
+import runpy, sys, time
+from pathlib import Path
+from tqdm.auto import tqdm
+from scripts.storm.job import Job
+tqdm([], disable=True)  # the process that forks has had a bar too
+def holds(*_, **__):
+    with tqdm.get_lock():
+        Path(sys.argv[1]).touch()
+        time.sleep(60)
+def moves(*_, **__):
+    with tqdm.get_lock():
+        pass
+told = Path(sys.argv[1]).with_name("told")
+runpy.run_module = holds
+killed = Job("this", [sys.argv[1]], told)
+while not Path(sys.argv[1]).exists():
+    assert killed.is_running(), told.read_text()
+    time.sleep(0.01)
+killed.kill()
+runpy.run_module = moves
+assert Job("this", [], told).ended(10), "waits for one that was killed"
+"""
+
+
+@pytest.mark.parametrize("script", [AT_ONCE, IN_ITS_BAR], ids=["as soon as it is there", "in its bar"])
+def test_a_process_can_be_killed_at_any_moment(script, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, tmp_path / "told"],
+        [sys.executable, "-c", script, tmp_path / "file"],
         cwd=ROOT,
         capture_output=True,
         text=True,

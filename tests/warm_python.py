@@ -6,6 +6,7 @@ Python.
 """
 
 import atexit
+import faulthandler
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+MOST_S = 500  # of a command; one that runs on says where it is, and ends
 OURS = ("training", "eval", "demo", "data", "scripts")
 IMPORTED = (  # what the commands need, but none of the commands itself
     "torch",
@@ -113,6 +115,7 @@ def run(client: socket.socket) -> int:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["module"], *request["arguments"]]
+    faulthandler.dump_traceback_later(MOST_S, exit=True)
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
         status = 0

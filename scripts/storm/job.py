@@ -4,10 +4,12 @@ A start takes a second instead of ten. Everything else is as in a process of its
 `__main__`, with its own arguments, output and environment.
 """
 
+import faulthandler
 import os
 import runpy
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import deepspeed  # noqa: F401  (so that no fork has to)
 import torch
+from tqdm import tqdm
 
 import training.dpo.train_dpo
 import training.ppo.train_ppo
@@ -27,6 +30,11 @@ from training.utils.files.lock import release
 
 os.environ |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 torch.set_num_threads(1)  # threads do not survive a fork
+tqdm.monitor_interval = 0  # the same
+# tqdm's own lock is one for all forks: who is killed while its bar moves keeps it, and all others wait for ever.
+tqdm.set_lock(threading.RLock())
+
+LONGEST_S = 300.0  # of a start, and of survivors that should notice a death
 
 
 class Job:
@@ -60,6 +68,7 @@ class Job:
         try:
             os.setpgid(0, 0)
             add_output_to(self.told)
+            faulthandler.dump_traceback_later(LONGEST_S - 10)  # where it hangs, before it is killed
             if processes > 1:
                 os.environ |= environment(rank, processes, port)
             sys.argv[1:] = list(flags)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from scripts.ranks import free_port
+from training.utils.checkpoint.background import saving
 from training.utils.checkpoint.claim import AlreadyFinished
 from training.utils.config.stage_config import SFTConfig
 from training.utils.data.record import DataError, ImageError
@@ -53,6 +54,13 @@ def signals(number: int, rank: int):
             os.kill(os.getpid(), number)
 
     return act
+
+
+def no_memory_for_a_save() -> None:
+    """Its thread waits for one that could not begin."""
+    if dist.rank() == 1:
+        saving.start(lambda: time.sleep(600))
+        raise MemoryError()
 
 
 def ends_launcher() -> None:
@@ -96,6 +104,7 @@ FAULTS = {
     "bug on the main process": raises(KeyError("surprise"), 0),
     "bug": raises(KeyError("surprise"), 2),
     "memory": raises(MemoryError(), 1),
+    "memory, in a save too": no_memory_for_a_save,
     "gpu memory": raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has"), 1),
     "disk": raises(OSError(28, "No space left on device", "/models/x"), 1),
     "killed": signals(signal.SIGKILL, 1),

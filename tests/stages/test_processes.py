@@ -131,6 +131,11 @@ def faults(tmp_path_factory):
         ("bad data for all", [2, 2, 2], "error: a.json: no such file\n"),
         ("memory", [1, 1, 1], "error on process 1 of 3: out of memory; lower the batch size or"),
         (
+            "memory, in a save too",
+            [1, 1, 1],
+            "error on process 1 of 3: out of memory; lower the batch size or",
+        ),
+        (
             "gpu memory",
             [1, 1, 1],
             "error on process 1 of 3: out of GPU memory (CUDA out of memory. Tried to ",

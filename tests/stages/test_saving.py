@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import SAMPLES
+from tests.conftest import ROOT, SAMPLES
 from tests.stages.conftest import log, weights
 from tests.utils.test_checkpoint import cut, empty, flip, zero
 from training.sft.train_sft import main as train_sft
@@ -215,6 +217,18 @@ def test_what_fails_in_the_background_is_told_when_it_is_waited_for_and_steps_go
     with pytest.raises(OSError, match="disk full"):
         background.wait()
     background.wait()  # told once
+
+
+UNDONE = """
+import sys, time
+from training.utils.checkpoint.background import saving
+saving.start(lambda: time.sleep(600))
+sys.exit(3)
+"""
+
+
+def test_a_save_that_waits_for_ever_does_not_keep_a_program_that_ends():
+    assert subprocess.run([sys.executable, "-c", UNDONE], cwd=ROOT, timeout=60, check=False).returncode == 3
 
 
 def test_a_save_that_fails_ends_the_run_at_the_next_one(tiny_llava, tmp_path, monkeypatch):

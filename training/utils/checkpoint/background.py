@@ -35,7 +35,8 @@ class Background:
             except BaseException as error:  # for the training thread, when it waits
                 self._error = error
 
-        self._thread = threading.Thread(target=run, name="save")
+        # A daemon: the end of the program waits for it where it should (`settle`), and where it hangs it does not.
+        self._thread = threading.Thread(target=run, name="save", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:

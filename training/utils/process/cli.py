@@ -23,6 +23,8 @@ from .watch import Watch, join_watch
 
 Config = TypeVar("Config")
 SAVE_S = 600.0  # that a process which fails goes on writing what it has begun to save
+# The same where memory ran out: who starts a thread waits without end for one that has none to begin with.
+SAVE_WITHOUT_MEMORY_S = 10.0
 
 
 def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> None:
@@ -52,8 +54,8 @@ def run_stage(main: Callable[[Config], None], config_class: type[Config]) -> Non
         if dist.is_main():
             print(finished, flush=True)
     except (Exception, Stopped) as error:
-        saving.settle(SAVE_S)
         ending = explain(error)
+        saving.settle(SAVE_WITHOUT_MEMORY_S if ending.no_memory else SAVE_S)
         if not ending.by_all:
             watch.fail(ending)
         status = ending.status

@@ -39,6 +39,7 @@ class Ending:
     is_echo: bool = False  # another process has gone, and this one noticed
     by_all: bool = False  # all processes come to it together
     word: str = "error"
+    no_memory: bool = False  # of the machine, not of its GPUs
 
 
 def explain(error: BaseException) -> Ending:
@@ -55,7 +56,8 @@ def explain(error: BaseException) -> Ending:
     number = number_of(error)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in NO_MEMORY):
         said = text.rpartition("DefaultCPUAllocator: ")[2].splitlines()  # torch says where in its code first
-        return Ending(f"out of memory{f' ({said[0]})' if said else ''}; {OUT_OF_MEMORY}", 1)
+        message = f"out of memory{f' ({said[0]})' if said else ''}; {OUT_OF_MEMORY}"
+        return Ending(message, 1, no_memory=True)
     if number in DISK:
         return Ending(f"{place_of(error) or 'a file'}: {DISK[number]}, and start again", 1)
     if isinstance(error, OSError) and error.errno in PATHS and error.filename:

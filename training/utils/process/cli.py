@@ -23,7 +23,8 @@ from .watch import Watch, join_watch
 
 Config = TypeVar("Config")
 SAVE_S = 600.0  # that a process which fails goes on writing what it has begun to save
-# The same where memory ran out: who starts a thread waits without end for one that has none to begin with.
+# The same where memory ran out: who starts a thread waits without end for one that has none to begin with
+# (CPython's issue 140746).
 SAVE_WITHOUT_MEMORY_S = 10.0
 
 

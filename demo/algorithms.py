@@ -48,7 +48,7 @@ NAMES = {
     "mpo": "MPO",
     "mdpo": "mDPO",
     "plackett_luce": "Plackett-Luce DPO",
-    "biased_ranking": "with the original's 0.01",
+    "biased_ranking": "ranking loss of the original",
     "sft": "cross-entropy of the best",
 }
 # Of Okabe and Ito, whose colours colour-blind readers tell apart; shapes and fillings tell the rest.

@@ -45,7 +45,7 @@ if [[ -n $REWARDS ]]; then
 else
   rewards=(${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} $REWARD_FLAGS)
 fi
-[[ $PICK != ranked ]] || export CANDIDATE_NUM=${CANDIDATE_NUM:-0} # all answers of a record, not the best two
+export CANDIDATE_NUM=${CANDIDATE_NUM:-0} # all answers of a record: they were picked
 
 # phase VARIABLE=VALUE... COMMAND...: a command that is stopped when this script is.
 phase() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# RoVRM on the demo world, where few visual preferences are at hand (5 % of the pairs) and many textual ones, of which
+# RoVRM on the demo world, where few visual preferences are at hand (4 % of the pairs) and many textual ones, of which
 # some are of use. Run scripts/demo.sh first, with each seed. It ends with a table of pair accuracy: a reward model of
 # the visual pairs alone, for as many steps as one phase (vanilla) and as all three (vanilla-long), and ones of three
 # phases with data selected at random and by optimal transport.

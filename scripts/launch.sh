@@ -7,6 +7,11 @@
 #   MASTER_ADDR     then the address of the first node; default: its name in HOSTFILE
 #   MASTER_PORT     port that the processes meet at
 
+# The project's own environment (scripts/setup.sh), where none is active and `python` has not what is needed.
+if [[ -z ${VIRTUAL_ENV:-} && -f .venv/bin/activate ]] &&
+  ! python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("deepspeed"))' 2>/dev/null; then
+  source .venv/bin/activate
+fi
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
   GPUS=$(nvidia-smi -L | wc -l)
 else

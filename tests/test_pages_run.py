@@ -36,7 +36,7 @@ ELSEWHERE = {  # commands that take minutes or need what is not there, and which
     "bash scripts/real_parts.sh": "needs packages with weights",
     "bash scripts/gpu_check.sh": "needs a GPU",
     "bash scripts/bench_trl.sh": "test_bench_trl.py: it fetches TRL, and takes minutes",
-    "bash scripts/rehearse.sh dpo llava 7b": "test_rehearsal.py",
+    "bash scripts/rehearse.sh dpo llava-1.5 7b": "test_rehearsal.py",
     "TEXT=text.json CAPTIONED=captioned.json VISUAL=pairs.json MODEL=models/sft bash scripts/rovrm.sh": "minutes",
     "CRITIC_ZERO_STAGE=2 bash run_ppo_training.sh --lang_lora_dim 64 --only_optimize_lora --share_backbone": (
         "stages/test_backbone.py: its reward model was trained by adapters"

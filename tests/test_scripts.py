@@ -28,6 +28,22 @@ def test_a_script_parses_and_stops_at_the_first_error(script):
         assert "set -euo pipefail" in script.read_text()
 
 
+@pytest.mark.parametrize("active", [False, True], ids=["none active", "one active"])
+def test_a_run_script_takes_the_environment_of_the_project_where_none_is_active(active, tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "activate").write_text("VIRTUAL_ENV=its_own\n")
+    environment = {"PATH": "/usr/bin:/bin"} | ({"VIRTUAL_ENV": "another"} if active else {})
+    done = subprocess.run(
+        ["bash", "-c", f"set -euo pipefail; source {ROOT}/scripts/launch.sh; echo $VIRTUAL_ENV"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ("another\n" if active else "its_own\n")
+
+
 def test_a_signal_to_a_run_script_ends_its_training_too(tmp_path):
     environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}
     environment |= {"MODEL": "none", "OUTPUT": str(tmp_path / "out"), "NUM_PROCESSES": "1"}

@@ -113,6 +113,15 @@ def test_micro_batches_by_tokens_are_refused_where_they_can_not_be(config_class,
     assert message in capsys.readouterr().err
 
 
+def test_a_loss_that_ranks_all_answers_is_not_left_with_two(capsys):
+    for name in ("plackett_luce", "biased_ranking"):
+        with pytest.raises(SystemExit):
+            parse_args(DPOConfig, f"{GIVEN} --loss_type sft {name} --ranked_candidate_num 2".split())
+        assert f"--loss_type {name}: ranks all answers of a prompt" in capsys.readouterr().err
+        for number in (0, 3):
+            parse_args(DPOConfig, f"{GIVEN} --loss_type {name} --ranked_candidate_num {number}".split())
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

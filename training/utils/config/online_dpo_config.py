@@ -9,7 +9,7 @@ from .resting_config import RestingConfig
 from .rewards_config import RewardsConfig
 from .rollout_config import RolloutConfig
 from .sampling_config import SamplingConfig
-from .stage_config import DPOConfig
+from .stage_config import OF_ALL, DPOConfig
 
 # Losses that look at more than answers to the prompt.
 OTHERS = {
@@ -18,7 +18,6 @@ OTHERS = {
     "image_conditional": "other pictures",
 }
 OF_ONE = {"sft", "bco"}  # take each answer by itself
-OF_ALL = {"plackett_luce", "biased_ranking"}  # rank all answers
 PICKS = ("best_worst", "ranked")
 
 

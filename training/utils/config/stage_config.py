@@ -85,6 +85,9 @@ class RewardConfig(TrainConfig, DataConfig, RewardModelConfig):
         return self.loss_type == "regression"
 
 
+OF_ALL = ("plackett_luce", "biased_ranking")  # losses that rank all answers of a prompt
+
+
 @dataclass(frozen=True)
 class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     """Direct preference optimisation."""
@@ -137,6 +140,12 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
         )
         require(
             0 <= self.label_smoothing <= 0.5, f"--label_smoothing {self.label_smoothing}: expected 0 to 0.5"
+        )
+        ranking = next((name for name in OF_ALL if name in self.loss_type), None)
+        require(
+            not ranking or self.ranked_candidate_num != 2,
+            f"--loss_type {ranking}: ranks all answers of a prompt, and --ranked_candidate_num 2 takes the best two; "
+            "give 0 for all of them (CANDIDATE_NUM=0 of run_dpo_training.sh)",
         )
         require(
             self.other_image in ("crop", "noise"),

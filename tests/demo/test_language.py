@@ -103,6 +103,28 @@ def test_the_loss_is_that_of_the_answers_alone_with_places_in_their_rows(page, m
     assert loss.item() == pytest.approx(total, rel=1e-4)
 
 
+def test_an_answer_is_right_if_each_of_its_tokens_is(page, monkeypatch):
+    asked = [Asked(f"Is there a {name} in the image?", "Yes.") for name in ("dog", "cat", "car")]
+    row = page.row(asked, np.zeros(SIDE * SIDE, dtype=int))
+    answers = row.ids[row.learned]
+    assert len(answers) % 3 == 0
+    logits = torch.nn.functional.one_hot(answers, 400).float()
+    logits[len(answers) // 3] *= -1  # the first token of the second answer
+    monkeypatch.setattr(page, "logits", lambda rows, noise: (logits, answers))
+    assert page.right(row) == [True, False, True]
+
+
+def test_who_does_not_look_for_what_is_asked_reads_once_more(
+    folder, random_llava, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(language, "EXAMINED", 3)
+    for share, cycles in ((0.0, 1), (1.1, 2)):
+        monkeypatch.setattr(language, "READS", share)
+        language.main(LanguageConfig(random_llava, str(folder), str(tmp_path / f"{cycles}"), 2, 1, 1))
+        told = capsys.readouterr().out
+        assert told.count("step 2 of 2") == told.count("about 3 new scenes") == cycles
+
+
 def test_it_learns_and_the_same_seed_learns_the_same(folder, random_llava, tmp_path, capsys):
     for name in ("one", "other"):
         torch.manual_seed(len(name))  # whatever was drawn before

@@ -1,6 +1,6 @@
 """Which words of sampled answers name what is not in the picture, by the scorers of the benchmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from eval.benches import chair, coco, descriptions
@@ -37,10 +37,11 @@ def find_invented(groups: Sequence[Group], truth: Path, synonyms: str) -> Invent
             "give CHAIR's --synonyms too"
         )
     questions = (descriptions if is_world else coco).load([truth])
-    known = {question.id for question in questions}
+    known = {question.id if is_world else number_of(question): question.id for question in questions}
     of_question: dict[str, list[Group]] = {}
     for group in groups:
-        if (name := question_of(group, known)) is not None:
+        name = next((known[name] for name in names_of_truth(group, is_world) if name in known), None)
+        if name is not None:
             of_question.setdefault(name, []).append(group)
     if not of_question:
         raise DataError(
@@ -60,14 +61,24 @@ def find_invented(groups: Sequence[Group], truth: Path, synonyms: str) -> Invent
     }
 
 
-def question_of(group: Group, known: set[str]) -> str | None:
-    """The id of the question that a group answers: its own, or the number of its picture, as COCO has it."""
-    if group.id in known:
-        return group.id
-    if len(group.images) != 1:
-        return None
-    number = number_in(group.images[0])
-    return str(number) if number is not None and str(number) in known else None
+def number_of(question: Question) -> str | None:
+    """COCO's number of its picture; none where nothing tells."""
+    (image,) = question.images
+    name = question.truth.file or image
+    if not name:  # annotations without `images`: their questions have the numbers as ids
+        return question.id
+    number = number_in(name) if isinstance(name, str) else None
+    return None if number is None else str(number)
+
+
+def names_of_truth(group: Group, is_world: bool) -> Iterator[str]:
+    """What the truth of its picture may stand under: its id, or the number of its picture. Of COCO the number alone
+    counts: an id may look like one, since a record that names none has its place in the file as id."""
+    if is_world:
+        yield group.id
+    number = number_in(group.images[0]) if len(group.images) == 1 else None
+    if number is not None:
+        yield str(number)
 
 
 def per_answer(questions: Sequence[Question], answers: dict[str, list[str]], synonyms: str) -> Invented:

@@ -10,7 +10,8 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from eval.rollout_groups import chosen, read_groups
+from eval.rollout_groups import Answer, Group, chosen, read_groups
+from eval.rollout_truth import find_invented
 from eval.rollouts import RolloutsConfig, main
 from tests.conftest import ROOT, picture
 from training.utils.config.flags import ConfigError
@@ -203,6 +204,22 @@ def test_invented_words_are_marked_as_chair_finds_them(tmp_path):
     assert data_of(page)["groups"][0]["answers"][0]["marks"] == [[2, 7]]
     with pytest.raises(DataError, match="give CHAIR's --synonyms too"):
         page_of(tmp_path, truth=str(tmp_path / "caps.jsonl"))
+
+
+def test_the_number_of_a_picture_of_coco_counts_and_no_id_of_a_group(tmp_path):
+    """A record without an id has its place in the file as one; questions have ids of their own."""
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    annotations = [{"image_id": 9, "category_id": 2}, {"image_id": 42, "category_id": 1}]
+    (tmp_path / "synonyms.txt").write_text("cat\ndog\n")
+    coco = {"images": [], "annotations": annotations, "categories": categories}
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    named = [{"id": of["image_id"], "file_name": f"{of['image_id']:012d}.jpg"} for of in annotations]
+    (tmp_path / "named.json").write_text(json.dumps(coco | {"images": named}))
+    answers = (Answer("A cat.", "A cat.", 1.0, 0.0, None, {}),)
+    groups = [Group(1, "9", "?", ("val2014/000000000042.jpg",), answers), Group(1, "42", "?", (), answers)]
+    for file in ("instances.json", "named.json"):
+        found = find_invented(groups, tmp_path / file, str(tmp_path / "synonyms.txt"))
+        assert found == {("9", "A cat."): []}
 
 
 def test_a_mistake_is_one_line(tmp_path):

@@ -49,6 +49,21 @@ def test_captions_are_found_by_id_by_name_and_by_cocos_number(rows, tmp_path):
     assert captioned(ASKED, "r-0", [Path("x.png")], "") == ASKED == captioned(ASKED, "r-0", [], rows)
 
 
+def test_an_id_that_looks_like_a_number_of_coco_is_none(rows, tmp_path):
+    """A record without an id has its place as one."""
+    coco = {"images": [], "annotations": [{"image_id": 9, "caption": "A dog."}]}
+    coco["annotations"].append({"image_id": 581929, "caption": "A cat."})
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    files = str(tmp_path / "coco.json")
+    (turn,) = captioned(ASKED, "9", [Path("COCO_train2014_000000581929.jpg")], files)
+    assert turn.text.endswith("of the picture:\n- A cat.")
+    with pytest.raises(DataError, match=r"none of its picture \(9, 000000000007.jpg, 7\)"):
+        captioned(ASKED, "9", [Path("000000000007.jpg")], files)
+    (tmp_path / "rows.json").write_text(json.dumps([{"id": 7, "caption": "A cat."}]))
+    with pytest.raises(DataError, match="none of its picture"):
+        captioned(ASKED, "x", [Path("000000000007.jpg")], str(tmp_path / "rows.json"))
+
+
 def test_captions_of_several_files_add_up(tmp_path):
     files = [tmp_path / f"{number}.json" for number in (1, 2)]
     for file, caption in zip(files, ("A dog.", "A puppy with a ball."), strict=True):

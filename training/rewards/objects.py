@@ -9,7 +9,7 @@ response with mentions M and a picture with classes G:
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,23 +36,33 @@ class Truth:
 
     there: dict[str, set[str]]  # classes, by the id of the record or the number of its picture
     mentions: Callable[[str], list[str]]  # classes that a text names, each as often as it is named
+    by_picture: bool  # of COCO: what is there is told by the picture's number alone
 
     def of(self, record: Record) -> set[str]:
         """
         Raises:
             DataError: it knows nothing of the record's picture.
         """
-        names = [record.id]
-        if len(record.images) == 1 and isinstance(record.images[0], Path):
-            number = number_in(record.images[0].name)
-            names.append(record.images[0].stem if number is None else str(number))
+        names = [*self._names_of(record)]
         found = next((self.there[name] for name in names if name in self.there), None)
         if found is None:
+            tried = ", ".join(names) or "no name"
             raise DataError(
-                f"{record.source} ({record.id}): --truth says nothing of its picture ({', '.join(names)}); expected "
+                f"{record.source} ({record.id}): --truth says nothing of its picture ({tried}); expected "
                 "instances or captions of each picture, by the number in its name, or a scene of this id"
             )
         return found
+
+    def _names_of(self, record: Record) -> Iterator[str]:
+        """What its truth may stand under. An id may look like a number of COCO: it is a place in a file where the
+        record names none, and so it counts there for no record whose picture is a file, and never as a place."""
+        files = [image for image in record.images if isinstance(image, Path)]
+        is_place = record.source.endswith(f"[{record.id}]")
+        if not self.by_picture or not (files or is_place):
+            yield record.id
+        if len(record.images) == 1 and files:
+            number = number_in(files[0].name)
+            yield files[0].stem if number is None else str(number)
 
 
 def chair(named: list[str], there: set[str]) -> float:
@@ -107,11 +117,11 @@ def _of_coco(files: list[Path], synonyms: str) -> Truth:
     for file in files:
         add_annotations(file, pictures)
     there = {str(number): true_classes(picture, vocabulary) for number, picture in pictures.items()}
-    return Truth(there, lambda text: [name for _, name in vocabulary.mentions(text)])
+    return Truth(there, lambda text: [name for _, name in vocabulary.mentions(text)], by_picture=True)
 
 
 def _of_worlds(files: list[Path]) -> Truth:
     worlds = [read_json(file, "objects", "scenes") for file in files]
     names = sorted({name for world in worlds for name in world["objects"]})
     there = {scene["id"]: set(scene["objects"]) for world in worlds for scene in world["scenes"]}
-    return Truth(there, lambda text: objects_in(text, names))
+    return Truth(there, lambda text: objects_in(text, names), by_picture=False)

@@ -3,6 +3,7 @@ tell what is invented (LLaVA-RLHF's factual augmentation, arXiv 2309.14525)."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -28,18 +29,28 @@ def captioned(turns: Sequence[Turn], name: str, images: Sequence[Picture], files
     if not images or not files:
         return tuple(turns)
     known = read_captions(files)
-    names = [name, *(key for image in images if isinstance(image, Path) for key in _keys(image))]
-    lines = [caption for key in dict.fromkeys(names) for caption in known.get(key, ())]
+    pictures = [image.name for image in images if isinstance(image, Path)]
+    numbers = [number for picture in pictures if (number := number_in(picture)) is not None]
+    lines = [caption for key in dict.fromkeys([name, *pictures]) for caption in known.by_name.get(key, ())]
+    lines += [caption for number in dict.fromkeys(numbers) for caption in known.by_number.get(number, ())]
     if not lines:
-        raise DataError(f"--captions holds none of its picture ({', '.join(names)}); {EXPECTED}")
+        names = ", ".join(map(str, [name, *pictures, *numbers]))
+        raise DataError(f"--captions holds none of its picture ({names}); {EXPECTED}")
     facts = "\n".join([INTRODUCTION, *(f"- {line}" for line in lines)])
     return (*turns[:-1], Turn(turns[-1].role, f"{turns[-1].text}\n{facts}"))
 
 
+@dataclass(frozen=True)
+class Captions:
+    """Those of rows and those of COCO, apart: an id may look like the number of another picture."""
+
+    by_name: dict[str, list[str]]  # by the id of the record, or the name of the picture's file
+    by_number: dict[int, list[str]]  # by COCO's number of the picture
+
+
 @cache
-def read_captions(files: str) -> dict[str, list[str]]:
-    """Captions by the id of the record, the name of the picture's file, or COCO's number of it."""
-    found: dict[str, list[str]] = defaultdict(list)
+def read_captions(files: str) -> Captions:
+    found = Captions(defaultdict(list), defaultdict(list))
     for file in map(Path, files.split()):
         if not file.is_file():
             raise DataError(f"--captions {file}: no such file; {EXPECTED}")
@@ -47,18 +58,12 @@ def read_captions(files: str) -> dict[str, list[str]]:
             pictures: dict[int, CocoPicture] = defaultdict(CocoPicture)
             add_annotations(file, pictures)
             for number, picture in pictures.items():
-                found[str(number)] += picture.captions
+                found.by_number[number] += picture.captions
             continue
         for place, row in enumerate(read_entries(str(file))):
             key = row.get("id", row.get("image")) if isinstance(row, dict) else None
             given = row.get("captions", row.get("caption")) if key is not None else None
             if not given:
                 raise DataError(f"--captions {file}[{place}]: holds no caption of anything; {EXPECTED}")
-            found[str(key)] += [given] if isinstance(given, str) else list(given)
-    return dict(found)
-
-
-def _keys(image: Path) -> list[str]:
-    """Names that a picture may have there."""
-    number = number_in(image.name)
-    return [image.name] if number is None else [image.name, str(number)]
+            found.by_name[str(key)] += [given] if isinstance(given, str) else list(given)
+    return found

@@ -17,7 +17,7 @@ from zlib import crc32
 import torch
 from tqdm import tqdm
 
-from eval.predictions import begin, with_content
+from eval.predictions import begin
 from training.rewards.functions import try_rewards
 from training.rewards.kinds import require_reward_models
 from training.rewards.weighted import load_rewards
@@ -44,13 +44,13 @@ def main(config: DriftConfig) -> None:
     )
     encoder = build_encoder(config, config.from_checkpoint)
     output = Path(config.output_path)
-    dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
+    records = load_ranked(config, encoder, min_responses=0, needs_answer=config.needs_answers)
+    try_rewards(config, records)
+    dist.from_main(lambda: begin(output, config, identify(config, encoder, [records])))
     if output.is_file():
         if dist.is_main():
             print(f"{output}: measured before; nothing to do", flush=True)
         return
-    records = load_ranked(config, encoder, min_responses=0, needs_answer=config.needs_answers)
-    try_rewards(config, records)
     has_images = have_images(records)
     policy, reference = (
         build_policy(config, path, encoder.family, trainable=False).to(dist.device())

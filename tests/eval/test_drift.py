@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eval.drift import main as drift
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, picture
 from training.utils.config.sampled_config import DriftConfig
 from training.utils.data.loader import eval_shares
 from training.utils.data.record import DataError
@@ -31,12 +31,13 @@ def sharper(tiny_llava, tmp_path_factory):
 def measured(policy, reference, tmp_path, judge="", **settings):
     more = {
         "reference": str(reference),
+        "data_path": str(SAMPLES / "ppo.json"),
         "reward_model_ckpt_path": [str(judge)] if judge else [],
         "dataset_samples": "6",
     }
     more |= {"num_return_sequences": 40, "max_new_tokens": 3, "output_path": str(tmp_path / "drift.json")}
     more |= settings
-    drift(DriftConfig(from_checkpoint=str(policy), data_path=str(SAMPLES / "ppo.json"), **more))
+    drift(DriftConfig(from_checkpoint=str(policy), **more))
     return json.loads((tmp_path / "drift.json").read_text())
 
 
@@ -77,3 +78,24 @@ def test_a_missing_label_is_told_before_a_model_is_loaded(tiny_llava, tmp_path):
     data = str(SAMPLES / "ppo.json")
     with pytest.raises(DataError, match="has no label"):
         drift(DriftConfig(from_checkpoint=str(tiny_llava), data_path=data, reference=str(tiny_llava), **more))
+
+
+def test_what_was_measured_of_other_records_or_pictures_is_not_taken_for_it(tiny_llava, tmp_path, capsys):
+    picture(0).save(tmp_path / "a.png")
+    asked = [
+        {"image": "a.png", "problem": "<image>What is it?", "answer": "a cat"},
+        {"problem": "Who?", "answer": "I"},
+    ]
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    few = {"num_return_sequences": 2, "max_new_tokens": 1, "data_path": str(tmp_path / "asked.json")}
+    assert measured(tiny_llava, tiny_llava, tmp_path, **few, dataset_samples="1")["n"] == 2
+    with pytest.raises(
+        DataError, match="drift.json: was begun with --dataset_samples 1, and this run has all"
+    ):
+        measured(tiny_llava, tiny_llava, tmp_path, **few, dataset_samples="all")
+    (tmp_path / "drift.json").unlink()
+    for shown, told in ((0, "4 answers"), (0, "measured before"), (1, "--image_folder: pictures")):
+        picture(shown).save(tmp_path / "a.png")
+        capsys.readouterr()
+        measured(tiny_llava, tiny_llava, tmp_path, **few, dataset_samples="all")
+        assert told in capsys.readouterr().out

@@ -68,7 +68,7 @@ class Run:
         self.masters_in_model = config.torch_dtype == torch.float32 and not self.has_adapters
 
         def start() -> tuple[Identity, Path | None]:
-            identity = identify(config, encoder, data)
+            identity = identify(config, encoder, [data.train, data.held_out])
             trained_here = read_metadata(resolve_checkpoint(config.from_checkpoint))  # empty if not here
             facts = {
                 "records_with_pictures": int((data.train.num_images > 0).sum()),

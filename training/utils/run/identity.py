@@ -18,7 +18,6 @@ from ..config.model_config import ModelConfig
 from ..config.train_config import TrainConfig
 from ..data.check import data_files
 from ..data.encode import Encoder
-from ..data.loader import Data
 from ..data.record import Record
 from ..files.fingerprint import files_fingerprint
 from ..files.model_folder import reading_files, resolve_checkpoint, weights_digest
@@ -65,11 +64,13 @@ class Identity:
         return self.inputs[f"--{flag}: weights"]
 
 
-def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) -> Identity:
+def identify(
+    config: ModelConfig, encoder: Encoder, sets: Sequence[Sequence[Record]] | None = None
+) -> Identity:
     """What decides the outcome of a run. It reads weights whole: only the main process should call it.
 
     Args:
-        data: the records that the outcome depends on as a whole; none: each counts for itself.
+        sets: the records that the outcome depends on as a whole; none: each counts for itself.
 
     Raises:
         DataError: a model is not there.
@@ -88,18 +89,18 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
                     for each in value
                     if ":" in each
                 }
-            case May.DIFFER_IN_RECORDS if data is not None:
+            case May.DIFFER_IN_RECORDS if sets is not None:
                 settings[name] = value
             case May.MOVE_MODEL:
                 paths = [value] if isinstance(value, str) else value
                 for number, path in enumerate(filter(None, paths)):
                     inputs |= model_inputs(f"--{name}" + (f"[{number}]" if number else ""), path)
-            case May.MOVE if value and data is not None:
+            case May.MOVE if value and sets is not None:
                 inputs[f"--{name}: content"] = files_fingerprint(data_files(value))
             case May.MOVE_FILES if value:
                 inputs[f"--{name}: content"] = files_fingerprint(value.split())
-            case May.MOVE_PICTURES if data is not None:
-                inputs[f"--{name}: pictures"] = pictures_fingerprint([data.train, data.held_out])
+            case May.MOVE_PICTURES if sets is not None:
+                inputs[f"--{name}: pictures"] = pictures_fingerprint(sets)
     # What was resolved counts, not how it was spelled.
     settings |= {
         "template": encoder.template_name,
@@ -109,8 +110,8 @@ def identify(config: ModelConfig, encoder: Encoder, data: Data | None = None) ->
     }
     if dataclasses.is_dataclass(encoder.template):  # a chat template is a file of the model
         inputs["--template: text"] = _digest(repr(encoder.template))
-    if data is not None:
-        settings["number of records"] = len(data.train) + len(data.held_out)
+    if sets is not None:
+        settings["number of records"] = sum(map(len, sets))
     if isinstance(config, TrainConfig):
         per_device, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
         settings[BATCH] = per_device * accumulated * dist.world_size()

@@ -122,7 +122,9 @@ def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
         fields = ("id", "prompt", "response") if config.bench == "win_rate" else ("id", "response")
         predictions = read(config.predictions, *fields)
         if config.best:
-            predictions = [{name: line[name] for name in fields} for line in predictions]
+            predictions = [
+                {name: line.get(name) for name in ("id", "prompt", "response")} for line in predictions
+            ]
         pictures = find_pictures(config) if config.judge_images else None
         name, ask = build_judge(config, asked, pictures)
         shown = pictures.parts if pictures else nothing

@@ -69,7 +69,8 @@ def read_predictions(path: str, best: bool) -> list[dict]:
             or not {"response", "responses", "scores"} & set(line)
         ):
             raise DataError(f"{path}: line {number}: expected an object with `id` and `response` or `scores`")
-    return [{"id": line["id"], "response": line.get("response")} for line in lines] if best else lines
+    fields = ("id", "prompt", "response")
+    return [{name: line.get(name) for name in fields} for line in lines] if best else lines
 
 
 def mean_words(answers: Answers) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eval.benches.question import Question
-from training.utils.data.record import DataError
+from training.utils.data.record import MARKER, DataError
 
 Answers = Mapping[str, Sequence[Any]]  # by the id of the question: one, or several samples that all count
 
@@ -103,14 +103,20 @@ def percent(part: float, whole: float) -> float:
 def match(
     questions: Sequence[Question], predictions: Sequence[dict], read: Callable[[dict], list]
 ) -> tuple[dict[str, list], list[str]]:
-    """The answers to each question, and a warning for whatever is missing, double, unknown or no answer by its kind.
+    """The answers to each question, and a warning for whatever is missing, double, unknown, to another prompt, or no
+    answer by its kind.
 
     Args:
         read: the answers of a line; None for what is there and is none. It counts as an empty text.
+
+    Raises:
+        DataError: every line that says what was asked says something else than its question, and the questions are
+            not all in the same words: ids that happen to be equal.
     """
     found: dict[str, list] = {}
-    double = unknown = odd = 0
-    known = {question.id for question in questions}
+    double = unknown = odd = told = 0
+    other: list[str] = []
+    known = {question.id: question.prompt for question in questions}
     for line in predictions:
         name = str(line["id"])
         if name not in known:
@@ -121,10 +127,21 @@ def match(
             given = read(line)
             odd += given.count(None)
             found[name] = ["" if answer is None else answer for answer in given]
+            if asked := prompt_of(line):
+                told += 1
+                other += [name] * (not is_asked(known[name], asked))
+    if other and len(other) == told and len(set(map(bare, known.values()))) > 1:
+        prompts = {str(line["id"]): prompt_of(line) for line in reversed(predictions)}
+        raise DataError(
+            f"id {other[0]}: answers {prompts[other[0]][:80]!r}, and the question is {known[other[0]][:80]!r}; so it "
+            f"is with all {told} that say what was asked: expected answers to these questions. If they were asked "
+            "in other words on purpose, leave `prompt` out of the answers"
+        )
     notes = {
         "without an answer: not scored": len(known) - len(found),
         "answered twice: the first answer counts": double,
         "not among the questions: not scored": unknown,
+        f"answered where the prompt was another than the question, as id {''.join(other[:1])}": len(other),
     }
     warnings = [f"{count} of {len(known)} ids {note}" for note, count in notes.items() if count]
     if odd:
@@ -132,6 +149,23 @@ def match(
             f"{odd} responses are no text (null, a number, a list): each counts as an empty answer"
         )
     return found, warnings
+
+
+def prompt_of(line: dict) -> str:
+    """What a prediction says that was asked; empty where it does not say, as beside scores."""
+    prompt = line.get("prompt")
+    return prompt if isinstance(prompt, str) else ""
+
+
+def is_asked(question: str, prompt: str) -> bool:
+    """Whether a prompt is the question, with or without an instruction before or behind it."""
+    ours, theirs = bare(question), bare(prompt)
+    return not ours or not theirs or ours in theirs or theirs in ours
+
+
+def bare(prompt: str) -> str:
+    """A prompt without image markers, and without regard to blanks."""
+    return " ".join(prompt.replace(MARKER, " ").split())
 
 
 def responses(line: dict) -> list[str | None]:

@@ -13,7 +13,7 @@ from string import Template
 import numpy as np
 
 from eval.benches.question import Question
-from eval.benches.scored import Scored, match, responses
+from eval.benches.scored import Scored, match, prompt_of, responses
 from eval.uncertainty import Total, share
 from training.utils.chat.client import Ask, replies
 from training.utils.chat.messages import Messages, Shown, concluded, nothing, spoken, told
@@ -121,14 +121,14 @@ def paired(
     predictions: Sequence[dict], baseline: Sequence[dict], read: Callable[[dict], list] = responses
 ) -> tuple[dict[str, tuple[list, list]], dict[str, str], list[str]]:
     """Responses of both models to each prompt that both answered, the prompts, and what is told of the others."""
-    lines = {str(line["id"]): _prompt(line) for line in (*predictions, *baseline)}
-    asked = [Question(name, prompt, (), truth=None) for name, prompt in lines.items()]
+    lines = dict.fromkeys(str(line["id"]) for line in (*predictions, *baseline))
+    asked = [Question(name, "", (), truth=None) for name in lines]  # the prompts are compared below
     ours, warnings = match(asked, predictions, read)
     theirs, of_baseline = match(asked, baseline, read)
     warnings += [f"baseline: {warning}" for warning in of_baseline]
-    prompts = {str(line["id"]): _prompt(line) for line in reversed(predictions)}
+    prompts = {str(line["id"]): prompt_of(line) for line in reversed(predictions)}
     for line in baseline:
-        prompt = _prompt(line)
+        prompt = prompt_of(line)
         if spoken(prompt) != spoken(prompts.get(str(line["id"]), prompt)):
             raise DataError(
                 f"{line['id']}: the two models answered different prompts; expected the same file"
@@ -138,11 +138,6 @@ def paired(
         prompts,
         warnings,
     )
-
-
-def _prompt(line: dict) -> str:
-    """The question of a prediction; empty where it is null, or there is none, as beside scores."""
-    return str(line.get("prompt") or "")
 
 
 def rates(points: Sequence[float]) -> dict[str, float]:

@@ -37,6 +37,39 @@ def test_missing_double_and_unknown_answers_are_told_and_not_scored(truth, write
     )
 
 
+def test_answers_to_other_questions_are_told_or_refused(write):
+    """Ids are places in the file where there are none, so those of two files are equal."""
+    asked = ("Is there a cat?", "Is there a dog?", "Is there a bus?")
+    entries = [{"problem": f"<image>\n{text}", "images": ["a.png"], "answer": "yes"} for text in asked]
+    truth = write("asked.json", entries)
+
+    def warnings(*prompts, **more):
+        said = [{"id": str(i), "prompt": text, "response": "yes"} for i, text in enumerate(prompts)]
+        return report(ScoreConfig("exact_match", [str(truth)], str(write("p.jsonl", lines(*said))), **more))[
+            "warnings"
+        ]
+
+    with_instruction = f"{asked[1]}\nAnswer with yes or no."
+    assert warnings(asked[0], with_instruction, f"<image>  {asked[2]}") == []
+    told = "1 of 3 ids answered where the prompt was another than the question, as id 1"
+    assert (
+        warnings(asked[0], "Is it red?", asked[2])
+        == warnings(asked[0], "Is it red?", asked[2], best=True)
+        == [told]
+    )
+    with pytest.raises(
+        DataError, match="id 0: answers 'Is it red[?]', and the question is '<image>.nIs there a cat[?]'"
+    ):
+        warnings("Is it red?", "Is it blue?", asked[0])
+    assert warnings(None, "", 3) == []
+
+
+def test_where_all_questions_are_in_the_same_words_others_are_told_of(truth, write):
+    said = [{"id": str(i), "prompt": "What do you see?", "response": "a cat."} for i in (1, 2, 3)]
+    told = "3 of 3 ids answered where the prompt was another than the question, as id 1"
+    assert score(truth, write("p.jsonl", lines(*said)))["warnings"] == [told]
+
+
 def test_the_figure_stands_beside_all_that_it_depends_on(truth, write, capsys):
     arguments = {
         "temperature": 0.5,

@@ -15,8 +15,8 @@ from training.utils.data.record import DataError
 Files = Mapping[str, Mapping[str, Path]]  # run -> name of a score -> file
 
 # A change of what is neither better nor worse is shown without a judgement.
-LOWER_IS_BETTER = re.compile(r"CHAIR|Hal|Cog|hallucination|parse_failures|losses|unknown")
-NEUTRAL = re.compile(r"words|yes_ratio|first_shown|ties|consistent|length|reference|similarity")
+LOWER_IS_BETTER = re.compile(r"CHAIR|Hal|Cog|\w*hall|parse_failures|losses|unknown")
+NEUTRAL = re.compile(r"words|yes_|fp_ratio|first_shown|ties|consistent|length|reference|similarity")
 COUNTS = ("parse_failures", "n", "coverage", "asked", "answered")  # beside the metrics; no change is shown
 HEADLINES = (
     "Hal",

@@ -215,6 +215,10 @@ def test_differences_are_to_the_first_run_and_know_which_way_is_better(spec):
         ("Hal", True),
         ("CHAIR_i", True),
         ("counting: hallucination_rate", True),
+        ("response_hall", True),
+        ("mention_hall", True),
+        ("yes_bias", None),  # best at 0
+        ("fp_ratio", None),  # best at a half
         ("score", False),
         ("words", None),
     ],

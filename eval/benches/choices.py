@@ -1,6 +1,7 @@
 """Accuracy on any file whose records have a checkable answer: a letter, or its words."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def question(entry: dict, where: str, index: int) -> Question:
     if "problem" in entry and "label" not in entry:
         entry = entry | {"label": checkable_answer(entry, where)}
     label = str(field(entry, "label", where)).strip()
-    return from_llava(entry, where, index, label, WITH_IMAGE if entry.get("image") else TEXT)
+    found = from_llava(entry, where, index, label)
+    return replace(found, group=WITH_IMAGE if found.images else TEXT)
 
 
 def checkable_answer(entry: dict, where: str) -> str:

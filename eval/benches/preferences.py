@@ -6,7 +6,7 @@ gets 50 %. Of a model that compares two side by side, `consistent` is the share 
 both orders (position-consistent accuracy).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from math import isfinite, nan
 from pathlib import Path
@@ -34,9 +34,8 @@ class Compared(list[float]):
         super().__init__(scores)
         self.log_odds = log_odds
 
-    def num_consistent(self) -> int:
-        """Pairs that it is right about in both orders."""
-        pairs = combinations(range(len(self)), 2)
+    def num_consistent(self, pairs: Iterable[tuple[int, int]]) -> int:
+        """Of pairs of a better and a worse response those that it is right about in both orders."""
         return sum(self.log_odds[better][worse] > 0 > self.log_odds[worse][better] for better, worse in pairs)
 
 
@@ -50,7 +49,7 @@ GROUPS = {  # of VL-RewardBench, by how an id begins
 
 
 def load(paths: Sequence[Path], group: Callable[[dict], str] = lambda entry: "") -> list[Question]:
-    """Questions with ranked responses, from any format of data/README.md; `truth` is the number of responses.
+    """Questions with ranked responses, from any format of data/README.md; `truth` are their ranks, the best first.
 
     Args:
         group: what an entry belongs to.
@@ -68,9 +67,16 @@ def load(paths: Sequence[Path], group: Callable[[dict], str] = lambda entry: "")
                 )
             name = str(spelled.id if spelled.id is not None else index)
             *history, last = spelled.turns
-            asked = (last.text, tuple(spelled.images), len(spelled.responses), group(entry))
+            ranks = ranks_of(len(spelled.responses), spelled.scores)
+            asked = (last.text, tuple(spelled.images), ranks, group(entry))
             questions.append(Question(name, *asked, tuple(history), spelled.system))
     return questions
+
+
+def ranks_of(number: int, scores: Sequence[float] | None) -> tuple[int, ...]:
+    """The ranks of responses in the order that they are read and scored in, the best first; tied ones share one."""
+    ordered = sorted(scores or range(number), reverse=True)
+    return tuple(map(ordered.index, ordered))
 
 
 def vl_rewardbench_group(entry: dict) -> str:
@@ -106,15 +112,20 @@ def read(line: dict) -> list[list[float]]:
 
 
 def score(questions: Sequence[Question], answers: Answers) -> Scored:
-    """Accuracy over all pairs (micro), the mean over groups (macro), and the share of ties."""
-    per_item = []
+    """Accuracy over all pairs that the data do not tie (micro), the mean over groups (macro), and the ties' share."""
+    per_item, tied = [], 0
     for question, given in pairs(questions, answers):
-        given = given or [nan] * question.truth
-        if len(given) != question.truth:
+        ranks = question.truth
+        given = given or [nan] * len(ranks)
+        if len(given) != len(ranks):
             raise DataError(
-                f"id {question.id}: {len(given)} scores for {question.truth} responses; was another file scored?"
+                f"id {question.id}: {len(given)} scores for {len(ranks)} responses; was another file scored?"
             )
-        duels = list(combinations(given, 2))
+        places = [(i, j) for i, j in combinations(range(len(ranks)), 2) if ranks[i] < ranks[j]]
+        if not places:
+            tied += 1
+            continue
+        duels = [(given[i], given[j]) for i, j in places]
         per_item.append(
             {
                 "id": question.id,
@@ -124,7 +135,7 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
                 "ties": sum(better == worse for better, worse in duels),
                 "pairs": len(duels),
             }
-            | ({"consistent": given.num_consistent()} if isinstance(given, Compared) else {})
+            | ({"consistent": given.num_consistent(places)} if isinstance(given, Compared) else {})
         )
     members: dict[str, list[dict]] = {}
     for item in per_item:
@@ -138,6 +149,8 @@ def score(questions: Sequence[Question], answers: Answers) -> Scored:
     warnings = [f"{unread} of {len(per_item)} have a score that is no finite number: its pairs are wrong"] * (
         unread > 0
     )
+    if tied:
+        warnings.append(f"{tied} questions whose data have all responses tied: not scored")
     variant = "pairs of a scalar reward model, a tie is half"
     if were_compared(per_item):
         variant = (

@@ -7,6 +7,7 @@ import pytest
 from eval.benches import choices, science_qa
 from eval.benches.question import Question
 from eval.benches.table import BENCHES
+from eval.gallery import is_wrong
 from tests.eval.conftest import answers
 from training.utils.data.record import DataError
 
@@ -160,3 +161,24 @@ def test_science_qa_tells_of_letters_that_the_official_parser_leaves_unread():
     ]
     assert (strict.metrics["accuracy"], strict.parse_failures) == (pytest.approx(200 / 3), 1)
     assert science_qa.strict("F") == ""  # a problem has five choices at most
+
+
+def test_a_picture_of_any_format_makes_a_question_one_with_a_picture(write):
+    rows = [
+        {"images": ["a.png"], "problem": "<image>How many?", "answer": "3"},
+        {"problem": "Who?", "answer": "I"},
+    ]
+    asked = BENCHES["exact_match"].questions([str(write("easyr1.json", rows))])
+    assert [question.group for question in asked] == ["IMG", "TXT"]
+
+
+def test_a_right_answer_is_not_shown_as_wrong_although_label_and_answer_are_spelled_differently(write):
+    row = {"id": "1", "image": "a.png", "conversations": [{"from": "human", "value": "<image>\nWhich?"}]}
+    for bench, label, text in (
+        ("multiple_choice", "B. dog", "The answer is B."),
+        ("exact_match", "Dog.", "dog"),
+    ):
+        asked = BENCHES[bench].questions([str(write("truth.json", [row | {"label": label}]))])
+        for said, wrong in ((text, False), ("C", True)):
+            (item,) = BENCHES[bench].score(asked, {"1": [said]}).per_item
+            assert is_wrong(item) is wrong

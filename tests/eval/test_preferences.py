@@ -117,13 +117,33 @@ def test_multimodal_rewardbench_parts_safety_and_reasoning(write):
 
 def test_all_pairs_of_longer_rankings_count():
     """3 > 1 > 2 has the pairs 3 1 and 3 2 right and 1 2 wrong."""
-    scored = preferences.score([Question("1", "?", (), 3)], {"1": [[3.0, 1.0, 2.0]]})
+    scored = preferences.score([Question("1", "?", (), (0, 1, 2))], {"1": [[3.0, 1.0, 2.0]]})
     assert scored.metrics["accuracy"] == pytest.approx(200 / 3)
+
+
+def test_responses_that_the_data_tie_are_no_pair(write):
+    """Of 5, 5 and 1 the pairs are two: the second against the third, and the first against it."""
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": ["a", "b", "c"]}]
+    rows = [
+        {"id": str(i), "conversations": turns, "scores": scores}
+        for i, scores in enumerate(([5, 5, 1], [2, 2, 2]))
+    ]
+    asked = BENCHES["preferences"].questions([str(write("p.json", rows))])
+    odds = [[0, -3, 2], [3, 0, 2], [-2, 4, 0]]
+    given = [{"id": "0", "scores": [0.1, 0.9, 0.0], "log_odds": odds}, {"id": "1", "scores": [1.0, 2.0, 3.0]}]
+    scored = preferences.score(asked, match(asked, given, BENCHES["preferences"].read)[0])
+    (item,) = scored.per_item
+    assert (scored.metrics["accuracy"], item["pairs"], item["consistent"]) == (100, 2, 1)
+    assert scored.warnings == ["1 questions whose data have all responses tied: not scored"]
 
 
 def test_pairs_shown_side_by_side_are_consistent_where_both_orders_are_right():
     """Right in both orders; in one; 3 answers with the pairs 0 1 right in both, 0 2 in one, 1 2 in none."""
-    asked = [Question("1", "?", (), 2), Question("2", "?", (), 2), Question("3", "?", (), 3)]
+    asked = [
+        Question("1", "?", (), (0, 1)),
+        Question("2", "?", (), (0, 1)),
+        Question("3", "?", (), (0, 1, 2)),
+    ]
     given = [
         {"id": "1", "scores": [1.0, -1.0], "log_odds": [[0, 3], [-1, 0]]},
         {"id": "2", "scores": [1.0, -1.0], "log_odds": [[0, 3], [1, 0]]},
@@ -141,7 +161,7 @@ def test_pairs_shown_side_by_side_are_consistent_where_both_orders_are_right():
 
 
 def test_scores_of_another_file_and_scores_that_are_no_number_are_told():
-    asked = [Question("1", "?", (), 2)]
+    asked = [Question("1", "?", (), (0, 1))]
     with pytest.raises(DataError, match="id 1: 3 scores for 2 responses"):
         preferences.score(asked, {"1": [[1, 2, 3]]})
     scored = preferences.score(asked, {"1": [[float("nan"), 2]]})
@@ -150,7 +170,7 @@ def test_scores_of_another_file_and_scores_that_are_no_number_are_told():
 
 @given(st.integers(1, 30), st.floats(-9, 9))
 def test_a_constant_reward_model_gets_half_of_the_pairs_and_ties_in_all(number, value):
-    asked = [Question(str(i), "?", (), 2, "ab"[i % 2]) for i in range(number)]
+    asked = [Question(str(i), "?", (), (0, 1), "ab"[i % 2]) for i in range(number)]
     scored = preferences.score(asked, {question.id: [[value, value]] for question in asked})
     assert scored.metrics["accuracy"] == 50 and scored.metrics["ties"] == 100
 
@@ -159,7 +179,7 @@ def test_a_constant_reward_model_gets_half_of_the_pairs_and_ties_in_all(number, 
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from("ab")), min_size=1), st.randoms()
 )
 def test_order_and_doubling_do_not_matter(drawn, random):
-    asked = [Question(str(i), "?", (), 2, group) for i, (_, _, group) in enumerate(drawn)]
+    asked = [Question(str(i), "?", (), (0, 1), group) for i, (_, _, group) in enumerate(drawn)]
     given_scores = {str(i): [[one, two]] for i, (one, two, _) in enumerate(drawn)}
     once = preferences.score(asked, given_scores).metrics
     assert preferences.score(random.sample(asked, len(asked)), given_scores).metrics == pytest.approx(once)

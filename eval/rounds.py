@@ -16,6 +16,7 @@ from training.utils.config.flags import flag, require
 from training.utils.data.json_text import read_json
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
+from training.utils.files.fingerprint import files_fingerprint
 from training.utils.picture import drawn
 from training.utils.process.command import run_command
 
@@ -79,7 +80,8 @@ def summary(folder: Path, number: int) -> dict[str, Any]:
 
 
 def measured(folder: Path) -> dict[str, Figure]:
-    """What eval.drift and eval.score say of a model; nothing where it was not measured."""
+    """What eval.drift and eval.score say of a model; nothing where it was not measured, or the score is of
+    others than the answers there."""
     found: dict[str, Figure] = {}
     if (folder / "drift.json").is_file():
         drift = read_json(folder / "drift.json", "kl")
@@ -92,11 +94,19 @@ def measured(folder: Path) -> dict[str, Figure]:
         found["words"] = Figure(fmean(len(text.split()) for text in answers))
     if (folder / "truth.json").is_file():
         truth = read_json(folder / "truth.json", "bench", "metrics")
+        if not is_of(truth, folder / "drift.jsonl"):
+            print(f"{folder / 'truth.json'}: is of other answers than drift.jsonl; left out, score them anew")
+            return found
         names = [name for name in truth["metrics"] if name != "words"][:MOST_TRUTHS]
         for name in names:
             limits = truth.get("intervals", {}).get(name)
             found[f"{truth['bench']} {name}"] = Figure(truth["metrics"][name], limits and tuple(limits))
     return found
+
+
+def is_of(score: dict[str, Any], answers: Path) -> bool:
+    """Whether a score of eval.score is of these answers."""
+    return answers.is_file() and score.get("predictions", {}).get("digest") == files_fingerprint(answers)
 
 
 def markdown(rows: list[Row]) -> str:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from eval.rounds import RoundsConfig, main
+from eval.provenance import provenance
+from eval.rounds import RoundsConfig, main, read_rows
 from training.utils.data.record import DataError
 
 
@@ -26,6 +27,7 @@ def folder(tmp_path):
         "bench": "chair",
         "metrics": {"CHAIR_i": 12.5, "words": 2.0},
         "intervals": {"CHAIR_i": [10.0, 15.0]},
+        "predictions": provenance(str(measured / "drift.jsonl"), [])["predictions"],
     }
     (measured / "truth.json").write_text(json.dumps(truth))
     return tmp_path
@@ -53,3 +55,12 @@ def test_a_row_is_a_model_with_what_is_known_of_it(folder, capsys):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no round-1"):
         main(RoundsConfig(str(tmp_path), 1))
+
+
+def test_a_score_of_other_answers_does_not_stand_beside_these(folder, capsys):
+    row = read_rows(folder, 2)[1]
+    (folder / "round-1" / "model" / "drift.jsonl").write_text(
+        json.dumps({"id": "a", "responses": ["b"]}) + "\n"
+    )
+    assert "chair CHAIR_i" in row.figures and "chair CHAIR_i" not in read_rows(folder, 2)[1].figures
+    assert "truth.json: is of other answers than drift.jsonl; left out" in capsys.readouterr().out

@@ -6,8 +6,9 @@
 #
 # A benchmark is a folder of $BENCH_DIR by its name in eval/benches/table.py. It holds the official files in data/, the
 # pictures in images/, and for CHAIR synonyms*.txt; eval/README.md says where each comes from. A second run goes on from
-# what is there. Flags go to the prediction of every benchmark (and to the scoring of reward benchmarks); those of the
-# scorers and of the judge have variables, for all benchmarks or with a benchmark's name for that one:
+# what is there; no score of an earlier one stands in its table. Flags go to the prediction of every benchmark (and to
+# the scoring of reward benchmarks); those of the scorers and of the judge have variables, for all benchmarks or with a
+# benchmark's name for that one:
 #
 #   PREDICT_FLAGS_mmvp="--temperature 0.2" SCORE_FLAGS_amber="--nouns nltk --similarity spacy" bash scripts/eval_all.sh
 #
@@ -41,6 +42,7 @@ JUDGE_URL=${JUDGE_URL:-http://localhost:8000/v1}
 REWARD_BENCHES=" preferences vl_rewardbench multimodal_rewardbench "
 JUDGED_BENCHES=" mmhal llava_bench refomb "
 TWO_PARSERS=" pope repope popev2 dash_b crpe amber amber_discriminative science_qa mmhal llava_bench "
+EARLIER=.earlier
 FLAGS=("$@")
 source scripts/setup.sh
 
@@ -51,7 +53,6 @@ flags_of() { # VARIABLE NAME: the flags for all benchmarks and for this one, par
 
 evaluate() { # NAME FOLDER
   local truth=$2/data images=$2/images answers=$OUTPUT/$1.jsonl options=()
-  rm -f "$OUTPUT/$1.score.json" # of an earlier run: what fails has no figure
   [[ -d $images ]] || images=$truth
   local synonyms=("$2"/synonyms*.txt) # nothing where there is none: nullglob
   (( ${#synonyms[@]} )) && options+=(--synonyms "${synonyms[0]}")
@@ -98,6 +99,11 @@ one_file() { # FOLDER: its one file, or the folder where it holds several of a d
   if (( ${#files[@]} == 1 )); then echo "${files[0]}"; else echo "$1"; fi
 }
 
+set_scores_aside() { # of an earlier run: what this one does not score has no figure, in whatever table is made of it
+  local file
+  for file in "$OUTPUT"/*.score.json; do mv -f "$file" "$file$EARLIER"; done
+}
+
 why() { # LOG: what a benchmark failed of
   grep -a '^error: ' "$1" | tail -n 1 | cut -c1-300 | grep . || tail -n 1 "$1" | tr '\r' '\n' | tail -n 1 | cut -c1-300
 }
@@ -107,6 +113,7 @@ failed=()
 scored=0
 mkdir -p "$OUTPUT"
 shopt -s nullglob
+set_scores_aside
 for folder in "$BENCH_DIR"/*/; do
   name=$(basename "$folder")
   left_out=
@@ -121,6 +128,7 @@ for folder in "$BENCH_DIR"/*/; do
   printf '\n== %s\n' "$name"
   if evaluate "$name" "${folder%/}" 2>&1 | tee "$OUTPUT/$name.log"; then
     summary+=("scored    $name")
+    rm -f "$OUTPUT/$name.score.json$EARLIER"
     scored=$(( scored + 1 ))
   else
     summary+=("failed    $name: $(why "$OUTPUT/$name.log")")
@@ -135,6 +143,9 @@ fi
 printf '\n'
 (( ${#summary[@]} )) || summary=("nothing   $BENCH_DIR holds no folder of a benchmark")
 printf '%s\n' "${summary[@]}"
+for file in "$OUTPUT"/*.score.json"$EARLIER"; do
+  echo "not of this run, so not in the table: $file"
+done
 if (( ${#failed[@]} )); then
   echo "error: failed: ${failed[*]}" >&2
   exit 1

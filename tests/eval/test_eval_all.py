@@ -3,8 +3,11 @@
 import json
 import re
 
+import pytest
+
 from eval.benches import preferences
 from eval.benches.table import BENCHES
+from eval.tables import in_folders
 from tests.conftest import ROOT, picture, run_script
 from tests.eval.conftest import lines
 from training.utils.data.record import DataError
@@ -159,9 +162,15 @@ def test_nothing_to_score_is_told_in_a_sentence(tmp_path):
         f"error: BENCH_DIR {tmp_path}/gone: no such folder; expected a folder with a folder for each benchmark"
     ]
     (tmp_path / "none/mmhal/data").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mmhal.score.json").write_text('{"metrics": {"score": 6}}')  # of an earlier run
     nothing = run_script("scripts/eval_all.sh", BENCH_DIR=tmp_path / "none", **settings)
     assert nothing.returncode == 1 and "none: nothing was scored" in nothing.stderr
     assert "left out  mmhal: needs JUDGE_MODEL" in nothing.stdout
+    earlier = tmp_path / "out/mmhal.score.json.earlier"
+    assert f"not of this run, so not in the table: {earlier}" in nothing.stdout and earlier.is_file()
+    with pytest.raises(DataError, match="no score file there"):
+        in_folders([f"model={tmp_path / 'out'}"])
 
 
 def test_the_script_knows_which_benchmarks_have_two_parsers_and_which_a_judge():

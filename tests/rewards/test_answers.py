@@ -1,7 +1,6 @@
 r"""Rewards of answers that can be checked, and of how a response is written: right values."""
 
 import time
-from fractions import Fraction
 
 import pytest
 
@@ -9,7 +8,6 @@ from training.rewards.functions import reward_functions
 from training.rewards.table import OF_LABELS, OF_PICTURES, OF_SHAPE
 from training.utils.answers.boxes import boxes, iou, matched_iou
 from training.utils.answers.final import final_answer
-from training.utils.answers.numbers import last_number
 from training.utils.config import rewards_config
 from training.utils.config.ppo_config import PPOConfig
 from training.utils.data.record import DataError, Record, Turn
@@ -52,34 +50,19 @@ def test_the_final_answer(text, answer):
     assert final_answer(text) == answer
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("There are 3 cats.", 3),
-        ("Of 1,500 seats 3 are free", 3),
-        ("1,500", 1500),
-        ("-0.5", Fraction(-1, 2)),
-        ("10-5", 5),
-        ("It is 3/4", Fraction(3, 4)),
-        ("$-\\dfrac{1}{2}$", Fraction(-1, 2)),
-        ("twenty-one cats", 21),
-        ("3 cats in this one", 3),  # digits count before words
-        ("5cm", 5),
-        ("50%", 50),
-        ("3.", 3),
-        ("1/0", None),
-        ("v2.0 of A1", None),
-        ("many", None),
-    ],
-)
-def test_the_last_number(text, number):
-    assert last_number(text) == number
-
-
 def test_exact():
     right = ["a red Dog.", "<think>cat</think><answer>A  red dog</answer>", "\\boxed{a red dog}"]
     assert scored("exact", "A red dog", *right) == [1, 1, 1]
     assert scored("exact", "A red dog", "It is a red dog", "a dog", "") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["exact", "boxed"])
+def test_what_counts_of_a_label_is_its_final_answer_too(name):
+    solution = "They are 1 and 2, so \\boxed{cat}."
+    assert scored(name, solution, "It is \\boxed{cat}", "\\boxed{dog}", "") == [1, 0, 0]
+    for label in (".", "\\boxed{ }", "<answer></answer> ."):
+        with pytest.raises(DataError, match=rf"--rewards {name} expected an answer"):
+            scored(name, label, "", ".", "\\boxed{}")
 
 
 def test_number():
@@ -105,41 +88,11 @@ def test_choice():
         scored("choice", "dog", "B")
 
 
-@pytest.mark.parametrize(
-    ("label", "right", "wrong"),
-    [
-        (
-            "12",
-            ["\\boxed{12}", "\\boxed{ 12.0 }", "4, no: \\boxed{$12$}"],
-            ["12", "\\boxed{13}", "\\boxed{12 cats}"],
-        ),
-        (
-            "\\frac{1}{2}",
-            ["\\boxed{\\dfrac{1}{2}}", "\\boxed{0.5}", "\\boxed{1/2}"],
-            ["\\boxed{\\frac{2}{1}}"],
-        ),
-        (
-            "4\\sqrt{3}",
-            ["\\boxed{4 \\sqrt{3}}", "\\boxed{\\left4\\sqrt{3}\\right}"],
-            ["\\boxed{4}", "\\boxed{3}"],
-        ),
-        ("\\frac{3}{4}", ["\\boxed{\\frac34}", "\\boxed{.75}"], ["\\boxed{\\frac43}", "\\boxed{34}"]),
-        ("x^{2}+1", ["\\boxed{x^2 + 1}"], ["\\boxed{x2+1}", "\\boxed{1}"]),
-        ("10,000", ["\\boxed{10000}"], ["\\boxed{10}"]),
-        ("50\\%", ["\\boxed{50%}", "\\boxed{50}"], ["\\boxed{0.5}"]),
-        ("30^\\circ", ["\\boxed{30}", "\\boxed{30^{\\circ}}"], ["\\boxed{-30}"]),
-        ("\\text{dog}", ["\\boxed{dog}"], ["\\boxed{cat}", "<think>\\boxed{dog}</think>"]),
-    ],
-)
-def test_boxed(label, right, wrong):
-    assert scored("boxed", label, *right) == [1] * len(right)
-    assert scored("boxed", label, *wrong) == [0] * len(wrong)
-
-
 def test_boxes_are_read_as_models_write_them():
     assert boxes('{"bbox_2d": [1, 2, 3, 4]} and <box>(5,6),(7.5,8)</box>') == [(1, 2, 3, 4), (5, 6, 7.5, 8)]
     assert boxes("[[1, 2, 3, 4], [9, 8, 5, 6]]") == [(1, 2, 3, 4), (5, 6, 9, 8)]
     assert boxes("[1, 2, 3] or 1, 2, 3, 4") == []
+    assert boxes("[10., .5, 1e1, 2.5E+1]") == [(10, 0.5, 10, 25)]
 
 
 def test_iou_by_hand():

@@ -4,11 +4,11 @@ in the last `\boxed{}` or `<answer>` tags behind the reasoning, or else all of i
 Each takes a record and gives what scores a response to it.
 """
 
-import re
 from collections.abc import Callable
 
 from training.utils.answers.boxes import boxes, matched_iou
 from training.utils.answers.final import boxed, final_answer, words
+from training.utils.answers.formulas import plain, same_formula
 from training.utils.answers.letters import letter
 from training.utils.answers.numbers import last_number
 from training.utils.data.record import DataError, Record, shown
@@ -18,7 +18,9 @@ Score = Callable[[str], float]
 
 def exact(record: Record) -> Score:
     """1 for the label word for word, whatever the case, the blanks and the mark at its end."""
-    truth = words(label_of(record))
+    truth = words(final_answer(label_of(record)))
+    if not truth:
+        raise _unreadable(record, "exact", "an answer")
     return lambda text: float(words(final_answer(text)) == truth)
 
 
@@ -49,13 +51,13 @@ def choice(record: Record) -> Score:
 
 def in_box(record: Record) -> Score:
     r"""1 where the last `\boxed{}` holds the label: the same number, or the same LaTeX but for how it is set."""
-    label = label_of(record)
-    inner = boxed(label)
-    truth = label if inner is None else inner
+    truth = final_answer(label_of(record))
+    if not plain(truth):
+        raise _unreadable(record, "boxed", "an answer")
 
     def score(text: str) -> float:
         found = boxed(text.rpartition("</think>")[2])
-        return float(found is not None and _same_formula(found, truth))
+        return float(found is not None and same_formula(found, truth))
 
     return score
 
@@ -92,35 +94,3 @@ def _unreadable(record: Record, reward: str, expected: str) -> DataError:
     return DataError(
         f"{record.source} ({record.id}): the label is {shown(record.label)}; --rewards {reward} expected {expected}"
     )
-
-
-# LaTeX that changes nothing of what a formula says, but how it is set.
-NOTHING = re.compile(
-    r"\\(?:left|right|displaystyle|!|,|;|:| )|\\(?:text|mathrm|mbox)\s*(?=\{)|[$\s]|\^\s*\{?\\circ\}?|°"
-)
-
-
-def _same_formula(one: str, other: str) -> bool:
-    if plain(one) == plain(other):
-        return True
-    found = [last_number(text) if _is_number(text) else None for text in (one, other)]
-    return None not in found and found[0] == found[1]
-
-
-def plain(formula: str) -> str:
-    r"""A formula without what only sets it.
-
-    >>> plain("$ 4 \\sqrt{3} $"), plain("\\dfrac{1}{2}")
-    ('4\\sqrt3', '\\frac12')
-    """
-    text = NOTHING.sub("", formula).rstrip(".").lower()
-    text = re.sub(r"\\[dt]frac", r"\\frac", text).replace("\\%", "%")
-    text = re.sub(r"\{(\w)\}", r"\1", text)  # `x^{2}` is `x^2`
-    return re.sub(r"^\{([^{}]*)\}$", r"\1", text)
-
-
-def _is_number(formula: str) -> bool:
-    """Whether a formula is one number and nothing else."""
-    text = NOTHING.sub("", formula).rstrip(".").replace("\\%", "%")
-    number = r"[-+−]?(?:\{?[\d.,]+\}?(?:/\d+)?%?|\\[dt]?frac\{\d+\}\{\d+\})"
-    return re.fullmatch(number, text) is not None

@@ -3,7 +3,7 @@
 import re
 
 Box = tuple[float, float, float, float]
-NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
+NUMBER = r"\s*(-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?)\s*"
 # `[1, 2, 3, 4]`, alone or as a value of JSON; `(1, 2), (3, 4)` as Qwen-VL and InternVL write it.
 BOX = re.compile(
     rf"[\[({{<]{NUMBER},{NUMBER},{NUMBER},{NUMBER}[\])}}>]"

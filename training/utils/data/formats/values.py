@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from PIL import Image
@@ -95,7 +96,7 @@ def as_label(value: Any, what: str) -> str:
     """A checkable answer: a text or a number, without the `<answer>` tags that R1-V puts around it."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         as_number(value, what)
-        return str(value)
+        return format(Decimal(str(value)), "f")  # 0.00001, where Python writes 1e-05
     text = as_text(value, what).strip()
     if text.endswith("</answer>") and "<answer>" in text:
         text = text.removesuffix("</answer>").rsplit("<answer>", 1)[1].strip()

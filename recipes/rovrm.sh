@@ -19,8 +19,8 @@ if [[ $SIZE == tiny ]]; then
 fi
 
 say "captions in place of pictures"
-[[ -f $OUT/captioned.json ]] || { mkdir -p "$OUT"; python -m data.caption_preferences \
-  --preferences "${VISUAL:?visual preferences}" --captions "${CAPTIONS:?captions}" --output "$OUT/captioned.json"; }
+once "$OUT/captioned.json" python -m data.caption_preferences --preferences "${VISUAL:?visual preferences}" \
+  --captions "${CAPTIONS:?captions}" --output "$OUT/captioned.json"
 say "three phases"
 MODEL=${MODEL:?llava-1.5-7b-hf} TEXT=${TEXT:?textual preferences} CAPTIONED=$OUT/captioned.json VISUAL=$VISUAL \
   IMAGES=${IMAGES:?pictures} OUTPUT=$OUT/phases bash scripts/rovrm.sh "${FEW[@]}"

@@ -5,6 +5,7 @@
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/setup.sh
+source scripts/once.sh
 NAME=$(basename "$0" .sh)
 SIZE=${SIZE:-full}
 OUT=${OUT:-models/recipes/$SIZE/$NAME}

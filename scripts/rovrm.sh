@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # RoVRM (arXiv 2408.12109): a reward model in three phases, on textual preferences, on visual ones with a caption in the
 # place of the image, and on visual ones. Before it, data are selected backwards: captioned ones that serve the visual
-# ones, then textual ones that serve the captioned ones that were kept. A second run goes on from what is there.
+# ones, then textual ones that serve the captioned ones that were kept. A second run goes on from what is there, and
+# refuses what was made with other settings.
 #
 #   MODEL=models/sft TEXT=text.json CAPTIONED=captioned.json VISUAL=pairs.json bash scripts/rovrm.sh
 #
@@ -10,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh
+source scripts/once.sh
 
 export MODEL=${MODEL:?expected a model folder, or the output folder of SFT}
 TEXT=${TEXT:?expected a file of textual preferences}
@@ -42,17 +44,17 @@ train() {
 # choose NAME CANDIDATES TARGET COUNT FLAGS...: candidates that serve the target, into OUTPUT/NAME.json.
 choose() {
   local name=$1 candidates=$2 target=$3 count=$4; shift 4
-  [[ -f $OUTPUT/$name.json ]] && return
   if [[ $SELECT == random ]]; then
-    python -m data.draw --files "$candidates" --counts "$count" --output "$OUTPUT/$name.json" --seed "$SEED"
+    once "$OUTPUT/$name.json" python -m data.draw --files "$candidates" --counts "$count" --output "$OUTPUT/$name.json" \
+      --seed "$SEED"
     return
   fi
   python -m data.draw --files "$candidates" "$target" --counts "$SELECTOR_CANDIDATES" "$SELECTOR_TARGET" \
     --output "$OUTPUT/selector-$name.json" --seed "$SEED"
   train "selector-$name" "$SELECTOR_LR" "$OUTPUT/selector-$name.json" "$@" $SELECTOR_FLAGS
-  python -m training.reward_model.select_data --from_checkpoint "$OUTPUT/selector-$name" --candidates "$candidates" \
-    --target "$target" --image_folder "$IMAGES" --num_keep "$count" --output_path "$OUTPUT/$name.json" \
-    --seed "$SEED" $SELECT_FLAGS
+  once "$OUTPUT/$name.json" python -m training.reward_model.select_data --from_checkpoint "$OUTPUT/selector-$name" \
+    --candidates "$candidates" --target "$target" --image_folder "$IMAGES" --num_keep "$count" \
+    --output_path "$OUTPUT/$name.json" --seed "$SEED" $SELECT_FLAGS
 }
 
 case $SELECT in

@@ -23,6 +23,7 @@ def test_a_script_parses_and_stops_at_the_first_error(script):
         "setup.sh",
         "setup_vllm.sh",
         "trl.sh",
+        "once.sh",
         "shared.sh",
     ):  # these are sourced
         assert "set -euo pipefail" in script.read_text()

@@ -1,0 +1,108 @@
+"""What a script has made is kept as long as it would be made alike: scripts/once.sh, and scripts/rovrm.sh by it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+MAKE = 'set -euo pipefail; source scripts/once.sh; once "$@"; echo done'
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Copies a file by a command that counts how often it was run."""
+    (tmp_path / "input").write_text("some records")
+    copy = tmp_path / "copy.sh"
+    copy.write_text('echo run >>"$(dirname "$0")/runs"; cp "$1" "$2"\n')
+
+    def once(*more: str) -> tuple[int, str, int]:
+        command = ["bash", copy, tmp_path / "input", tmp_path / "out" / "made", *more]
+        done = subprocess.run(
+            ["bash", "-c", MAKE, "-", tmp_path / "out" / "made", *command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout == "done\n") == (done.returncode == 0)
+        return done.returncode, done.stderr, len((tmp_path / "runs").read_text().split())
+
+    return once
+
+
+def test_the_same_command_is_not_run_again_and_another_is_refused(made, tmp_path):
+    assert made("--keep", "5") == (0, "", 1)
+    assert made("--keep", "5") == (0, "", 1)
+    status, told, runs = made("--keep", "6")
+    assert (status, runs) == (2, 1) and told.count("\n") == 1
+    assert "made: was made with [--keep 5], and this run asks for [--keep 6]; choose another output" in told
+    (tmp_path / "out" / "made").unlink()
+    assert made("--keep", "6") == (0, "", 2)
+
+
+def test_a_file_counts_by_what_it_holds(made, tmp_path):
+    made()
+    (tmp_path / "input").write_text("other records")
+    status, told, runs = made()
+    assert (status, runs) == (2, 1) and "was made with [input " in told
+
+
+def test_what_nothing_is_known_of_or_was_left_half_made_is_made_anew(made, tmp_path):
+    made()
+    (tmp_path / "out" / "made.made_by").unlink()
+    assert made() == (0, "", 2)
+
+
+def test_a_command_that_fails_has_made_nothing(made, tmp_path):
+    (tmp_path / "copy.sh").write_text('echo run >>"$(dirname "$0")/runs"; touch "$2"; exit 3\n')
+    assert made()[::2] == (3, 1)
+    assert made()[::2] == (3, 2)
+
+
+STUB = """#!{python}
+import os, sys
+if "data.draw" in sys.argv or "training.reward_model.select_data" in sys.argv:
+    flag = "--output" if "--output" in sys.argv else "--output_path"
+    with open(sys.argv[sys.argv.index(flag) + 1], "w") as file:
+        file.write(" ".join(sys.argv[sys.argv.index("--seed"):]))
+"""
+
+
+def test_a_selection_of_other_settings_is_refused(tmp_path):
+    """Commands do nothing here but write what they are to write."""
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "deepspeed", "torchrun"):
+        (tmp_path / "bin" / name).write_text(STUB.format(python=sys.executable))
+        (tmp_path / "bin" / name).chmod(0o755)
+    given = {"MODEL": "sft", "OUTPUT": tmp_path / "out", "VIRTUAL_ENV": sys.prefix, "NUM_PROCESSES": 1}
+    given |= {"PATH": f"{tmp_path}/bin:{sys.prefix}/bin:{os.environ['PATH']}", "DS_ACCELERATOR": "cpu"}
+    (tmp_path / "out").mkdir()
+    for name in ("TEXT", "CAPTIONED", "VISUAL"):
+        given[name] = tmp_path / f"{name}.json"
+        given[name].write_text("[]")
+
+    def rovrm(**more) -> tuple[int, str]:
+        settings = {**os.environ} | {name: str(value) for name, value in (given | more).items()}
+        done = subprocess.run(
+            ["bash", "scripts/rovrm.sh"], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stderr
+
+    assert rovrm() == (0, "")
+    assert rovrm() == (0, "")
+    (tmp_path / "more.json").write_text("[{}]")
+    for more, told in (
+        (
+            {"KEEP_TEXT": 7},
+            "text.json: was made with [--num_keep 20000], and this run asks for [--num_keep 7]",
+        ),
+        ({"KEEP_CAPTIONED": 7}, "captioned.json: was made with [--num_keep 10000]"),
+        ({"TEXT": tmp_path / "more.json"}, "text.json: was made with [--candidates TEXT.json"),
+        ({"SELECT_FLAGS": "--transport pairwise"}, "asks for [--transport pairwise]"),
+        ({"SELECT": "random"}, "captioned.json: was made with ["),
+    ):
+        status, error = rovrm(**more)
+        assert status == 2 and told in error, error

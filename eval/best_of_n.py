@@ -9,7 +9,7 @@ of n is exact for every n up to N; no sample is drawn again.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import comb, log
+from math import comb, isfinite, log
 from pathlib import Path
 from statistics import mean
 
@@ -62,12 +62,21 @@ def write_curve(predictions: Path, output: Path) -> list[dict]:
     """The curve of a file of predictions, as JSON and as a picture.
 
     Raises:
-        DataError: the file is not there, or holds no scores.
+        DataError: the file is not there, or holds no scores, or none that are numbers.
     """
-    scores = [line["scores"] for line in jsonl.read(predictions) if line.get("scores")]
-    if not scores:
+    given = [line["scores"] for line in jsonl.read(predictions) if line.get("scores")]
+    if not given:
         raise DataError(
             f"{predictions}: holds no `scores`; expected JSON Lines of eval.predict with a reward model"
+        )
+    scores = [of_prompt for of_prompt in given if all(map(isfinite, of_prompt))]
+    if odd := len(given) - len(scores):
+        print(
+            f"{predictions}: {odd} of {len(given)} prompts have a score that is no finite number: not in the curve"
+        )
+    if not scores:
+        raise DataError(
+            f"{predictions}: each prompt has a score that is no finite number; see the reward model"
         )
     points = curve(scores)
     output.write_text(json.dumps(points, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 import json
 from itertools import combinations
-from math import log
+from math import log, nan
 from statistics import mean
 
 import pytest
@@ -29,13 +29,14 @@ def test_worked_by_hand():
     assert kl_of_best(1) == 0 and kl_of_best(2) == pytest.approx(log(2) - 0.5)
 
 
-def test_the_curve_ends_with_all_samples_of_the_prompt_with_the_fewest(tmp_path):
+def test_the_curve_ends_with_all_samples_of_the_prompt_with_the_fewest(tmp_path, capsys):
     scores = [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 0.0, 0.0, 0.0, 0.0]]
     assert [point["n"] for point in curve(scores)] == [1, 2, 4, 5]
     assert curve(scores)[0]["best"] == pytest.approx((2.5 + 0.2) / 2)
-    lines = [{"id": str(i), "scores": s} for i, s in enumerate(scores)]
+    lines = [{"id": str(i), "scores": s} for i, s in enumerate([*scores, [nan, 1.0]])]
     predictions = tmp_path / "answers.jsonl"
     predictions.write_text("".join(json.dumps(line) + "\n" for line in lines))
     main(BestOfNConfig(str(predictions), str(tmp_path / "curve.json")))
     assert json.loads((tmp_path / "curve.json").read_text()) == curve(scores)
+    assert "1 of 3 prompts have a score that is no finite number: not in the curve" in capsys.readouterr().out
     assert (tmp_path / "curve.png").stat().st_size > 1000

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from eval.best_of_n import describe, write_curve
 from eval.legacy import write_legacy
-from eval.predictions import Lines, begin, prediction
+from eval.predictions import Lines, begin, label_of, prediction
 from eval.prompts import load_prompts
 from eval.sampled_data import write_data
 from training.rewards.functions import try_rewards
@@ -56,7 +56,8 @@ def main(config: PredictConfig) -> None:
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
     try_rewards(config, records)
     dist.from_main(lambda: begin(output, config, identify(config, encoder)))
-    lines = Lines(output, records)
+    reads_label = bool(config.reward_functions or config.reward_endpoints)
+    lines = Lines(output, records, label=label_of, reads_label=reads_label)
     if dist.is_main():
         print(f"{len(records)} prompts, {len(lines.done)} answered before", flush=True)
 

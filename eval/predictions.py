@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -70,12 +71,12 @@ def begin(output: Path, config: ModelConfig, identity: Identity) -> None:
 def prediction(
     record: Record, responses: list[str], scores: list[float] | None, ended: list[bool] | None = None
 ) -> dict:
-    """The line of a prompt.
+    """The line of a prompt. Its response is the one with the best score; NaN is below all.
 
     Args:
         ended: which responses came to their end by themselves, before their longest length.
     """
-    best = max(range(len(responses)), key=scores.__getitem__) if scores else 0
+    best = max(range(len(responses)), key=lambda place: rankable(scores[place])) if scores else 0
     line = {
         "id": record.id,
         "image": [str(image if isinstance(image, Path) else image_size(image)) for image in record.images],
@@ -88,8 +89,22 @@ def prediction(
         line["ended"] = ended
     if scores:
         line["scores"] = scores
-    label = record.label or (record.responses[0] if record.responses else None)
-    return line | ({"label": label} if label is not None else {})
+    return with_label(line, label_of(record))
+
+
+def rankable(score: float) -> float:
+    """A score that compares with others: NaN, which is neither more nor less than any, as the lowest of all."""
+    return -math.inf if math.isnan(score) else score
+
+
+def label_of(record: Record) -> str | None:
+    """What a line of predictions says that is right."""
+    return record.label or (record.responses[0] if record.responses else None)
+
+
+def with_label(line: dict, label: str | None) -> dict:
+    rest = {name: value for name, value in line.items() if name != "label"}
+    return rest if label is None else rest | {"label": label}
 
 
 class Lines:
@@ -100,14 +115,27 @@ class Lines:
     """
 
     def __init__(
-        self, output: Path, records: Sequence[Record], digest: Callable[[Record], str] | None = None
+        self,
+        output: Path,
+        records: Sequence[Record],
+        digest: Callable[[Record], str] | None = None,
+        label: Callable[[Record], str | None] | None = None,
+        reads_label: bool = False,
     ) -> None:
         """
         Args:
             digest: of what a line depends on, its `prompt_digest`; none: the prompt.
+            label: what a line holds as `label`; where that was mended since, the whole file has the new one. None:
+                lines have no label.
+            reads_label: what else a line holds depends on its label too: one with another label is no answer.
         """
         self.output = output
-        self.keys = [(record.id, (digest or prompt_digest)(record)) for record in records]
+        self.reads_label = reads_label
+        self.keys, self.labels = [], []
+        for record in records:
+            self.labels += [label(record)] if label else []
+            read = reads_label and self.labels[-1]
+            self.keys.append((record.id, (digest or prompt_digest)(record), read))
         output.parent.mkdir(parents=True, exist_ok=True)
         self.done = set(self._written())
         self.todo = [number for number in range(len(records)) if number not in self.done]
@@ -125,19 +153,24 @@ class Lines:
         for number, name in enumerate(self.keys):
             numbers[name].append(number)
         written, merged = {}, defaultdict(list)
+        by_label = " with the labels that its scores depend on" if self.reads_label else ""
         for file in (self.output, *parts(self.output)):
             for line in jsonl.read(file):
                 if file == self.output:
-                    merged[key(line)].append(line)
-                if not numbers[key(line)]:
-                    if file != self.output and line in merged[key(line)]:
+                    merged[self.key(line)].append(line)
+                if not numbers[self.key(line)]:
+                    if file != self.output and line in merged[self.key(line)]:
                         continue  # a run was killed between its last two acts: the whole file, and the parts' removal
                     raise DataError(
-                        f"{file}: holds an answer to id={line['id']}, which is none of these prompts, or is answered "
-                        "already; choose another --output_path, or remove the file"
+                        f"{file}: holds an answer to id={line['id']}, which is none of these prompts{by_label}, or "
+                        "is answered already; choose another --output_path, or remove the file"
                     )
-                written[numbers[key(line)].popleft()] = line
+                written[numbers[self.key(line)].popleft()] = line
         return written
+
+    def key(self, line: dict) -> tuple[str, str | None, str | None | bool]:
+        """What a line answers."""
+        return line["id"], line.get("prompt_digest"), self.reads_label and line.get("label")
 
     def batches(self, size: int) -> list[list[int]]:
         """The numbers of the prompts that are left to this process, at most `size` at a time."""
@@ -154,14 +187,12 @@ class Lines:
             raise DataError(
                 f"{self.output}: {total - len(lines)} of {total} predictions are missing; run again"
             )
-        write_whole(self.output, "".join(json.dumps(lines[number]) + "\n" for number in range(total)))
+        whole = [lines[number] for number in range(total)]
+        if self.labels:
+            whole = map(with_label, whole, self.labels)
+        write_whole(self.output, "".join(json.dumps(line) + "\n" for line in whole))
         for part in parts(self.output):
             part.unlink()
-
-
-def key(line: dict) -> tuple[str, str | None]:
-    """What a line answers."""
-    return line["id"], line.get("prompt_digest")
 
 
 def prompt_digest(record: Record) -> str:

@@ -4,12 +4,13 @@ import json
 import shutil
 from dataclasses import replace
 from io import BytesIO
+from math import inf, nan
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from eval.predict import main as predict
-from eval.predictions import Lines, prediction
+from eval.predictions import Lines, label_of, prediction
 from tests.conftest import picture, record
 from training.utils.config.flags import ConfigError
 from training.utils.config.reward_score_config import RewardScoreConfig
@@ -174,3 +175,33 @@ def test_a_request_to_stop_is_heard_between_batches_and_the_answers_so_far_are_k
     (part,) = asked.glob(".stopped.jsonl.part-*")
     assert len(part.read_text().splitlines()) == 1
     assert answers(asked, "stopped.jsonl", batch_size=1) == whole
+
+
+def labelled(output, label: str, reads_label: bool) -> dict:
+    """The line of a question with this label, by a run that goes on from what is there."""
+    one = replace(record(), id="q1", label=label)
+    lines = Lines(output, [one], label=label_of, reads_label=reads_label)
+    for _ in lines.todo:
+        lines.write(prediction(one, ["3", "4"], [float(text == label) for text in ("3", "4")]))
+    lines.merge()
+    return json.loads(output.read_text())
+
+
+def test_scores_by_a_label_that_was_mended_since_are_not_kept(tmp_path):
+    assert labelled(tmp_path / "p.jsonl", "3", True)["response"] == "3"
+    assert labelled(tmp_path / "p.jsonl", "3", True)["response"] == "3"
+    with pytest.raises(
+        DataError, match="id=q1, which is none of these prompts with the labels that its scores depend"
+    ):
+        labelled(tmp_path / "p.jsonl", "4", True)
+    assert labelled(tmp_path / "other.jsonl", "4", True)["response"] == "4"
+
+
+def test_a_mended_label_that_no_score_depends_on_stands_in_the_line(tmp_path):
+    old = labelled(tmp_path / "p.jsonl", "3", False)
+    assert labelled(tmp_path / "p.jsonl", "4", False) == old | {"label": "4"}
+
+
+@pytest.mark.parametrize("scores", [[nan, 5.0, 1.0], [1.0, 5.0, nan], [1.0, 5.0, -inf]])
+def test_a_score_that_is_no_number_is_never_the_best(scores):
+    assert prediction(record(), ["a", "b", "c"], scores)["response"] == "b"

@@ -53,6 +53,17 @@ def test_an_answer_alone_is_not_taken_for_desirable(row, tmp_path):
         Reader(1, needs_labels=True).record(row, "rows.json[0]", tmp_path)
 
 
+def test_the_score_of_a_completion_is_the_mean_of_its_ratings_that_are_numbers(tmp_path):
+    def completion(text, *ratings):
+        rated = zip(("Helpfulness", "Visual Faithfulness", "Ethical Considerations"), ratings, strict=True)
+        annotations = {aspect: {"Rating": rating, "Rationale": "So."} for aspect, rating in rated}
+        return {"response": text, "annotations": annotations}
+
+    completions = [completion("x", "5", "4.5", "1"), completion("y", " 2 ", "N/A", 1.5)]
+    read = Reader(2).record({"prompt": "a?", "completions": completions}, "rows.json[0]", tmp_path)
+    assert read.scores == (3.5, 1.75)
+
+
 def test_a_rating_stays_a_rating_beside_a_label(tmp_path):
     read = Reader(1, needs_scores=True).record(labelled(label=True, score=7.5), "rows.json[0]", tmp_path)
     assert read.scores == (7.5,)

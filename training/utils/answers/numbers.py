@@ -13,7 +13,7 @@ WORDS = {word: number for number, word in enumerate(ONES)} | {
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 MAX_DIGITS = 4000  # of a number that is read; Python refuses more than 4,300
 PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
-SCALED = rf"(?P<scales>(?:[-\s]+(?:{'|'.join(SCALES)})s?\b)*)"
+SCALED = rf"(?P<scales>(?:[-\s]+(?:{'|'.join(SCALES)})s?\b){{0,4}})"
 # A minus sign is one where no word or number stands before it: `10-5` are 10 and 5.
 IN_DIGITS = re.compile(
     rf"(?P<minus>(?<![\w.)])[-−])?(?:(?<!\w)(?<!\w\.)(?P<plain>{PLAIN})(?:\s*/\s*(?P<under>\d+))?(?!\w*\d)"

@@ -1,6 +1,7 @@
 """Answers of several models that were rated: VLFeedback, UltraFeedback; and RLHF-V's pair in a text."""
 
 from statistics import fmean
+from typing import Any
 
 from ..record import DataError
 from .dialogue import read_prompt
@@ -8,6 +9,7 @@ from .llava import spelled
 from .row import Row
 from .spelled import Spelled
 from .trl import read_preference
+from .values import as_number
 
 ASPECTS = ("Helpfulness", "Visual Faithfulness", "Ethical Considerations")
 
@@ -38,12 +40,19 @@ def _score(completion: Row) -> float:
     ratings = []
     for aspect in ASPECTS:
         if aspect in annotations:
-            rating = annotations.row(aspect).take("Rating")
-            if isinstance(rating, str) and rating.strip().isdigit():
-                ratings.append(float(rating))
+            rating = _rating(annotations.row(aspect).take("Rating"))
+            ratings += [] if rating is None else [rating]
     if not ratings:
         raise DataError(f"{completion.place}has no rating that is a number for {', '.join(ASPECTS)}")
     return fmean(ratings)
+
+
+def _rating(value: Any) -> float | None:
+    """The number of a rating; none where the rater gave none (`N/A`)."""
+    try:
+        return as_number(value, "Rating")
+    except DataError:
+        return None
 
 
 def _critique(completion: Row) -> str:

@@ -25,7 +25,7 @@ say "counting"
 for name in base grpo; do
   [[ $name == base ]] && model=$MODEL || model=$OUT/grpo
   answers $name "$model" DATA="${COUNT_TEST:?test questions}" IMAGES="$IMAGES" "${PIXELS[@]}"
-  score $name exact_match "$COUNT_TEST"
+  score $name number "$COUNT_TEST"
 done
 expected "R1-V, README" "SuperCLEVR-200 %, before=48.0=$OUT/scores/base.json:accuracy" \
   "SuperCLEVR-200 %=86 (82.5 with thinking)=$OUT/scores/grpo.json:accuracy"

@@ -1,4 +1,4 @@
-"""Accuracy on any file whose records have a checkable answer: a letter, or its words."""
+"""Accuracy on any file whose records have a checkable answer: a letter, a number, or its words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,8 +10,9 @@ from eval.benches.files import entries, field
 from eval.benches.question import Question, from_llava
 from eval.benches.scored import Answers, Scored, pairs, percent
 from eval.uncertainty import Total, average, share
-from training.utils.answers.final import words
+from training.utils.answers.final import final_answer, words
 from training.utils.answers.letters import letter
+from training.utils.answers.numbers import last_number
 from training.utils.data.formats import normalise
 from training.utils.data.record import DataError
 
@@ -69,6 +70,17 @@ def accuracy(items: Sequence[dict]) -> float:
 
 def score_letters(questions: Sequence[Question], answers: Answers) -> Scored:
     return score(questions, answers, letter, "the letter of the answer against the label's; unread is wrong")
+
+
+def score_numbers(questions: Sequence[Question], answers: Answers) -> Scored:
+    variant = "the last number of the final answer against the label's; unread is wrong"
+    return score(questions, answers, number, variant)
+
+
+def number(text: str) -> str:
+    """The number that the rewards `number` and `count` read; empty without one."""
+    found = last_number(final_answer(text))
+    return "" if found is None else f"{found}"
 
 
 def score_words(questions: Sequence[Question], answers: Answers) -> Scored:

@@ -128,6 +128,7 @@ BENCHES = {
     "natural_bench": Bench(natural_bench.load, natural_bench.score, rates=natural_bench.rates),
     "choice_table": Bench(choice_table.load, choice_table.score, rates=choices.rates),
     "multiple_choice": Bench(choices.load, choices.score_letters, rates=choices.rates),
+    "number": Bench(choices.load, choices.score_numbers, rates=choices.rates),
     "exact_match": Bench(choices.load, choices.score_words, rates=choices.rates),
     "mmhal": Bench(mmhal.load, mmhal.score, judged=True, rates=mmhal.rates),
     "llava_bench": Bench(llava_bench.load, llava_bench.score, judged=True, rates=llava_bench.rates),

@@ -116,6 +116,13 @@ def test_words_are_compared_without_case_space_and_the_last_mark():
     assert scored.parse_failures == 1
 
 
+def test_a_number_is_read_as_by_the_reward_for_it():
+    asked = [Question(str(i), "?", (), label, "TXT") for i, label in enumerate(("3", "1,500", "4", "2"), 1)]
+    given = answers("There are 3 objects.", "<think>4?</think><answer>1500</answer>", "5", "many")
+    scored = BENCHES["number"].score(asked, given)
+    assert scored.metrics["accuracy"] == 50 and scored.parse_failures == 1
+
+
 def test_an_unreadable_label_is_never_met_by_an_unreadable_answer():
     asked = [Question("1", "?", (), "red", "TXT")]
     scored = choices.score_letters(asked, answers("blue"))

@@ -56,8 +56,7 @@ def main(config: PredictConfig) -> None:
     records = load_prompts(config, encoder, failed=output.with_name(f"{output.stem}.failed.jsonl"))
     try_rewards(config, records)
     dist.from_main(lambda: begin(output, config, identify(config, encoder)))
-    reads_label = bool(config.reward_functions or config.reward_endpoints)
-    lines = Lines(output, records, label=label_of, reads_label=reads_label)
+    lines = Lines(output, records, label=label_of, reads_label=config.may_read_labels)
     if dist.is_main():
         print(f"{len(records)} prompts, {len(lines.done)} answered before", flush=True)
 

@@ -197,6 +197,21 @@ def test_scores_by_a_label_that_was_mended_since_are_not_kept(tmp_path):
     assert labelled(tmp_path / "other.jsonl", "4", True)["response"] == "4"
 
 
+def test_a_prediction_asks_whether_its_rewards_read_labels(asked):
+    file = asked / "asked.json"
+    first, second = json.loads(file.read_text())
+    for rewards in (["exact"], ["length"]):
+        file.write_text(json.dumps([first | {"label": "cat"}, second]))
+        more = {"reward_functions": rewards, "max_new_tokens": 1, "output": f"out/{rewards[0]}.jsonl"}
+        answers(asked, **more)
+        file.write_text(json.dumps([first | {"label": "bird"}, second]))
+        if rewards == ["exact"]:
+            with pytest.raises(DataError, match="id=a, which is none of these prompts with the labels"):
+                answers(asked, **more)
+        else:
+            assert answers(asked, **more)[0]["label"] == "bird"
+
+
 def test_a_mended_label_that_no_score_depends_on_stands_in_the_line(tmp_path):
     old = labelled(tmp_path / "p.jsonl", "3", False)
     assert labelled(tmp_path / "p.jsonl", "4", False) == old | {"label": "4"}

@@ -200,6 +200,11 @@ class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
         return bool(OF_LABELS & {*self.shipped})
 
     @property
+    def may_read_labels(self) -> bool:
+        """Whether scores may depend on the records' labels: nothing is known of endpoints and own functions."""
+        return self.needs_answers or bool(self.reward_endpoints or {*self.reward_functions} - SHIPPED)
+
+    @property
     def weights(self) -> list[float]:
         """Of each reward: models, then functions, then endpoints."""
         return self.reward_weights or [1.0] * len(self.rewards)

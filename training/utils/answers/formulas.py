@@ -10,7 +10,7 @@ NOTHING = re.compile(
     r"(?:\\(?:left|right|displaystyle|!|,|;|:| )|\\(?:text|mathrm|mbox)\s*(?=\{)|[$\s]|\^\s*\{?\\circ\}?|°)+"
 )
 UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
-ONE_NUMBER = re.compile(rf"[-+−]?(?:{UNSIGNED}(?:/\d+)?%?|\\[dt]?frac\{{\d+\}}\{{\d+\}})")
+ONE_NUMBER = re.compile(rf"[-+−–]?(?:{UNSIGNED}(?:/\d+)?%?|\\[dt]?frac\{{\d+\}}\{{\d+\}})")
 
 
 def same_formula(one: str, other: str) -> bool:

@@ -1,6 +1,7 @@
 """The numbers that a text names, in digits or in English words, exactly."""
 
 import re
+import unicodedata
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,7 +17,7 @@ PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 SCALED = rf"(?P<scales>(?:[-\s]+(?:{'|'.join(SCALES)})s?\b){{0,4}})"
 # A minus sign is one where no word or number stands before it: `10-5` are 10 and 5.
 IN_DIGITS = re.compile(
-    rf"(?P<minus>(?<![\w.)])[-−])?(?:(?<!\w)(?<!\w\.)(?P<plain>{PLAIN})(?:\s*/\s*(?P<under>\d+))?(?!\w*\d)"
+    rf"(?P<minus>(?<![\w.)])[-−–])?(?:(?<!\w)(?<!\w\.)(?P<plain>{PLAIN})(?:\s*/\s*(?P<under>\d+))?(?!\w*\d)"
     rf"|\\[dt]?frac\s*\{{\s*(?P<over>\d+)\s*\}}\s*\{{\s*(?P<below>\d+)\s*\}}){SCALED}",
     re.IGNORECASE,
 )
@@ -27,11 +28,13 @@ IN_WORDS = re.compile(
 BEHIND_SCALE = re.compile(rf"\b(?:{'|'.join(SCALES)})s?,?[-\s]+(?:and\s+)?$", re.IGNORECASE)
 
 # What is written around one number, in this order.
-THIN = r"(?:\{,\}|,\\!|\\[,;:! ]|~|[\u00a0\u2009\u202f])"  # between thousands
+THIN = r"(?:\{,\}|,\\!|\\[,;:! ]|[~'’\u00a0\u2009\u202f])"  # between thousands
 THOUSANDS = re.compile(
     rf"(?<![\w.])\d{{1,3}}(?:{THIN}\d{{3}})+(?!\d)"
-    r"|^\s*[-−]?\d{1,3}(?: \d{3})+(?=[.\s]*$)"  # blanks alone where there is nothing else
+    r"|(?<![\w.])\d{1,3}(?: \d{3})*(?: 0\d\d)(?: \d{3})*(?!\d)"  # no number begins with 0
+    r"|^\s*[-−–]?\d{1,3}(?: \d{3})+(?=[.\s]*$)"  # there is nothing else
 )
+VULGAR = re.compile("[¼-¾⅐-⅞]")
 COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")  # 3{,}14
 SHORT_FRACTION = re.compile(r"(\\[dt]?frac)\s*(\d)\s*(\d)")  # \frac12
 EXPONENT = r"\s*\^\s*(?:\{\s*(?P<braced>[-+−]?\d{1,3})\s*\}|(?P<bare>[-+−]?\d{1,3}))(?!\w)"
@@ -70,7 +73,9 @@ def in_one_piece(text: str) -> str:
     >>> in_one_piece("10{,}000 and 2\\frac{1}{2} and 3e2")
     '10000 and 5/2 and 300'
     """
-    text = THOUSANDS.sub(lambda match: re.sub(r"[^-−\d]", "", match[0]), text)
+    text = VULGAR.sub(lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("⁄", "/"), text)
+    text = text.replace("²", "^2").replace("³", "^3")
+    text = THOUSANDS.sub(lambda match: re.sub(r"[^-−–\d]", "", match[0]), text)
     text = COMMA.sub(".", text)
     text = SHORT_FRACTION.sub(r"\1{\2}{\3}", text)
     text = SCIENCE.sub(lambda match: format(Decimal(match["value"]).scaleb(_exponent(match)), "f"), text)

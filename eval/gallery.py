@@ -82,9 +82,7 @@ def read_questions(file: Path) -> dict[str, Question]:
 
 def is_wrong(item: dict) -> bool | None:
     """Whether a scored answer is wrong, by whatever its scorer wrote; none if that can't be told."""
-    if isinstance(
-        item.get("right"), bool
-    ):  # a list, or a count, of the questions of a group says nothing of one
+    if isinstance(item.get("right"), bool):  # else a list, or a count, of several questions
         return not item["right"]
     for name, wrong in (("invented", bool), ("hallucinates", bool), ("correct", lambda right: not right)):
         if item.get(name) is not None:

@@ -81,6 +81,11 @@ def test_a_picture_without_captions_is_told(rows, tmp_path):
     row = {"id": "r-0", "image": "images/00.png", "prompt": "What?", "chosen": "A dog.", "rejected": "A cat."}
     record = Reader(2, captions=rows).record(row, "rows.json[0]", SAMPLES)
     assert record.turns == (Turn("user", FACTS),)
+    unnamed = {
+        key: value for key, value in row.items() if key != "id"
+    }  # its place is no id of a row of captions
+    with pytest.raises(DataError, match=r"none of its picture \(00.png, 0\)"):
+        Reader(2, captions=rows).record(unnamed, "rows.json[r-0]", SAMPLES)
 
 
 @pytest.fixture

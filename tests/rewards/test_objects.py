@@ -55,7 +55,7 @@ def test_the_number_of_a_picture_of_coco_counts_before_an_id_that_looks_like_one
     of_bytes = record(images=(b"",))
     assert truth.of(of_bytes) == {"dog", "sports ball"}
     with pytest.raises(DataError, match=r"says nothing of its picture \(no name\)"):
-        truth.of(replace(of_bytes, source="test[7]"))
+        truth.of(replace(of_bytes, is_named=False))
 
 
 def test_objects_against_a_demo_world(tmp_path):
@@ -67,6 +67,8 @@ def test_objects_against_a_demo_world(tmp_path):
     assert function(record(name="empty"), ["A cat.", "Nothing."]) == [0, 1]
     with pytest.raises(DataError, match="--truth says nothing of its picture"):
         function(record(name="s2"), ["A dog."])
+    unnamed = replace(record(name="s1", images=(Path("empty.png"),)), is_named=False)
+    assert function(unnamed, ["A cat."]) == [0]
 
 
 def test_truth_that_is_missing_is_told_before_a_run(coco, tmp_path):

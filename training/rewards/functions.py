@@ -91,7 +91,7 @@ def try_rewards(config: RewardsConfig, *sets: Sequence[Record]) -> None:
     """
     tried = [*shipped(config).values()]
     if config.captions:
-        tried.append(lambda record: captioned(record.turns, record.id, record.images, config.captions))
+        tried.append(lambda record: captioned(record.turns, record.own_id, record.images, config.captions))
     if config.judges:
         question = judge_question(config)
         tried.append(lambda record: question(record, ""))

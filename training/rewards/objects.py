@@ -54,11 +54,10 @@ class Truth:
         return found
 
     def _names_of(self, record: Record) -> Iterator[str]:
-        """What its truth may stand under. An id may look like a number of COCO: it is a place in a file where the
-        record names none, and so it counts there for no record whose picture is a file, and never as a place."""
+        """What its truth may stand under. An id of its own may look like a number of COCO: it counts there for no
+        record whose picture is a file."""
         files = [image for image in record.images if isinstance(image, Path)]
-        is_place = record.source.endswith(f"[{record.id}]")
-        if not self.by_picture or not (files or is_place):
+        if record.is_named and not (self.by_picture and files):
             yield record.id
         if len(record.images) == 1 and files:
             number = number_in(files[0].name)

@@ -36,7 +36,7 @@ def rendered_reward(
     def rendered(tree: Tree) -> Tree:
         texts = tuple(policy_encoder.decode(response.ids) for response in tree.responses)
         record = tree.record
-        turns = captioned(record.turns, record.id, record.images, captions)
+        turns = captioned(record.turns, record.own_id, record.images, captions)
         again = encoder.encode(replace(record, turns=turns, responses=texts, scores=None))
         pairs = zip(again.responses, tree.responses, strict=True)
         return replace(again, responses=[_cut_like(response, original) for response, original in pairs])

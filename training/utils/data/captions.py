@@ -20,7 +20,7 @@ def captioned(turns: Sequence[Turn], name: str, images: Sequence[Picture], files
     """The turns, the last of which goes on with the captions of the pictures; without pictures or files as they are.
 
     Args:
-        name: id of the record.
+        name: id that the record has of its own; empty: none.
         files: that hold captions, with spaces between; empty: none.
 
     Raises:
@@ -29,12 +29,13 @@ def captioned(turns: Sequence[Turn], name: str, images: Sequence[Picture], files
     if not images or not files:
         return tuple(turns)
     known = read_captions(files)
+    own = [name] if name else []
     pictures = [image.name for image in images if isinstance(image, Path)]
     numbers = [number for picture in pictures if (number := number_in(picture)) is not None]
-    lines = [caption for key in dict.fromkeys([name, *pictures]) for caption in known.by_name.get(key, ())]
+    lines = [caption for key in dict.fromkeys([*own, *pictures]) for caption in known.by_name.get(key, ())]
     lines += [caption for number in dict.fromkeys(numbers) for caption in known.by_number.get(number, ())]
     if not lines:
-        names = ", ".join(map(str, [name, *pictures, *numbers]))
+        names = ", ".join(map(str, [*own, *pictures, *numbers])) or "no name"
         raise DataError(f"--captions holds none of its picture ({names}); {EXPECTED}")
     facts = "\n".join([INTRODUCTION, *(f"- {line}" for line in lines)])
     return (*turns[:-1], Turn(turns[-1].role, f"{turns[-1].text}\n{facts}"))

@@ -69,11 +69,14 @@ class Reader:
                 "has no label to check answers against, as a reward does; expected `label`, `answer`, `solution` or "
                 "`ground_truth`"
             )
+        is_named = spelled.id is not None
+        name = _id(spelled, source)
+        turns = _with_markers(spelled.turns, len(images))
         return Record(
-            id=(name := _id(spelled, source)),
+            id=name,
             source=source,
             images=images,
-            turns=captioned(_with_markers(spelled.turns, len(images)), name, images, self.captions),
+            turns=captioned(turns, name if is_named else "", images, self.captions),
             responses=responses[: self.max_responses],
             scores=scores and scores[: self.max_responses],
             critiques=critiques[: self.max_responses],
@@ -81,6 +84,7 @@ class Reader:
             origin=spelled.origin or Path(source.rpartition("[")[0]).stem,
             system=spelled.system,
             aspect=self._aspect(spelled),
+            is_named=is_named,
         )
 
     def _aspect(self, spelled: Spelled) -> int:

@@ -60,3 +60,9 @@ class Record:
     aspect: int = (
         -1
     )  # what its ranking is about, by its place among the names that are asked for; -1: all in all
+    is_named: bool = True  # the data give its id; else it is the place in the file
+
+    @property
+    def own_id(self) -> str:
+        """The id that the data give; empty where they give none, since a place may look like the id of another."""
+        return self.id if self.is_named else ""

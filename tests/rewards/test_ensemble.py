@@ -239,7 +239,10 @@ GIVEN = {"from_checkpoint": "a", "data_path": "b", "output_path": "c"}
             {"reward_ensemble": "min", "reward_model_ckpt_path": ["x", "y"], "reward_weights": [1.0, 2.0]},
             "its reward models have the weights 1 2; expected one for all",
         ),
-        ({"ensemble_deviations": -1.0}, "--ensemble_deviations -1: expected 0 or more"),
+        (
+            {"reward_ensemble": "mean_std", "ensemble_deviations": -1.0},
+            "--ensemble_deviations -1: expected 0 or more",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_told(more, message):

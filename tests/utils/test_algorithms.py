@@ -49,7 +49,7 @@ def test_what_is_given_beside_an_algorithm_counts(order):
         ("--overlong_buffer 400", "--overlong_buffer 400: expected 0, a share below 1, or tokens, as many as"),
         ("--policy_loss gspo", "--policy_loss gspo: unknown; expected one of clip, cispo, sapo"),
         ("--loss_aggregation sequence", "--loss_aggregation sequence: unknown; expected one of token, response"),
-        ("--sapo_tau_neg 0", "--sapo_tau_pos 1 --sapo_tau_neg 0: expected more than 0"),
+        ("--policy_loss sapo --sapo_tau_neg 0", "--sapo_tau_pos 1 --sapo_tau_neg 0: expected more than 0"),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_one_line(more, message, capsys):

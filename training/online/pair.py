@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 
 from training.online.pairing import Choice, balance_lengths, best, best_and_worst, ranked, sampled_pairs
-from training.utils.config.flags import flag, require, require_other_file
+from training.utils.config.flags import flag, require, require_effect, require_other_file
 from training.utils.data.entries import read_entries
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
@@ -39,11 +39,21 @@ class PairConfig:
         "best_worst: the best against the worst answer; pairs: several pairs; ranked: all answers, the best first; "
         "best: the best alone, to imitate.",
     )
-    pairs_per_prompt: int = flag(2, "With --pick pairs: pairs of a prompt at most, drawn at random.")
-    margin: float = flag(0.0, "Least difference of the scores of a pair; 0: they must differ.")
-    least_score: float | None = flag(None, "With --pick best: the lowest score to imitate.")
+    pairs_per_prompt: int = flag(
+        2, "With --pick pairs: pairs of a prompt at most, drawn at random.", needs={"pick": ("pairs",)}
+    )
+    margin: float = flag(
+        0.0,
+        "Least difference of the scores of a pair; 0: they must differ.",
+        needs={"pick": ("best_worst", "pairs", "ranked")},
+    )
+    least_score: float | None = flag(
+        None, "With --pick best: the lowest score to imitate.", needs={"pick": ("best",)}
+    )
     balance_lengths: bool = flag(
-        False, "Leave out pairs until the better answers are as long as the worse ones (RLAIF-V)."
+        False,
+        "Leave out pairs until the better answers are as long as the worse ones (RLAIF-V).",
+        needs={"pick": ("best_worst", "pairs")},
     )
     seed: int = flag(0, "Seed of what is drawn.")
 
@@ -51,14 +61,7 @@ class PairConfig:
         require(self.pick in PICKS, f"--pick {self.pick}: unknown; expected one of {', '.join(PICKS)}")
         require(self.pairs_per_prompt >= 1, f"--pairs_per_prompt {self.pairs_per_prompt}: expected 1 or more")
         require(self.margin >= 0, f"--margin {self.margin:g}: expected 0 or more")
-        require(
-            self.least_score is None or self.pick == "best",
-            f"--least_score {self.least_score}: with --pick best alone; pairs have a --margin",
-        )
-        require(
-            not self.balance_lengths or self.pick in ("best_worst", "pairs"),
-            f"--balance_lengths: has no meaning with --pick {self.pick}, which makes no pairs",
-        )
+        require_effect(self)
         for name in ("samples", "scores"):
             require_other_file("output", self.output, name, getattr(self, name))
 

@@ -57,13 +57,17 @@ class SelectConfig(ModelConfig):
     lang_lora_dim: int = flag(
         8, "Rank of the adapters that gradients are taken of; 0: of the value head's weights."
     )
-    lang_lora_module_name: str = flag("layers.", "Linear layers of the language model that get adapters.")
+    lang_lora_module_name: str = flag(
+        "layers.", "Linear layers of the language model that get adapters.", needs={"lang_lora_dim": ()}
+    )
     projection_dim: int = flag(4096, "Numbers that a gradient is projected to.")
     gradients_at_a_time: int = flag(32, "Gradients in memory before they are projected together.")
     unit_gradients: bool = flag(False, "Compare directions: scale each projected gradient to length 1.")
     transport: str = flag("set", "Transport cost, see transport.py: `pairwise` or `set`.")
     regularisation: float = flag(
-        0.0, "With --transport set: Sinkhorn, by this share of the mean distance; 0: exact."
+        0.0,
+        "With --transport set: Sinkhorn, by this share of the mean distance; 0: exact.",
+        needs={"transport": ("set",)},
     )
 
     def __post_init__(self) -> None:

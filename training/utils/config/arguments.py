@@ -13,7 +13,7 @@ from .flags import ConfigError, Shorthand, require
 from .legacy_flags import read_flags
 
 Config = TypeVar("Config")
-OF_FLAGS = ("may", "writes", "positional")  # what a flag says that is not argparse's business
+OF_FLAGS = ("may", "writes", "needs", "positional")  # what a flag says that is not argparse's business
 
 
 class Parser(HfArgumentParser):

@@ -17,7 +17,9 @@ class EnsembleConfig:
         "standard deviation; none: each is a reward of its own.",
     )
     ensemble_deviations: float = flag(
-        1.0, "How many standard deviations --reward_ensemble mean_std takes off."
+        1.0,
+        "How many standard deviations --reward_ensemble mean_std takes off.",
+        needs={"reward_ensemble": ("mean_std",)},
     )
     aspect_weights: list[str] = flag(
         [],

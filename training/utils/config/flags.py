@@ -1,7 +1,7 @@
 """A flag of the command line: a field of a dataclass, with its help, and what may become of it when a run goes on."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Literal
@@ -28,14 +28,18 @@ def flag(
     help: str = "",
     may: May | None = None,
     writes: Literal["file", "folder"] | None = None,
+    needs: Mapping[str, Sequence[str]] | None = None,
     **more: Any,
 ) -> Any:
     """
     Args:
         writes: what the command writes there; that it can is seen before its work begins (outputs.py).
+        needs: what it has an effect with: another flag that is, or holds, one of these values, or with none named is
+            given at all; of several flags one will do. Without, a value that is not its default is refused.
         more: `choices` as argparse has them; `positional=True` for a flag whose name may be left out.
     """
-    metadata = {"help": help} | ({"may": may} if may else {}) | ({"writes": writes} if writes else {}) | more
+    about = {"may": may, "writes": writes, "needs": needs}
+    metadata = {"help": help} | {name: value for name, value in about.items() if value} | more
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -61,6 +65,38 @@ class ConfigError(ValueError):
 def require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def require_effect(config: Any) -> None:
+    """Nothing may be asked for that the run would not do.
+
+    Raises:
+        ConfigError: a flag has another value than its default, and nothing that it `needs` is given.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        needs = field.metadata.get("needs", {})
+        if not needs or value == default or any(_is_given(config, *need) for need in needs.items()):
+            continue
+        known = [f"--{flag} {' or '.join(values)}".rstrip() for flag, values in needs.items()]
+        given = [f"--{flag} {_shown(getattr(config, flag))}" for flag in needs if getattr(config, flag)]
+        require(
+            False,
+            f"--{field.name} {_shown(value)}: has no effect"
+            + (f" with {' '.join(given)}" if given else "")
+            + f"; it needs {' or '.join(known)}, or leave it out",
+        )
+
+
+def _is_given(config: Any, flag: str, values: Sequence[str]) -> bool:
+    given = getattr(config, flag)
+    return bool({*values} & {*([given] if isinstance(given, str) else given)}) if values else bool(given)
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def require_known(flag: str, given: Iterable[str], known: Iterable[str]) -> None:

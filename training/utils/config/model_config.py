@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .flags import May, flag, require
+from .flags import May, flag, require, require_effect
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.from_checkpoint), "--from_checkpoint: missing; expected a model folder")
+        require_effect(self)
         require(
             self.precision in ("auto", "bf16", "fp16", "fp32"),
             f"--precision {self.precision}: unknown; expected auto, bf16, fp16 or fp32",

@@ -28,8 +28,14 @@ class ObjectiveConfig:
     whiten_advantages: bool = flag(
         True, f"Advantages of a step get mean 0 and standard deviation 1 ({', '.join(WHITENED)})."
     )
-    gamma: float = flag(1.0, "Discount of later rewards. 1: a response is one short episode.")
-    lam: float = flag(0.95, "Lambda of generalised advantage estimation.")
+    gamma: float = flag(
+        1.0,
+        "Discount of later rewards. 1: a response is one short episode.",
+        needs={"advantage_estimator": OF_TOKENS},
+    )
+    lam: float = flag(
+        0.95, "Lambda of generalised advantage estimation.", needs={"advantage_estimator": ("gae",)}
+    )
     ratio_level: str = flag(
         "token",
         "Probability ratio to the policy that sampled: of each token, of the whole response over its length "
@@ -38,16 +44,26 @@ class ObjectiveConfig:
     policy_loss: str = flag(
         "clip", "What bounds the ratio: `clip` (PPO), `cispo` (a clipped weight), `sapo` (a soft gate)."
     )
-    cliprange: float = flag(0.2, "Clip of the probability ratio, from below and above.")
+    cliprange: float = flag(
+        0.2,
+        "Clip of the probability ratio, from below and above.",
+        needs={"policy_loss": ("clip", "cispo")},
+    )
     cliprange_high: float = flag(0.0, "Clip from above, where it differs; 0: as --cliprange.")
-    sapo_tau_pos: float = flag(1.0, "Temperature of the soft gate where an advantage is positive.")
-    sapo_tau_neg: float = flag(1.05, "The same where it is not.")
+    sapo_tau_pos: float = flag(
+        1.0,
+        "Temperature of the soft gate where an advantage is positive.",
+        needs={"policy_loss": ("sapo",)},
+    )
+    sapo_tau_neg: float = flag(1.05, "The same where it is not.", needs={"policy_loss": ("sapo",)})
     loss_aggregation: str = flag(
         "token",
         "Mean of the policy's loss: over tokens, over responses (`response`), or over responses of sums over tokens, "
         "divided by --max_generation_length_of_sampling (`max_length`).",
     )
-    cliprange_value: float = flag(0.2, "Clip of the change of a value.")
+    cliprange_value: float = flag(
+        0.2, "Clip of the change of a value.", needs={"advantage_estimator": ("gae",)}
+    )
     entropy_coef: float = flag(0.0, "What a nat of entropy of a token is worth in the policy's loss.")
 
     kl_coef: float = flag(0.1, "What a nat of KL to the reference costs.")
@@ -61,9 +77,11 @@ class ObjectiveConfig:
         "(REINFORCE++).",
     )
     kl_target: float = flag(
-        0.0, "KL of a response in nats that the coefficient adapts to; 0: it stays fixed."
+        0.0,
+        "KL of a response in nats that the coefficient adapts to; 0: it stays fixed.",
+        needs={"kl_coef": ()},
     )
-    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.")
+    kl_horizon: int = flag(10000, "Responses in which the coefficient adapts.", needs={"kl_target": ()})
 
     def __post_init__(self) -> None:
         super().__post_init__()

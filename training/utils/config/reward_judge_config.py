@@ -18,9 +18,12 @@ class RewardJudgeConfig:
         "File with what the judge is asked: $question, $answer, and $label if the records have one; its reply has to "
         "end with a number as [[7]]. None: training/rewards/templates/judge.txt.",
         may=May.MOVE_FILES,
+        needs={"reward_judge_model": ()},
     )
     reward_judge_scale: list[float] = flag(
-        [0.0, 10.0], "The worst and the best rating; an answer that gets none counts as the worst."
+        [0.0, 10.0],
+        "The worst and the best rating; an answer that gets none counts as the worst.",
+        needs={"reward_judge_model": ()},
     )
     reward_judge_images: bool = flag(True, "Show the judge the pictures; it has to be a vision model.")
     reward_judge_settings: list[str] = flag(

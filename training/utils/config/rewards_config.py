@@ -124,10 +124,14 @@ class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
     )
     reward_retries: int = flag(5, "How often an endpoint is asked again.", may=May.CHANGE)
     reward_format: str = flag(
-        THINK_ANSWER, "Regular expression that --rewards format wants the whole response to match."
+        THINK_ANSWER,
+        "Regular expression that --rewards format wants the whole response to match.",
+        needs={"reward_functions": ("format",)},
     )
     reward_length: list[int] = flag(
-        [1, 100], "Fewest and most words of a response that --rewards length takes nothing off."
+        [1, 100],
+        "Fewest and most words of a response that --rewards length takes nothing off.",
+        needs={"reward_functions": ("length",)},
     )
     truth: str = flag(
         "",
@@ -135,7 +139,12 @@ class RewardsConfig(EnsembleConfig, RewardJudgeConfig):
         "demo world.",
         may=May.MOVE_FILES,
     )
-    synonyms: str = flag("", "CHAIR's file of synonyms, which COCO's --truth needs.", may=May.MOVE_FILES)
+    synonyms: str = flag(
+        "",
+        "CHAIR's file of synonyms, which COCO's --truth needs.",
+        may=May.MOVE_FILES,
+        needs={"truth": ()},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

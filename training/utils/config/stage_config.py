@@ -64,7 +64,9 @@ class RewardConfig(TrainConfig, DataConfig, RewardModelConfig):
 
     loss_type: str = flag("ranking", "`ranking` of responses, or `regression` on the scores of the records.")
     margin: float = flag(
-        0.0, "How far better responses should be ahead; times the difference of their scores, where given."
+        0.0,
+        "How far better responses should be ahead; times the difference of their scores, where given.",
+        needs={"loss_type": ("ranking",)},
     )
     centering_coef: float = flag(0.0, "Weight of the squared sum of a prompt's scores; 0.01 is usual.")
     ranked_candidate_num: int = flag(0, "Responses of a prompt to use, the best first; 0: all.")
@@ -108,12 +110,22 @@ class DPOConfig(TrainConfig, DataConfig, ModelConfig):
     )
     loss_weights: list[float] = flag([], "A weight for each loss; none: 1 each.")
     beta: float = flag(0.1, "Weight of the KL to the reference that DPO implies; of the odds ratio in ORPO.")
-    label_smoothing: float = flag(0.0, "Share of labels taken to be wrong (cDPO, robust), 0 to 0.5.")
-    simpo_gamma: float = flag(0.5, "Margin that SimPO asks for.")
-    desirable_weight: float = flag(1.0, "Weight of desirable responses in KTO.")
-    undesirable_weight: float = flag(1.0, "Weight of undesirable responses in KTO.")
+    label_smoothing: float = flag(
+        0.0,
+        "Share of labels taken to be wrong (cDPO, robust), 0 to 0.5.",
+        needs={"loss_type": ("sigmoid", "robust", "mdpo", "biased_ranking")},
+    )
+    simpo_gamma: float = flag(0.5, "Margin that SimPO asks for.", needs={"loss_type": ("simpo",)})
+    desirable_weight: float = flag(
+        1.0, "Weight of desirable responses in KTO.", needs={"loss_type": ("kto",)}
+    )
+    undesirable_weight: float = flag(
+        1.0, "Weight of undesirable responses in KTO.", needs={"loss_type": ("kto",)}
+    )
     other_image: str = flag(
-        "crop", "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`."
+        "crop",
+        "The image that mDPO compares with: a small `crop` of the right one, or it in `noise`.",
+        needs={"loss_type": ("mdpo", "image_conditional")},
     )
     reference: str = flag(
         "", "Model that the policy is to stay close to; none: --from_checkpoint.", may=May.MOVE_MODEL

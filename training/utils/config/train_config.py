@@ -46,12 +46,20 @@ class TrainConfig:
     lang_lora_dim: int = flag(
         0, "Rank of LoRA adapters of the language model, in place of its weights; 0: none."
     )
-    lang_lora_module_name: str = flag("layers.", "Linear layers of the language model that get adapters.")
+    lang_lora_module_name: str = flag(
+        "layers.", "Linear layers of the language model that get adapters.", needs={"lang_lora_dim": ()}
+    )
     vis_lora_dim: int = flag(
         0, "Rank of LoRA adapters of the vision tower, in place of its weights; 0: none."
     )
-    vis_lora_module_name: str = flag("", "Linear layers of the vision tower that get adapters.")
-    lora_alpha: float = flag(0.0, "Adapters are scaled by this over their rank; 0: by 1.")
+    vis_lora_module_name: str = flag(
+        "", "Linear layers of the vision tower that get adapters.", needs={"vis_lora_dim": ()}
+    )
+    lora_alpha: float = flag(
+        0.0,
+        "Adapters are scaled by this over their rank; 0: by 1.",
+        needs={"lang_lora_dim": (), "vis_lora_dim": ()},
+    )
     only_optimize_lora: bool = flag(False, "Freeze the projector too, so that adapters alone are trained.")
     cache_image_features: str = flag(
         "",

@@ -64,10 +64,12 @@ sample() {
     --data_output "$folder/samples.jsonl" "${part[@]}" --seed "$seed" $MODEL_FLAGS $SAMPLE_FLAGS
 }
 
-# score: what each answer is worth.
+# score: what each answer is worth, as a whole: it lies beyond a prompt of MAX_SEQ_LEN, and read again it may have more
+# tokens than it was sampled with.
 score() {
   OUTPUT=$folder launch training.online.score --from_checkpoint "$MODEL" --data_path "$folder/samples.jsonl" \
-    --output_path "$folder/scores.jsonl" --batch_size "$SAMPLE_BATCH" "${rewards[@]}" "${shared[@]}"
+    --output_path "$folder/scores.jsonl" --batch_size "$SAMPLE_BATCH" --answer_room "$(( 2 * MAX_RESPONSE_LEN ))" \
+    "${rewards[@]}" "${shared[@]}"
 }
 
 # pair: which answers are learned from.

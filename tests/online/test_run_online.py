@@ -117,7 +117,7 @@ def test_all_ranked_answers_are_learned_from_and_rewards_have_their_names(tmp_pa
     python.write_text(f'#!/usr/bin/env bash\necho "$@" >> {tmp_path}/commands\n')
     python.chmod(0o755)
     given = {"MODEL": "m", "OUTPUT": tmp_path / "out", "ROUNDS": 1, "NUM_PROCESSES": 1, "PICK": "ranked"}
-    given |= {"REWARDS": "models/rm:2 length:0.1", "REWARD_MODEL": "unread"}
+    given |= {"REWARDS": "models/rm:2 length:0.1", "MAX_SEQ_LEN": 100, "MAX_RESPONSE_LEN": 20}
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run(
         ["bash", "run_online.sh"],
@@ -129,7 +129,8 @@ def test_all_ranked_answers_are_learned_from_and_rewards_have_their_names(tmp_pa
     begun = (tmp_path / "commands").read_text().splitlines()
     (scoring,) = (line for line in begun if "training.online.score" in line)
     (training,) = (line for line in begun if "training.dpo.train_dpo" in line)
-    assert "--rewards models/rm:2 length:0.1 " in scoring and "unread" not in scoring
+    assert "--rewards models/rm:2 length:0.1 " in scoring
+    assert "--answer_room 40 " in scoring and "--max_seq_len 100 " in scoring  # prompts alone may be as long
     assert "--ranked_candidate_num 0 " in training and "--online" not in training
 
 

@@ -12,6 +12,7 @@ from training.utils.config.reward_score_config import RewardScoreConfig
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.data.record import DataError
 from training.utils.files import jsonl
+from training.utils.loop.prepare import build_encoder, load_ranked
 from training.utils.process.stop import Stopped, requests
 
 calls: list[str] = []
@@ -103,6 +104,22 @@ def test_a_run_that_was_stopped_goes_on_and_changed_answers_are_scored_anew(tiny
     main(config)
     assert len(calls) == 9
     assert [line["scores"] for line in jsonl.read(sampled / "scores.jsonl")] == [[1, 2], [1], [1, 1, 1]]
+
+
+def test_an_answer_is_scored_as_a_whole_or_not_at_all(tiny_llava, sampled):
+    file = sampled / "samples.jsonl"
+    (line, *_) = jsonl.read(file)
+    line["conversations"][-1]["value"] = [f"{'One. ' * 40}Two.", "One."]
+    file.write_text(json.dumps(line) + "\n")
+    encoder = build_encoder(settings(tiny_llava, sampled), tiny_llava)
+    (record,) = load_ranked(settings(tiny_llava, sampled), encoder, min_responses=1)
+    prompt_len = len(encoder.encode(record).prompt_ids)
+    short = {"max_seq_len": prompt_len + 16}
+    with pytest.raises(DataError, match=r"samples.jsonl: 1 answers would lose their ends at --max_seq_len"):
+        main(settings(tiny_llava, sampled, **short))
+    assert not calls
+    main(settings(tiny_llava, sampled, **short, answer_room=200))
+    assert jsonl.read(sampled / "scores.jsonl")[0]["scores"] == [41, 1]
 
 
 def test_a_missing_label_is_told_before_a_model_is_loaded(tiny_llava, sampled):

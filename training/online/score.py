@@ -9,6 +9,7 @@ that was stopped goes on where it was; scores of answers or reward models that h
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from training.rewards.weighted import load_rewards
 from training.utils.config.sampled_config import SampleScoreConfig
 from training.utils.data.encode import Encoder
 from training.utils.data.loader import Collator
-from training.utils.data.record import Record
+from training.utils.data.record import DataError, Record
 from training.utils.data.records import Records
 from training.utils.loop.prepare import build_encoder, load_ranked
 from training.utils.model.tower import share_towers
@@ -33,8 +34,10 @@ from training.utils.run.identity import identify
 
 def main(config: SampleScoreConfig) -> None:
     require_reward_models(config, config.reward_model_ckpt_path)
-    encoder = build_encoder(config, config.from_checkpoint)
+    encoder = build_encoder(config, config.from_checkpoint)  # its pictures are those of --max_seq_len
+    encoder.max_seq_len += config.answer_room
     records = load_ranked(config, encoder, min_responses=1, needs_answer=config.needs_answers)
+    require_whole(config, records)
     try_rewards(config, records)
     output = Path(config.output_path)
     dist.from_main(lambda: begin(output, config, with_content(identify(config, encoder), config.data_path)))
@@ -48,10 +51,23 @@ def main(config: SampleScoreConfig) -> None:
         print(f"wrote {output}", flush=True)
 
 
+def require_whole(config: SampleScoreConfig, records: Records) -> None:
+    """
+    Raises:
+        DataError: answers would be scored without their ends, in which some rewards look for what they came to.
+    """
+    if cut := int(records.of("responses_cut").sum()):
+        raise DataError(
+            f"{config.data_path}: {cut:,} answers would lose their ends at --max_seq_len {config.max_seq_len} with "
+            f"--answer_room {config.answer_room}, and be scored without them; raise --answer_room"
+        )
+
+
 @torch.no_grad()
 def score_all(config: SampleScoreConfig, encoder: Encoder, records: Records, lines: Lines) -> None:
     """Scores of the answers that have none yet, written as they come."""
-    rewards = load_rewards(config, encoder, records.has_images)
+    roomy = replace(config, max_seq_len=encoder.max_seq_len)
+    rewards = load_rewards(roomy, encoder, records.has_images)
     share_towers(*rewards.models)
     collate = Collator(encoder, records.has_images)
     batches = tqdm(lines.batches(config.batch_size), unit="batch", disable=not dist.is_main())

@@ -20,9 +20,13 @@ class SampleScoreConfig(RewardsConfig, DataConfig, ModelConfig):
 
     output_path: str = flag("", "JSON Lines file to write.", may=May.CHANGE, writes="file")
     batch_size: int = flag(8, "Prompts that are scored at a time on each process.", may=May.CHANGE)
+    answer_room: int = flag(
+        0, "Tokens that prompt and answer may have beyond --max_seq_len, where that was of prompts alone."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.answer_room >= 0, f"--answer_room {self.answer_room}: expected 0 or more")
         require(bool(self.output_path), "--output_path: missing; expected a file to write")
         require_other_file("output_path", self.output_path, "data_path", self.data_path)
 

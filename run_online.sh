@@ -40,11 +40,7 @@ SEED=${SEED:-1234}                           # of every random choice
 export TEMPLATE MAX_SEQ_LEN MAX_RESPONSE_LEN
 [[ -n $PICK ]] || PICK=$([[ $TRAIN == sft ]] && echo best || echo best_worst)
 shared=(--template "$TEMPLATE" --max_seq_len "$MAX_SEQ_LEN" --seed "$SEED" $MODEL_FLAGS)
-if [[ -n $REWARDS ]]; then
-  rewards=(--rewards $REWARDS $REWARD_FLAGS)
-else
-  rewards=(${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} $REWARD_FLAGS)
-fi
+rewards=(${REWARD_MODEL:+--reward_model_ckpt_path $REWARD_MODEL} ${REWARDS:+--rewards $REWARDS} $REWARD_FLAGS)
 export CANDIDATE_NUM=${CANDIDATE_NUM:-0} # all answers of a record: they were picked
 
 # phase VARIABLE=VALUE... COMMAND...: a command that is stopped when this script is.

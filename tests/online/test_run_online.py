@@ -146,6 +146,11 @@ def test_all_ranked_answers_are_learned_from_and_rewards_have_their_names(tmp_pa
         ({"REWARD_FLAGS": "--rewards exact"}, [], "has no label to check answers against"),
         ({}, ["--online"], "--online True: expected without a value"),
         ({"REWARD_FLAGS": ""}, [], "--reward_model_ckpt_path: missing"),
+        (
+            {"REWARD_MODEL": "a/rm", "REWARDS": "length", "REWARD_FLAGS": ""},
+            [],
+            "--rewards: not with --reward_model_ckpt_path",
+        ),
         ({"REWARD_MODEL": "nowhere"}, [], "nowhere"),
         ({"MODEL": "nowhere"}, [], "nowhere"),
         ({"ROUNDS": 0}, [], "--rounds 0"),

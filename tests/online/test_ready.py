@@ -30,6 +30,13 @@ def ready(model, output, **more):
             {"stage": "sft", "flags": "", "pair_flags": " --pick best", "samples": 1},
             "is the best whatever it is",
         ),
+        ({"pair_flags": " --pick pairs --pick ranked"}, "has --pick twice; expected it as PICK"),
+        (
+            {"pair_flags": " --pick pairs --output=x"},
+            "--output: is set by the rounds; leave it out of --pick",
+        ),
+        ({"sample_flags": " --data_path x"}, "--data_path: is set by the rounds"),
+        ({"flags": " --output-dir x"}, "--output_dir: is set by the rounds"),
         ({"eval": "nowhere.json"}, "nowhere.json: no such file"),
         ({"eval": str(SAMPLES / "ppo.json"), "bench_flags": " --bench popes --truth x"}, "popes"),
         ({"eval": str(SAMPLES / "ppo.json"), "bench_flags": " --bench pope --truth nowhere"}, "nowhere"),

@@ -6,6 +6,7 @@ Rounds take hours, and what trains comes after what samples: a flag that is miss
 """
 
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,8 +179,23 @@ def require_truth(asking: PredictConfig, scoring: SampleScoreConfig) -> None:
 
 
 def with_given(flags: str, **given: str) -> list[str]:
-    """A command line: what every start of a phase is given, then its flags."""
-    return [*(word for name, value in given.items() for word in (f"--{name}", value)), *shlex.split(flags)]
+    """A command line: what every start of a phase is given, then its flags.
+
+    Raises:
+        DataError: a flag is given again that the rounds set.
+    """
+    words = shlex.split(flags)
+    named = Counter(flag_name(word) for word in words if word.startswith("--"))
+    for name in given:
+        if name in named:
+            raise DataError(f"--{name}: is set by the rounds; leave it out of {flags.strip()}")
+    if named["pick"] > 1:
+        raise DataError(f"{flags.strip()}: has --pick twice; expected it as PICK, and not in PAIR_FLAGS too")
+    return [*(word for name, value in given.items() for word in (f"--{name}", value)), *words]
+
+
+def flag_name(word: str) -> str:
+    return word.removeprefix("--").partition("=")[0].replace("-", "_")
 
 
 if __name__ == "__main__":

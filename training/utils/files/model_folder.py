@@ -16,6 +16,7 @@ HEAD_FILE, HEAD_CONFIG_FILE = "value_head.safetensors", "value_head.json"
 HEAD = "v_head."  # before the names of a value head's weights, as a module and in its file
 SCALE_FILE = "score_scale.json"  # where a reward model's scores lie (training/rewards/ensemble.py)
 METADATA_FILE = "alignment.json"
+OF_MEANING = ("template", "word_tokens", "verdict", "captions")  # its keys that change what a model says
 STATE = "state"  # in a checkpoint: what a run goes on from
 ADAPTER_FOLDER = "adapter"  # beside the merged weights, where adapters are all that was trained
 
@@ -91,6 +92,11 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """What an earlier stage wrote about the checkpoint: its template."""
     file = folder / METADATA_FILE
     return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def meaning(folder: Path) -> dict[str, Any]:
+    """What decides by METADATA_FILE how a model reads and is read: its prompts, and what a reward model is asked."""
+    return {key: value for key, value in read_metadata(folder).items() if key in OF_MEANING}
 
 
 def require_reward_model(checkpoint: str | Path) -> Path:

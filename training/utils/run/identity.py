@@ -20,7 +20,7 @@ from ..data.check import data_files
 from ..data.encode import Encoder
 from ..data.record import Record
 from ..files.fingerprint import files_fingerprint
-from ..files.model_folder import reading_files, resolve_checkpoint, weights_digest
+from ..files.model_folder import meaning, reading_files, resolve_checkpoint, weights_digest
 from ..process import dist
 from .code import code_fingerprint
 
@@ -94,7 +94,9 @@ def identify(
             case May.MOVE_MODEL:
                 paths = [value] if isinstance(value, str) else value
                 for number, path in enumerate(filter(None, paths)):
-                    inputs |= model_inputs(f"--{name}" + (f"[{number}]" if number else ""), path)
+                    flag = f"--{name}" + (f"[{number}]" if number else "")
+                    inputs |= model_inputs(flag, path)
+                    settings[f"{flag} is read with"] = meaning(resolve_checkpoint(path))
             case May.MOVE if value and sets is not None:
                 inputs[f"--{name}: content"] = files_fingerprint(data_files(value))
             case May.MOVE_FILES if value:

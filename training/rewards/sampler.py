@@ -53,15 +53,19 @@ class Sampler(Responder):
 
     def answered(self, records: Sequence[Record]) -> list[Record]:
         """The records, each with one response as its text, the same on all processes. They all must call it."""
+        numbered = [replace(record, id=str(number)) for number, record in enumerate(records)]
         texts = {
             tree.id: self.encoder.decode(tree.responses[0].ids)
-            for batches in self.answer_held_out(records)
+            for batches in self.answer_held_out(numbered)
             for trees, counts in batches
             for tree in trees
             if counts
         }
         texts = {name: text for some in dist.gather_objects(texts) for name, text in some.items()}
-        return [replace(record, responses=(texts[record.id],), scores=None) for record in records]
+        return [
+            replace(record, responses=(texts[str(number)],), scores=None)
+            for number, record in enumerate(records)
+        ]
 
     def image_effect_once(self, meter: Meter) -> Callable[[], dict[str, float]]:
         """What `image_effect_once` of training/utils/loop gives, on prompts that the policy answers itself."""

@@ -39,11 +39,27 @@ def test_pairs_are_records_and_equal_answers_are_one(sampled):
     summary = json.loads((sampled / "train.summary.json").read_text())
     counts = {"prompts": 2, "answers": 6, "different_answers": 4, "records": 1, "prompts_used": 1}
     assert summary | counts == summary
-    assert summary["score_of_all"] == pytest.approx(
-        (2 + 1 + 2 - 1 + 1 + 1) / 6
-    )  # of equal answers the first score
+    assert summary["score_of_all"] == pytest.approx((2 + 1 + 2 - 1 + 1 + 0) / 6)
     assert summary["words_of_all"] == pytest.approx((2 + 5 + 2 + 2 + 1 + 1) / 6)
     assert (summary["words_of_best"], summary["words_of_worst"]) == (2, 2)
+
+
+def test_the_mean_score_is_that_of_all_answers_whichever_are_alike(sampled):
+    (sampled / "samples.jsonl").write_text(
+        json.dumps(
+            {
+                "id": "x",
+                "conversations": [
+                    {"from": "human", "value": "What?"},
+                    {"from": "gpt", "value": ["A cat.", "A cat.", "A dog."]},
+                ],
+            }
+        )
+        + "\n"
+    )
+    (sampled / "scores.jsonl").write_text(json.dumps({"id": "x", "scores": [1.0, 0.0, 0.5]}) + "\n")
+    made(sampled)
+    assert json.loads((sampled / "train.summary.json").read_text())["score_of_all"] == 0.5
 
 
 def test_several_pairs_of_a_prompt_have_names_of_their_own(sampled):

@@ -74,6 +74,7 @@ class Scored:
     answers: list[str]  # all different
     scores: list[float]
     times: list[int]  # how often each was sampled
+    all_scores: list[float]  # of all that were sampled: of equal answers a judge may think differently
 
     @property
     def lengths(self) -> list[int]:
@@ -119,7 +120,8 @@ def read_scored(samples: Path, scores: Path) -> Iterator[Scored]:
             raise DataError(f"{scores}: line {place + 1}: scores {given}; expected finite numbers")
         first = {text.strip(): score for text, score in reversed(list(zip(answers, given, strict=True)))}
         times = Counter(text.strip() for text in answers)  # in the order of the first of each
-        yield Scored(entry, list(times), [float(first[text]) for text in times], list(times.values()))
+        scored = [float(first[text]) for text in times]
+        yield Scored(entry, list(times), scored, list(times.values()), [*map(float, given)])
 
 
 def choose(scored: Scored, config: PairConfig) -> list[Choice]:
@@ -183,7 +185,7 @@ def summarise(
         "prompts_used": len({id(scored) for scored, _ in kept}),
         "records": len(kept),
         "left_out_by_length": len(chosen) - len(kept),
-        "score_of_all": fmean((score for scored in prompts for score in scored.scores), times),
+        "score_of_all": fmean(score for scored in prompts for score in scored.all_scores),
         "words_of_all": fmean((words for scored in prompts for words in scored.lengths), times),
         "score_of_best": fmean(score for score, _ in firsts),
         "score_of_worst": fmean(score for score, _ in lasts),

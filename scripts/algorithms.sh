@@ -20,6 +20,7 @@ SUFFIX=${SUFFIX:-}
 DPO_STEPS=${DPO_STEPS:-100}
 PPO_STEPS=${PPO_STEPS:-50}
 source scripts/setup.sh
+source scripts/once.sh
 
 declare -A PREFERENCE=(
   [dpo]="sigmoid" [dpo_sft]="sigmoid sft" [cdpo]="sigmoid --label_smoothing 0.1"
@@ -75,6 +76,7 @@ measure() {
 for SEED in $SEEDS; do
   FROM=$DEMO-$SEED$SUFFIX
   [[ -d $FROM/reward_model ]] || { echo "error: $FROM: no demo; run scripts/seeds.sh first" >&2; exit 2; }
+  same_settings "$FROM/algorithms" DPO_STEPS PPO_STEPS
   RUN=$FROM/algorithms/start && mkdir -p "$RUN" && measure "$FROM/sft"
   for name in $ALGORITHMS; do
     RUN=$FROM/algorithms/$name

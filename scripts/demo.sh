@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole pipeline on the demo world: a vision tower, SFT, reward model, best-of-n, DPO, PPO, GRPO, evaluation, report.
 #
-#   bash scripts/demo.sh            35 minutes on a core; a second run goes on from what is there
+#   bash scripts/demo.sh            35 minutes on a core; a second run goes on from what is there, with the same sizes
 #   bash scripts/demo.sh --quick    a first look in three minutes: a smaller world, SFT and DPO alone
 #   bash scripts/demo.sh --fresh    starts again
 #
@@ -35,6 +35,9 @@ BATCH_SIZE=${BATCH_SIZE:-64} PROMPTS=${PROMPTS:-32}
 [[ -n ${FRESH:-} ]] && rm -rf "$DEMO"
 WORLD=$DEMO/world
 source scripts/setup.sh
+source scripts/once.sh
+same_settings "$DEMO" SEED ART NAMES PICTURE_PX SCENES NUM_VAL NUM_TEST NUM_NEW LANGUAGE_STEPS CAPTIONS DIALOGUES \
+  TOWER_SCENES SFT_STEPS SAMPLED RM_STEPS DPO_STEPS PPO_STEPS CRITIC_STEPS GRPO_STEPS BATCH_SIZE PROMPTS
 started=$SECONDS
 
 say() { printf '\n== %s  [%d min %d s]\n' "$1" $(( (SECONDS - started) / 60 )) $(( (SECONDS - started) % 60 )); }

@@ -27,7 +27,9 @@ SAMPLES=${SAMPLES:-4}      # answers to each prompt
 LOSS=${LOSS:-sigmoid sft}
 LR=${LR:-2e-4}             # constant: rounds would else warm up and cool down more often
 BETA=${BETA:-0.1}
+REWARDS=${REWARDS:-}
 source scripts/setup.sh
+source scripts/once.sh
 
 (( STEPS % ROUNDS == 0 )) || { echo "error: STEPS=$STEPS: expected a multiple of ROUNDS=$ROUNDS" >&2; exit 2; }
 RUNS=${*:-one_round rounds rounds_start online}
@@ -81,6 +83,7 @@ measure() {
 for SEED in $SEEDS; do
   FROM=$DEMO-$SEED$SUFFIX
   JUDGES=${REWARDS:-$FROM/reward_model}
+  same_settings "$FROM/$OUT" STEPS ROUNDS BATCH SAMPLES LOSS LR BETA REWARDS
   measure start 0 "$FROM/sft"
   for name in $RUNS; do
     RUN=$FROM/$OUT/$name

@@ -3,7 +3,7 @@
 # projector, every part trained. Run scripts/demo.sh first. It ends with a table.
 #
 # Environment: DEMO (the demo's output folder, default models/demo), SEED (default 0), STEPS (default 500),
-#              PROJECTORS (default all).
+#              PROJECTORS (default all), OUT (default DEMO/projectors).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +12,10 @@ SEED=${SEED:-0}
 STEPS=${STEPS:-500}
 PROJECTORS=${PROJECTORS:-baseline vit perceiver mlp2x_gelu}
 WORLD=$DEMO/world
-OUT=$DEMO/projectors
+OUT=${OUT:-$DEMO/projectors}
 source scripts/setup.sh
+source scripts/once.sh
+same_settings "$OUT" SEED STEPS
 
 [[ -d $OUT/clip ]] || python -m demo.model --output "$OUT/clip" --texts "$WORLD" --seed "$SEED"
 [[ -d $OUT/parts ]] || python -m demo.parts --model "$OUT/clip" --output "$OUT/parts"

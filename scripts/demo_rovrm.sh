@@ -17,11 +17,14 @@ SPLIT=${SPLIT:-test}
 VARIANTS=${VARIANTS:-vanilla vanilla-long random transport}
 STEPS=${STEPS:-100}
 source scripts/setup.sh
+source scripts/once.sh
 
 export BATCH=32 ACCUMULATION=1 MAX_SEQ_LEN=192 ZERO_STAGE=0 KEEP_TEXT=700 KEEP_CAPTIONED=800
 export TEXT_LR=3e-4 CAPTIONED_LR=3e-4 VISUAL_LR=3e-4 SELECTOR_CANDIDATES=400 SELECTOR_TARGET=600 SELECTOR_LR=1e-3
 export SELECTOR_FLAGS="--lang_lora_dim 16 --max_steps 100"
 export SELECT_FLAGS="${SELECT_FLAGS:---target_samples 300 --projection_dim 512 --unit_gradients}"
+
+same_settings "$OUT" STEPS SELECT_FLAGS
 
 for seed in $SEEDS; do
   sft=$DEMO-$seed/sft world=$DEMO-$seed/world folder=$OUT/$seed

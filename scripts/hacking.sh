@@ -13,6 +13,8 @@ OUT=${OUT:-$DEMO/hacking}
 SEED=${SEED:-0}
 STEPS=${STEPS:-60}
 source scripts/setup.sh
+source scripts/once.sh
+same_settings "$OUT" SEED STEPS
 
 WORLD=$DEMO/world SFT=$DEMO/sft
 [[ -d $SFT ]] || { echo "error: $DEMO: no demo; run bash scripts/demo.sh --quick first" >&2; exit 2; }

@@ -3,6 +3,9 @@
 # once FILE COMMAND...: makes FILE by the command, unless the same command has made it. The command lies beside it in
 # FILE.made_by, a word on each line; a word that names a file (also behind NAME=) stands there by what it holds. What
 # another command has made, or the same from other files, is refused.
+#
+# same_settings FOLDER NAME...: the variables of those names, for all that the script makes there. They lie in
+# FOLDER/settings.txt, and a second run with other values is refused. A folder without them gets them.
 
 once() {
   local made=$1 words before; shift
@@ -18,6 +21,20 @@ once() {
   rm -f "$made.made_by"
   "$@"
   printf '%s\n' "$words" >"$made.made_by"
+}
+
+same_settings() {
+  local folder=$1 name before now; shift
+  now=$(for name in "$@"; do printf '%s\n' "$name=${!name}"; done)
+  if [[ -f $folder/settings.txt ]]; then
+    before=$(<"$folder/settings.txt")
+    [[ $now == "$before" ]] && return
+    echo "error: $folder: was begun with [$(only_in "$before" "$now")], and this run asks for" \
+      "[$(only_in "$now" "$before")]; give the same, or choose another output folder" >&2
+    exit 2
+  fi
+  mkdir -p "$folder"
+  printf '%s\n' "$now" >"$folder/settings.txt"
 }
 
 # words_of FILE WORD...: the command as it is compared.

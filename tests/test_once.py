@@ -62,6 +62,45 @@ def test_a_command_that_fails_has_made_nothing(made, tmp_path):
     assert made()[::2] == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("script", "setting", "told"),
+    [
+        ("demo.sh", "SCENES", "[SCENES=5000], and this run asks for [SCENES=7]"),
+        ("demo.sh", "SFT_STEPS", "[SFT_STEPS=400], and this run asks for [SFT_STEPS=7]"),
+        ("demo_rovrm.sh", "STEPS", "[STEPS=100], and this run asks for [STEPS=7]"),
+        ("demo_projectors.sh", "SEED", "[SEED=0], and this run asks for [SEED=7]"),
+        ("hacking.sh", "STEPS", "[STEPS=60], and this run asks for [STEPS=7]"),
+        ("algorithms.sh", "PPO_STEPS", "[PPO_STEPS=50], and this run asks for [PPO_STEPS=7]"),
+        ("demo_online.sh", "LR", "[LR=2e-4], and this run asks for [LR=7]"),
+    ],
+)
+def test_a_demo_does_not_go_on_with_what_other_settings_made(script, setting, told, tmp_path):
+    """Its first command fails here."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    for demo in ("demo", "demo-0", "demo-0-quick"):
+        for stage in ("sft", "reward_model"):
+            (tmp_path / demo / stage).mkdir(parents=True)
+            (tmp_path / demo / stage / "finished").touch()
+    given = {name: value for name, value in os.environ.items() if name not in ("SEED", "OUT", "STEPS")}
+    given |= {"DEMO": str(tmp_path / "demo"), "SEEDS": "0", "VIRTUAL_ENV": sys.prefix}
+    given["PATH"] = f"{tmp_path}/bin:{given['PATH']}"
+
+    def run(**more: str) -> tuple[int, str]:
+        command = ["bash", f"scripts/{script}"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=given | more, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stderr
+
+    for _ in range(2):
+        status, error = run()
+        assert status == 3, error
+    status, error = run(**{setting: "7"})
+    assert status == 2 and told in error and error.count("\n") == 1
+
+
 STUB = """#!{python}
 import os, sys
 if "data.draw" in sys.argv or "training.reward_model.select_data" in sys.argv:

@@ -31,6 +31,10 @@ def ppo(**more) -> PPOConfig:
     )
 
 
+def predicted(**more) -> PredictConfig:
+    return PredictConfig(from_checkpoint="a", data_path="b", output_path="c", **more)
+
+
 def is_refused(make, **more) -> bool:
     try:
         make(**more)
@@ -89,6 +93,9 @@ def test_an_estimator_refuses_what_does_not_change_it(name, flag, value):
         (ppo, {"kl_horizon": 100}, "it needs --kl_target, or"),
         (ppo, {"kl_target": 1.0, "kl_coef": 0.0}, "--kl_target 1.0: has no effect; it needs --kl_coef, or"),
         (ppo, {"reward_format": "x"}, "--reward_format x: has no effect with --reward_functions length; it needs"),
+        (ppo, {"rollout_gpu_share": 0.5}, "--rollout_gpu_share 0.5: has no effect with --rollout_engine own"),
+        (ppo, {"rollout_tensor_parallel": 2}, "own; it needs --rollout_engine vllm, or leave it out"),
+        (predicted, {"keep_cut": True}, "--keep_cut True: has no effect; it needs --data_output, or leave it out"),
         (ppo, {"synonyms": "x"}, "--synonyms x: has no effect; it needs --truth, or"),
         (ppo, {"reward_ensemble": "min", "ensemble_deviations": 2.0}, "with --reward_ensemble min; it needs"),
     ],

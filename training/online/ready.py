@@ -83,7 +83,8 @@ def main(config: ReadyConfig) -> None:
     given = {"from_checkpoint": config.model, "data_path": "later"}
     parse_args(STAGES[config.stage], with_given(config.flags, output_dir="later", **given))
     prompts = given | {"data_path": config.data or "later", "image_folder": config.images}
-    asking = parse_args(PredictConfig, with_given(config.sample_flags, output_path="later.jsonl", **prompts))
+    prompts |= {"output_path": "later.jsonl", "data_output": "later-as-records.jsonl"}
+    asking = parse_args(PredictConfig, with_given(config.sample_flags, **prompts))
     scoring = parse_args(
         SampleScoreConfig, with_given(config.score_flags, output_path="later.jsonl", **given)
     )

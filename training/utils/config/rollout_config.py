@@ -20,6 +20,7 @@ class EngineConfig:
         0.0,
         "Share of a GPU's memory that vLLM takes, weights included; 0: 0.85 in prediction, else 0.3.",
         may=May.CHANGE,
+        needs={"rollout_engine": ("vllm",)},
     )
 
     def __post_init__(self) -> None:
@@ -48,7 +49,10 @@ class RolloutConfig(EngineConfig):
     default_gpu_share: ClassVar[float] = 0.3
 
     rollout_tensor_parallel: int = flag(
-        1, "Processes, neighbours by rank, that share one vLLM; 1: each has its own.", may=May.CHANGE
+        1,
+        "Processes, neighbours by rank, that share one vLLM; 1: each has its own.",
+        may=May.CHANGE,
+        needs={"rollout_engine": ("vllm",)},
     )
     rollout_max_gap: float = flag(
         0.0,

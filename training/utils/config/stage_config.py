@@ -216,7 +216,10 @@ class PredictConfig(EngineConfig, RewardsConfig, DataConfig, ModelConfig):
         writes="file",
     )
     keep_cut: bool = flag(
-        False, "Have answers there too that were cut off at --max_new_tokens.", may=May.CHANGE
+        False,
+        "Have answers there too that were cut off at --max_new_tokens.",
+        may=May.CHANGE,
+        needs={"data_output": ()},
     )
     legacy_output: bool = flag(False, "Also write ` ||| ` lines to a .res file.", may=May.CHANGE)
 

@@ -52,7 +52,9 @@ choose() {
   python -m data.draw --files "$candidates" "$target" --counts "$SELECTOR_CANDIDATES" "$SELECTOR_TARGET" \
     --output "$OUTPUT/selector-$name.json" --seed "$SEED"
   train "selector-$name" "$SELECTOR_LR" "$OUTPUT/selector-$name.json" "$@" $SELECTOR_FLAGS
-  once "$OUTPUT/$name.json" python -m training.reward_model.select_data --from_checkpoint "$OUTPUT/selector-$name" \
+  # The selecting model counts by its log: one that was trained anew, or for longer, has another.
+  once "$OUTPUT/$name.json" env SELECTED_BY="$OUTPUT/selector-$name/log.jsonl" \
+    python -m training.reward_model.select_data --from_checkpoint "$OUTPUT/selector-$name" \
     --candidates "$candidates" --target "$target" --image_folder "$IMAGES" --num_keep "$count" \
     --output_path "$OUTPUT/$name.json" --seed "$SEED" $SELECT_FLAGS
 }

@@ -145,3 +145,7 @@ def test_a_selection_of_other_settings_is_refused(tmp_path):
     ):
         status, error = rovrm(**more)
         assert status == 2 and told in error, error
+    (tmp_path / "out" / "selector-captioned").mkdir(exist_ok=True)
+    (tmp_path / "out" / "selector-captioned" / "log.jsonl").write_text("more steps")
+    status, error = rovrm()
+    assert status == 2 and "this run asks for [SELECTED_BY=log.jsonl " in error

@@ -99,7 +99,7 @@ def test_rates_are_the_figures_of_the_scorers():
     asked = [Question(str(i), "?", (), "B", ("IMG", "TXT")[i % 2]) for i in range(9)]
     scored = science_qa.score(asked, {str(i): ["ABB"[i % 3]] for i in range(9)})
     assert_equal(BENCHES["science_qa"].rates(scored.per_item, TOTAL), scored.metrics)
-    asked = [Question(str(i), "?", (), 3, "xy"[i % 2]) for i in range(4)]
+    asked = [Question(str(i), "?", (), (0, 1, 2), "xy"[i % 2]) for i in range(4)]
     ranked = {"0": [[3, 2, 1]], "1": [[1, 2, 3]], "2": [[1, 1, 0]], "3": [[2, 3, 1]]}
     scored = preferences.score(asked, ranked)
     assert_equal(preferences.rates(scored.per_item, TOTAL), scored.metrics)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from eval.benches import llava_bench, mmhal, refomb, win_rate
 from eval.benches.files import entries
 from eval.benches.files import field as field_of
-from eval.benches.scored import Scored, match
+from eval.benches.scored import Scored, best_alone, match
 from eval.benches.table import get_bench, rates_of
 from eval.judge_config import JudgeConfig, with_official
 from eval.judges import EndpointConfig, endpoint
@@ -122,9 +122,7 @@ def run(config: JudgeConfig, asked: EndpointConfig) -> dict:
         fields = ("id", "prompt", "response") if config.bench == "win_rate" else ("id", "response")
         predictions = read(config.predictions, *fields)
         if config.best:
-            predictions = [
-                {name: line.get(name) for name in ("id", "prompt", "response")} for line in predictions
-            ]
+            predictions = [*map(best_alone, predictions)]
         pictures = find_pictures(config) if config.judge_images else None
         name, ask = build_judge(config, asked, pictures)
         shown = pictures.parts if pictures else nothing

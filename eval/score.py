@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from eval import legacy
-from eval.benches.scored import Answers, match
+from eval.benches.scored import Answers, best_alone, match
 from eval.benches.table import BENCHES, Bench, get_bench
 from eval.provenance import generation, provenance
 from eval.uncertainty import intervals
@@ -69,8 +69,7 @@ def read_predictions(path: str, best: bool) -> list[dict]:
             or not {"response", "responses", "scores"} & set(line)
         ):
             raise DataError(f"{path}: line {number}: expected an object with `id` and `response` or `scores`")
-    fields = ("id", "prompt", "response")
-    return [{name: line.get(name) for name in fields} for line in lines] if best else lines
+    return [*map(best_alone, lines)] if best else lines
 
 
 def mean_words(answers: Answers) -> dict[str, float]:

@@ -151,6 +151,11 @@ def match(
     return found, warnings
 
 
+def best_alone(line: dict) -> dict:
+    """A prediction without its samples: `response` is the one that counts."""
+    return {name: line.get(name) for name in ("id", "prompt", "response")}
+
+
 def prompt_of(line: dict) -> str:
     """What a prediction says that was asked; empty where it does not say, as beside scores."""
     prompt = line.get("prompt")

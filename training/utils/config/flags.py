@@ -82,11 +82,10 @@ def require_effect(config: Any) -> None:
             continue
         known = [f"--{flag} {' or '.join(values)}".rstrip() for flag, values in needs.items()]
         given = [f"--{flag} {_shown(getattr(config, flag))}" for flag in needs if getattr(config, flag)]
-        require(
-            False,
+        raise ConfigError(
             f"--{field.name} {_shown(value)}: has no effect"
             + (f" with {' '.join(given)}" if given else "")
-            + f"; it needs {' or '.join(known)}, or leave it out",
+            + f"; it needs {' or '.join(known)}, or leave it out"
         )
 
 
